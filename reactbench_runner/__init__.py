@@ -1,0 +1,1 @@
+"""Many reactions at once: input, parallel execution, storage and reports."""

@@ -1,0 +1,1 @@
+"""Stages of a transition-state search that work with any ASE calculator."""

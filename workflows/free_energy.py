@@ -1,0 +1,79 @@
+"""Barriers and reaction energies, electronic and Gibbs, of a finished search."""
+
+from __future__ import annotations
+
+import time
+
+from horm_calc.thermochemistry import (
+    Thermochemistry,
+    ThermochemistryError,
+    normal_modes,
+    thermochemistry,
+)
+from workflows.errors import StageError
+from workflows.records import Cost, Label, Minimum, Reaction, Saddle, Verdict
+from workflows.settings import ThermoSettings
+from workflows.surface import Surface
+
+
+def free_energies(
+    reaction: Reaction,
+    reactant: Minimum,
+    product: Minimum,
+    saddle: Saddle | None,
+    verdict: Verdict,
+    surface: Surface,
+    settings: ThermoSettings,
+) -> tuple[dict[str, Thermochemistry], dict[str, str], Cost]:
+    """Thermochemistry of `reactant`, `product` and `saddle`, and why any is missing.
+
+    Nothing is computed from a point that is unconverged or has the wrong number of
+    imaginary modes; its name then stands in the second dictionary with the reason. The
+    third item is what it cost.
+    """
+    found: dict[str, Thermochemistry] = {}
+    skipped: dict[str, str] = {}
+    before, start = surface.evaluations, time.perf_counter()
+
+    def add(name: str, point: Minimum | Saddle, order: int) -> None:
+        try:
+            if isinstance(point, Saddle):
+                modes = point.modes
+            else:
+                modes = normal_modes(point.atoms, surface.get_hessian(point.atoms))
+            found[name] = thermochemistry(
+                point.atoms,
+                modes,
+                point.energy,
+                order=order,
+                temperature=settings.temperature,
+                pressure=settings.pressure,
+                multiplicity=reaction.multiplicity,
+                treatment=settings.treatment,
+                cutoff=settings.cutoff,
+            )
+        except (ThermochemistryError, StageError) as error:
+            skipped[name] = str(error)
+
+    add("reactant", reactant, 0)
+    add("product", product, 0)
+    if saddle is None:
+        skipped["saddle"] = f"no saddle: {verdict.reason}"
+    elif not saddle.converged:
+        skipped["saddle"] = saddle.reason
+    else:
+        add("saddle", saddle, 1)
+    cost = Cost(surface.evaluations - before, time.perf_counter() - start)
+    return found, skipped, cost
+
+
+def connected_sides(verdict: Verdict) -> tuple[bool, bool]:
+    """Is the saddle connected with the reactant, and with the product?
+
+    A barrier is only a barrier from an end that the saddle connects to.
+    """
+    if verdict.label in (Label.INTENDED, Label.AMBIGUOUS):
+        return True, True
+    if verdict.label is Label.PARTLY:
+        return verdict.side == "reactant", verdict.side == "product"
+    return False, False

@@ -1,0 +1,62 @@
+"""Can a search start from these structures at all?"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from workflows.errors import InputError
+from workflows.records import Reaction
+
+#: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.
+COINCIDING = 0.3
+
+
+def check_reaction(reaction: Reaction) -> None:
+    """Raise `InputError`, with cause and remedy, for structures that no search can use."""
+    for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
+        if len(atoms) < 2:
+            raise InputError(f"the {name} has {len(atoms)} atom(s); a reaction needs at least two")
+        if not np.isfinite(atoms.positions).all():
+            raise InputError(f"the {name} has positions that are not numbers (NaN or infinite)")
+        if (atoms.numbers < 1).any() or (atoms.numbers >= len(chemical_symbols)).any():
+            raise InputError(f"the {name} has an unknown element")
+        if atoms.pbc.any():
+            raise InputError(f"the {name} is periodic; molecules only, remove the cell")
+        distances = atoms.get_all_distances() + np.eye(len(atoms)) * COINCIDING
+        i, j = np.unravel_index(int(distances.argmin()), distances.shape)
+        if distances[i, j] < COINCIDING:
+            raise InputError(
+                f"atoms {i + 1} and {j + 1} of the {name} coincide "
+                f"({distances[i, j]:.3f} Å apart)"
+            )
+    _check_same_atoms(reaction)
+    _check_electrons(reaction)
+
+
+def _check_same_atoms(reaction: Reaction) -> None:
+    reactant, product = reaction.reactant, reaction.product
+    if sorted(reactant.numbers) != sorted(product.numbers):
+        raise InputError(
+            f"reactant is {reactant.get_chemical_formula()} but product is "
+            f"{product.get_chemical_formula()}; both need the same atoms"
+        )
+    different = np.nonzero(reactant.numbers != product.numbers)[0]
+    if len(different):
+        first = int(different[0])
+        raise InputError(
+            f"the atom order differs: atom {first + 1} is {reactant.symbols[first]} in the "
+            f"reactant but {product.symbols[first]} in the product; reorder one of the files"
+        )
+
+
+def _check_electrons(reaction: Reaction) -> None:
+    electrons = int(reaction.reactant.numbers.sum()) - reaction.charge
+    if reaction.multiplicity < 1:
+        raise InputError(f"multiplicity {reaction.multiplicity}; it is 1 for a singlet")
+    if electrons < 1 or (electrons - (reaction.multiplicity - 1)) % 2:
+        raise InputError(
+            f"charge {reaction.charge} and multiplicity {reaction.multiplicity} do not go "
+            f"together: {electrons} electrons need an "
+            f"{'odd' if electrons % 2 == 0 else 'even'} multiplicity"
+        )

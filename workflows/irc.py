@@ -1,0 +1,61 @@
+"""Follow the intrinsic reaction coordinate from a saddle to both sides."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from workflows import pysis, with_sella
+from workflows.errors import IRCFailed, StageError
+from workflows.limits import run_with_limit
+from workflows.records import IRC, Saddle
+from workflows.settings import IRCSettings
+from workflows.stage import stage
+from workflows.surface import Surface
+
+#: (atoms, hessian, surface, settings) -> (images of each direction, arrived, printed)
+METHODS = {"eulerpc": pysis.follow_irc, "sella": with_sella.follow_irc}
+
+#: An end must lie this far below the saddle to count as descended, eV (0.02 kcal/mol).
+LEAST_DESCENT = 1e-3
+
+
+@stage
+def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
+    """Descend from `saddle` in both directions, starting from its Hessian.
+
+    The integrator named in the settings goes first; where it fails, the other one is tried
+    and the reason is kept. Raises `IRCFailed` when `saddle` is no first-order saddle or
+    when no integrator makes a descending step in each direction.
+    """
+    if not saddle.converged:
+        raise IRCFailed(f"the start is not a first-order saddle: {saddle.reason}")
+    failures: list[str] = []
+    for method in [settings.method, *(name for name in METHODS if name != settings.method)]:
+        try:
+            irc = run_with_limit(
+                lambda name=method: _integrate(name, saddle, surface, settings),  # type: ignore[misc]
+                settings.wall_time,
+            )
+        except StageError as error:
+            failures.append(f"{method}: {error}")
+            continue
+        return dataclasses.replace(irc, reason="; ".join([*failures, irc.reason]).strip("; "))
+    raise IRCFailed("; ".join(failures))
+
+
+def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
+    (first, last), arrived, log = METHODS[method](
+        saddle.atoms, saddle.hessian, surface, settings
+    )
+    for images in (first, last):
+        if not images:
+            raise IRCFailed("made no step in one direction")
+    images = (*reversed(first), saddle.atoms, *last)
+    energies = np.array([surface.at(image)[0] for image in images])
+    for end in (0, -1):
+        if energies[end] > saddle.energy - LEAST_DESCENT:
+            raise IRCFailed("did not descend from the saddle in one direction")
+    reason = "" if all(arrived) else "stopped on a slope; the relaxation of the end goes on"
+    return IRC(images, energies, len(first), arrived, method, all(arrived), reason, log=log)

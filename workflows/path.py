@@ -1,0 +1,93 @@
+"""A path from reactant to product, whose highest image is the guess for the saddle."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from ase import Atoms
+
+from workflows import pysis
+from workflows.errors import StageError
+from workflows.limits import run_with_limit
+from workflows.records import ReactionPath
+from workflows.settings import PathSettings
+from workflows.stage import stage
+from workflows.surface import Surface
+
+#: NEB springs, eV/Å². Stiff enough to keep the images apart, soft against a bond (30 eV/Å²).
+SPRING_CONSTANT = 0.1
+
+
+@stage
+def find_path(
+    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
+) -> ReactionPath:
+    """Connect two minima; the ends stay as they are, aligned on each other.
+
+    A path that ran out of cycles still has a highest image and is returned with
+    `converged=False` and the reason. Raises `NotConverged` when the string did not grow
+    together, `CalculatorFailed`, `StageTimeout`, `StageError`.
+    """
+    method = METHODS[settings.method]
+    images, converged, log = run_with_limit(
+        lambda: method(reactant, product, surface, settings), settings.wall_time
+    )
+    energies = np.array([surface.at(image)[0] for image in images])
+    reason = "" if converged else f"not converged in {settings.max_steps} cycles"
+    return ReactionPath(tuple(images), energies, settings.method, converged, reason, log=log)
+
+
+def _geodesic(
+    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
+) -> tuple[list[Atoms], bool, str]:
+    """Geodesic interpolation (Zhu et al., J. Chem. Phys. 2019, 150, 164103).
+
+    It needs no energies. The library nudges its start at random: the seed makes two runs
+    equal.
+    """
+    from geodesic_interpolate import Geodesic, redistribute
+
+    symbols = reactant.get_chemical_symbols()
+    state = np.random.get_state()  # noqa: NPY002 - the library draws from the global state
+    np.random.seed(settings.seed)  # noqa: NPY002
+    try:
+        ends = [reactant.get_positions(), product.get_positions()]
+        raw = redistribute(symbols, ends, settings.images + 2, tol=1e-2)
+        smoother = Geodesic(symbols, raw, 1.7, threshold=3, friction=1e-2)
+        smoother.smooth(tol=2e-3, max_iter=15)
+    except Exception as error:
+        raise StageError(f"geodesic-interpolate: {type(error).__name__}: {error}") from error
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    return [Atoms(symbols, positions) for positions in smoother.path], True, ""
+
+
+def _neb(
+    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
+) -> tuple[list[Atoms], bool, str]:
+    """Nudged elastic band with the improved tangent, then with a climbing image.
+
+    Henkelman, Uberuaga and Jónsson, J. Chem. Phys. 2000, 113, 9901 and 9978. The first
+    half of the cycles relaxes the band so that the right image climbs in the second.
+    """
+    from ase.mep import NEB
+    from ase.optimize import FIRE
+
+    images, _, _ = _geodesic(reactant, product, surface, settings)
+    for image in images:
+        image.calc = surface
+    log = io.StringIO()
+    band = NEB(
+        images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True
+    )
+    FIRE(band, logfile=log).run(fmax=5 * settings.max_force, steps=settings.max_steps // 2)
+    band.climb = True
+    optimizer = FIRE(band, logfile=log)
+    converged = optimizer.run(fmax=settings.max_force, steps=settings.max_steps // 2)
+    for image in images:
+        image.calc = None
+    return images, bool(converged), log.getvalue()
+
+
+METHODS = {"gsm": pysis.grow_string, "neb": _neb, "geodesic": _geodesic}

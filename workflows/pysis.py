@@ -1,0 +1,245 @@
+"""The one place that speaks pysisyphus: its Geometry, its Bohr and Hartree, its habits.
+
+pysisyphus 1.0 calls itself unmaintained, so it is pinned and nothing else imports it. It
+prints, writes scratch files into the current folder and adds a log handler for every
+optimiser; `_contained` keeps all of that away from the user. Because the current folder
+and standard output belong to the whole process, one call runs at a time per process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from workflows.errors import IRCFailed, NotConverged, StageError, as_stage_error
+from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
+from workflows.surface import Surface
+from workflows.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+class _Potential:
+    """A `Surface` in the shape that pysisyphus expects of a calculator."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.surface = surface
+        self.charge = surface.charge
+        self.mult = surface.multiplicity
+
+    def get_energy(self, symbols: tuple[str, ...], coords: np.ndarray, **_: Any) -> dict[str, Any]:
+        return self.get_forces(symbols, coords)
+
+    def get_forces(self, symbols: tuple[str, ...], coords: np.ndarray, **_: Any) -> dict[str, Any]:
+        atoms = _atoms(symbols, coords)
+        atoms.calc = self.surface
+        return {
+            "energy": atoms.get_potential_energy() / HARTREE,
+            "forces": atoms.get_forces().ravel() / HARTREE_PER_BOHR,
+        }
+
+    def get_hessian(self, symbols: tuple[str, ...], coords: np.ndarray, **_: Any) -> dict[str, Any]:
+        hessian = self.surface.get_hessian(_atoms(symbols, coords)) / HARTREE_PER_BOHR2
+        return {**self.get_forces(symbols, coords), "hessian": hessian}
+
+
+def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tuple[Atoms, str]:
+    """Relax with RFO; (atoms, what was printed).
+
+    First in redundant internals, which are fast but can miss the motion of loose fragments
+    against each other or break down. What they leave is finished in Cartesian coordinates
+    from an exact Hessian.
+    """
+    with _contained() as log:
+        from pysisyphus.optimizers.RFOptimizer import RFOptimizer
+
+        if len(atoms) > 2:
+            geometry = _geometry(atoms, surface, "redund")
+            try:
+                _optimise(RFOptimizer, geometry, log, **_convergence(settings))
+            except (StageError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                log.write(f"internal coordinates failed: {type(error).__name__}: {error}\n")
+            else:
+                relaxed = _atoms_of(geometry)
+                if np.abs(surface.at(relaxed)[1]).max() <= settings.max_force:
+                    return relaxed, log.getvalue()
+                atoms = relaxed
+        geometry = _geometry(atoms, surface, "cart")
+        _optimise(
+            RFOptimizer,
+            geometry,
+            log,
+            **_convergence(settings),
+            hessian_init="calc",
+            hessian_recalc=20,
+        )
+        return _atoms_of(geometry), log.getvalue()
+
+
+def grow_string(
+    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
+) -> tuple[list[Atoms], bool, str]:
+    """Growing string between two minima; (images with ends, converged, printed log)."""
+    with _contained() as log:
+        from pysisyphus.cos.GrowingString import GrowingString
+        from pysisyphus.optimizers.StringOptimizer import StringOptimizer
+
+        ends = [_geometry(end, surface, "dlc") for end in (reactant, product)]
+        string = GrowingString(
+            ends, lambda: _Potential(surface), max_nodes=settings.images, climb=False
+        )
+        converged = _optimise(
+            StringOptimizer,
+            string,
+            log,
+            max_cycles=settings.max_steps,
+            rms_force=settings.max_force / 1.5 / HARTREE_PER_BOHR,
+        )
+        if not string.fully_grown:
+            raise NotConverged(
+                f"the string did not grow together in {settings.max_steps} cycles "
+                f"({string.string_size} of {settings.images + 2} images)"
+            )
+        return [_atoms_of(image) for image in string.images], converged, log.getvalue()
+
+
+def refine_saddle(
+    guess: Atoms, surface: Surface, settings: SaddleSettings
+) -> tuple[Atoms, str]:
+    """RS-I-RFO or RS-P-RFO from `guess`; (atoms, what was printed)."""
+    with _contained() as log:
+        from pysisyphus.tsoptimizers.RSIRFOptimizer import RSIRFOptimizer
+        from pysisyphus.tsoptimizers.RSPRFOptimizer import RSPRFOptimizer
+
+        optimizer = {"rsirfo": RSIRFOptimizer, "rsprfo": RSPRFOptimizer}[settings.method]
+        geometry = _geometry(guess, surface, "redund" if len(guess) > 2 else "cart")
+        _optimise(
+            optimizer,
+            geometry,
+            log,
+            **_convergence(settings),
+            hessian_recalc=settings.hessian_every,
+        )
+        return _atoms_of(geometry), log.getvalue()
+
+
+def follow_irc(
+    saddle: Atoms, hessian: np.ndarray, surface: Surface, settings: IRCSettings
+) -> tuple[list[list[Atoms]], tuple[bool, bool], str]:
+    """EulerPC both ways; (images of each direction outwards, arrived, printed log)."""
+    with _contained() as log:
+        from pysisyphus.irc.EulerPC import EulerPC
+
+        geometry = _geometry(saddle, surface, "cart")
+        geometry.cart_hessian = hessian / HARTREE_PER_BOHR2
+        irc = EulerPC(
+            geometry,
+            step_length=settings.step_length / BOHR,
+            max_cycles=settings.max_steps,
+            rms_grad_thresh=settings.rms_force / HARTREE_PER_BOHR,
+            dump_every=settings.max_steps + 1,
+        )
+        try:
+            irc.run()
+        except AssertionError as error:  # how EulerPC says that the start is no saddle
+            raise IRCFailed(f"EulerPC refused the saddle: {error}") from error
+        forward = [_atoms(geometry.atoms, coords) for coords in reversed(irc.forward_coords)]
+        backward = [_atoms(geometry.atoms, coords) for coords in irc.backward_coords]
+        arrived = (bool(irc.forward_is_converged), bool(irc.backward_is_converged))
+        return [forward, backward], arrived, log.getvalue()
+
+
+def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:
+    """Force and step thresholds in the proportions of Gaussian's criteria."""
+    return {
+        "rms_force": settings.max_force / 1.5 / HARTREE_PER_BOHR,
+        "max_cycles": settings.max_steps,
+    }
+
+
+def _optimise(optimizer: type, geometry: Any, log: io.StringIO, **options: Any) -> bool:
+    from pysisyphus.optimizers.exceptions import ZeroStepLength
+
+    run = optimizer(geometry, dump=False, **options)
+    with _logger_into(run.logger, log):
+        try:
+            run.run()
+        except ZeroStepLength:
+            return False
+    return bool(run.is_converged)
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[io.StringIO]:
+    """Run in a scratch folder with everything that is printed kept in the log."""
+    log = io.StringIO()
+    before = os.getcwd()
+    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="horm-") as scratch:
+        os.chdir(scratch)
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    yield log
+        except Exception as error:
+            raise as_stage_error(error, "pysisyphus", log.getvalue()) from error
+        finally:
+            os.chdir(before)
+            _drop_file_handlers(os.path.realpath(scratch))
+
+
+def _drop_file_handlers(folder: str) -> None:
+    """Remove every log handler that writes below `folder`.
+
+    pysisyphus opens them on import and for each optimiser, relative to the current folder,
+    and never closes them.
+    """
+    names = list(logging.root.manager.loggerDict)
+    for logger in (logging.getLogger(name) for name in names):
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.FileHandler) and handler.baseFilename.startswith(folder):
+                logger.removeHandler(handler)
+                handler.close()
+
+
+@contextlib.contextmanager
+def _logger_into(logger: logging.Logger, log: io.StringIO) -> Iterator[None]:
+    """Send the progress of one optimiser to the log."""
+    handler = logging.StreamHandler(log)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False  # the parent's handler prints
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _geometry(atoms: Atoms, surface: Surface, coord_type: str) -> Any:
+    from pysisyphus.Geometry import Geometry
+
+    geometry = Geometry(
+        atoms.get_chemical_symbols(), atoms.get_positions().ravel() / BOHR, coord_type=coord_type
+    )
+    geometry.set_calculator(_Potential(surface))
+    return geometry
+
+
+def _atoms(symbols: tuple[str, ...], coords: np.ndarray) -> Atoms:
+    return Atoms([s.capitalize() for s in symbols], np.asarray(coords).reshape(-1, 3) * BOHR)
+
+
+def _atoms_of(geometry: Any) -> Atoms:
+    return _atoms(geometry.atoms, geometry.cart_coords)

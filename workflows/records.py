@@ -1,0 +1,152 @@
+"""What the stages hand to each other: frozen, with what each stage cost and whether it held.
+
+Energies in eV, forces in eV/Å, Hessians in eV/Å², positions in Å.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+
+from workflows.surface import Evaluations
+
+if TYPE_CHECKING:
+    from horm_calc.thermochemistry import NormalModes, Thermochemistry
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """Two structures with the same atoms in the same order, and what they share."""
+
+    id: str
+    reactant: Atoms
+    product: Atoms
+    charge: int = 0
+    multiplicity: int = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage took: calculator calls and wall-time in seconds."""
+
+    evaluations: Evaluations = field(default_factory=Evaluations)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A relaxed structure."""
+
+    atoms: Atoms
+    energy: float
+    forces: np.ndarray
+    method: str
+    converged: bool
+    reason: str = ""
+    cost: Cost = field(default_factory=Cost)
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class ReactionPath:
+    """Images from reactant to product, ends included, with their energies (eV)."""
+
+    images: tuple[Atoms, ...]
+    energies: np.ndarray
+    method: str
+    converged: bool
+    reason: str = ""
+    cost: Cost = field(default_factory=Cost)
+    log: str = ""
+
+    @property
+    def highest(self) -> Atoms:
+        """The inner image of highest energy: the guess for the saddle."""
+        return self.images[1 + int(np.argmax(self.energies[1:-1]))]
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """A stationary point with its Hessian (3N, 3N) and normal modes."""
+
+    atoms: Atoms
+    energy: float
+    forces: np.ndarray
+    hessian: np.ndarray
+    modes: NormalModes
+    method: str
+    converged: bool
+    reason: str = ""
+    cost: Cost = field(default_factory=Cost)
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class IRC:
+    """The path of steepest descent through a saddle, end to end.
+
+    `images[saddle_index]` is the saddle. `arrived` says for the first and the last image
+    whether the integrator met its force criterion there.
+    """
+
+    images: tuple[Atoms, ...]
+    energies: np.ndarray
+    saddle_index: int
+    arrived: tuple[bool, bool]
+    method: str
+    converged: bool
+    reason: str = ""
+    cost: Cost = field(default_factory=Cost)
+    log: str = ""
+
+
+class Label(StrEnum):
+    """The outcome of a search."""
+
+    INTENDED = "intended"
+    PARTLY = "partly intended"
+    UNINTENDED = "unintended"
+    AMBIGUOUS = "ambiguous"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Does the saddle connect what it should?
+
+    `side` names the end that was reached when only one was. `relabelled` is the same
+    question up to a relabelling of equivalent atoms. An ambiguous verdict keeps the label
+    that holds exactly at the bond limit in `at_limit` and names the bonds that decide it.
+    """
+
+    label: Label
+    reason: str = ""
+    side: str = ""
+    stage: str = ""
+    relabelled: Label | None = None
+    at_limit: Label | None = None
+    deciding_bonds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Everything one search produced; stages that were not reached are None."""
+
+    reaction: Reaction
+    verdict: Verdict
+    reactant: Minimum | None = None
+    product: Minimum | None = None
+    path: ReactionPath | None = None
+    saddle: Saddle | None = None
+    irc: IRC | None = None
+    irc_ends: tuple[Minimum, Minimum] | None = None
+    thermochemistry: dict[str, Thermochemistry] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    attempts: int = 1
+    costs: dict[str, Cost] = field(default_factory=dict)
+    log: str = ""

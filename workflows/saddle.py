@@ -1,0 +1,53 @@
+"""Refine a guess to a first-order saddle point and prove that it is one."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from horm_calc.thermochemistry import normal_modes
+from workflows import pysis, with_geometric, with_sella
+from workflows.endpoints import force_criterion
+from workflows.limits import run_with_limit
+from workflows.records import Saddle
+from workflows.settings import SaddleSettings
+from workflows.stage import stage
+from workflows.surface import Surface
+
+#: (guess, surface, settings) -> (refined atoms, what the library printed)
+METHODS = {
+    "rsirfo": pysis.refine_saddle,
+    "rsprfo": pysis.refine_saddle,
+    "sella": with_sella.refine_saddle,
+    "geometric": with_geometric.refine_saddle,
+}
+
+
+@stage
+def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
+    """Walk from `guess` to a stationary point and compute its Hessian and modes.
+
+    `converged` means both: the largest force component is within `settings.max_force`, and
+    exactly one mode lies below `-settings.imaginary_threshold` cm⁻¹ after translations and
+    rotations are projected out. Otherwise `reason` says what is wrong. Raises
+    `CalculatorFailed`, `StageTimeout`, or `StageError` when the optimiser breaks.
+    """
+    method = METHODS[settings.method]
+    atoms, log = run_with_limit(lambda: method(guess, surface, settings), settings.wall_time)
+    energy, forces = surface.at(atoms)
+    hessian = surface.get_hessian(atoms)
+    modes = normal_modes(atoms, hessian)
+    converged, reason = force_criterion(forces, settings)
+    imaginary = modes.imaginary_frequencies(settings.imaginary_threshold)
+    if converged and len(imaginary) != 1:
+        converged, reason = False, _wrong_order(imaginary, settings.imaginary_threshold)
+    return Saddle(
+        atoms, energy, forces, hessian, modes, settings.method, converged, reason, log=log
+    )
+
+
+def _wrong_order(imaginary: np.ndarray, threshold: float) -> str:
+    if len(imaginary) == 0:
+        return f"no imaginary mode beyond {threshold:g}i cm⁻¹: a minimum, not a saddle"
+    values = ", ".join(f"{-value:.0f}i" for value in imaginary)
+    return f"{len(imaginary)} imaginary modes ({values} cm⁻¹): not a first-order saddle"

@@ -1,0 +1,145 @@
+"""One molecule's potential energy surface: any ASE calculator, counted and checked.
+
+Every stage talks to the calculator through a `Surface`, so that evaluations are counted in
+one place, numbers that are not finite never reach an optimiser, and a Hessian that one
+stage has computed is not computed again by the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from workflows.errors import CalculatorFailed
+
+#: Displacement of the central differences, Å. Small enough for the third derivative not to
+#: matter (1e-3 eV/Å² at a C-H stretch), large enough for an SCF converged to 1e-6 Hartree.
+FINITE_DIFFERENCE_STEP = 0.005
+
+#: Two geometries closer than this (Å, any component) are the same point: the rounding of
+#: the way to Bohr and back, far below any physical difference.
+SAME_GEOMETRY = 1e-8
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """How often the calculator was called: `gradients` (energy and forces) and `hessians`.
+
+    Gradients that a finite-difference Hessian needed are part of `gradients`.
+    """
+
+    gradients: int = 0
+    hessians: int = 0
+
+    def __sub__(self, other: Evaluations) -> Evaluations:
+        return Evaluations(self.gradients - other.gradients, self.hessians - other.hessians)
+
+
+class Surface(Calculator):
+    """An ASE calculator around `calculator` that counts, checks and remembers.
+
+    Energies in eV, forces in eV/Å, Hessians (3N, 3N) in eV/Å². Raises `CalculatorFailed`
+    when the calculator raises or returns something that is not finite.
+    """
+
+    implemented_properties = ["energy", "forces"]
+
+    def __init__(self, calculator: Calculator, charge: int = 0, multiplicity: int = 1) -> None:
+        super().__init__()
+        self.calculator = calculator
+        self.charge = charge
+        self.multiplicity = multiplicity
+        self.evaluations = Evaluations()
+        self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties or ["energy"], system_changes)
+        bare = self._bare(self.atoms)
+        try:
+            # Forces first: for every calculator here they come with the energy.
+            forces = np.array(self.calculator.get_forces(bare), dtype=float)
+            energy = float(self.calculator.get_potential_energy(bare))
+        except Exception as error:
+            raise CalculatorFailed(_one_line(error)) from error
+        self.evaluations = Evaluations(
+            self.evaluations.gradients + 1, self.evaluations.hessians
+        )
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise CalculatorFailed("the calculator returned an energy or force that is not finite")
+        self.results = {"energy": energy, "forces": forces}
+
+    def get_hessian(self, atoms: Atoms) -> np.ndarray:
+        """Second derivatives of the energy, (3N, 3N), eV/Å², symmetric.
+
+        The calculator's own `get_hessian(atoms)` where it has one, central differences of
+        its forces (step `FINITE_DIFFERENCE_STEP`) where it has none.
+        """
+        positions = atoms.get_positions()
+        if self._last_hessian is not None:
+            known, hessian = self._last_hessian
+            if known.shape == positions.shape and np.abs(known - positions).max() < SAME_GEOMETRY:
+                return hessian.copy()
+        own: Any = getattr(self.calculator, "get_hessian", None)
+        if own is None:
+            hessian = self._finite_difference_hessian(atoms)
+        else:
+            try:
+                hessian = np.array(own(self._bare(atoms)), dtype=float)
+            except Exception as error:
+                raise CalculatorFailed(_one_line(error)) from error
+        size = 3 * len(atoms)
+        if hessian.shape != (size, size):
+            raise CalculatorFailed(f"the Hessian has shape {hessian.shape}, not {(size, size)}")
+        if not np.isfinite(hessian).all():
+            raise CalculatorFailed("the calculator returned a Hessian that is not finite")
+        self.evaluations = Evaluations(
+            self.evaluations.gradients, self.evaluations.hessians + 1
+        )
+        hessian = 0.5 * (hessian + hessian.T)
+        self._last_hessian = (positions, hessian)
+        return hessian.copy()
+
+    def at(self, atoms: Atoms) -> tuple[float, np.ndarray]:
+        """Energy (eV) and forces (N, 3) (eV/Å) of `atoms`, without touching `atoms`."""
+        self.get_property("energy", atoms)
+        return self.results["energy"], self.results["forces"].copy()
+
+    def _bare(self, atoms: Atoms) -> Atoms:
+        """A copy with charge and spin where ASE's calculators look for them."""
+        bare = Atoms(atoms.numbers, atoms.positions)
+        charges = np.zeros(len(bare))
+        moments = np.zeros(len(bare))
+        charges[0] = self.charge
+        moments[0] = self.multiplicity - 1
+        bare.set_initial_charges(charges)
+        bare.set_initial_magnetic_moments(moments)
+        return bare
+
+    def _finite_difference_hessian(self, atoms: Atoms) -> np.ndarray:
+        displaced = atoms.copy()
+        displaced.calc = self
+        origin = atoms.get_positions()
+        rows = []
+        for index in np.ndindex(*origin.shape):
+            forces = []
+            for sign in (1, -1):
+                positions = origin.copy()
+                positions[index] += sign * FINITE_DIFFERENCE_STEP
+                displaced.set_positions(positions)
+                forces.append(displaced.get_forces().ravel())
+            rows.append((forces[1] - forces[0]) / (2 * FINITE_DIFFERENCE_STEP))
+        return np.array(rows)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{type(error).__name__}: {text}" if len(text) < 30 else text

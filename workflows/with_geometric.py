@@ -1,0 +1,103 @@
+"""Minima and saddles with geomeTRIC (Wang and Song, J. Chem. Phys. 2016, 144, 214108).
+
+geomeTRIC speaks Bohr and Hartree, logs through `logging` and wants a scratch folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from workflows.errors import as_stage_error
+from workflows.settings import EndpointSettings, SaddleSettings
+from workflows.surface import Surface
+from workflows.units import BOHR, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
+
+
+def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tuple[Atoms, str]:
+    """Relax in translation-rotation internals; (atoms, what was printed)."""
+    return _optimise(atoms, surface, settings)
+
+
+def refine_saddle(guess: Atoms, surface: Surface, settings: SaddleSettings) -> tuple[Atoms, str]:
+    """Restricted-step P-RFO from an exact Hessian at `guess`; (atoms, what was printed)."""
+    return _optimise(guess, surface, settings, surface.get_hessian(guess))
+
+
+def _optimise(
+    atoms: Atoms,
+    surface: Surface,
+    settings: EndpointSettings | SaddleSettings,
+    hessian: np.ndarray | None = None,
+) -> tuple[Atoms, str]:
+    from geometric.ase_engine import EngineASE
+    from geometric.errors import GeomOptNotConvergedError
+    from geometric.internal import DelocalizedInternalCoordinates
+    from geometric.molecule import Molecule
+    from geometric.optimize import Optimizer
+    from geometric.params import OptParams
+
+    molecule = Molecule()
+    molecule.elem = atoms.get_chemical_symbols()
+    molecule.xyzs = [atoms.get_positions()]
+    with _contained() as (log, folder):
+        coordinates = DelocalizedInternalCoordinates(
+            molecule, build=True, connect=False, addcart=False
+        )
+        parameters = OptParams(
+            transition=hessian is not None, maxiter=settings.max_steps, **_convergence(settings)
+        )
+        if hessian is not None:
+            parameters.hess_data = hessian / HARTREE_PER_BOHR2
+            parameters.frequency = False
+        optimizer = Optimizer(
+            atoms.get_positions().ravel() / BOHR,
+            molecule,
+            coordinates,
+            EngineASE(molecule, surface),
+            folder,
+            parameters,
+        )
+        # Out of steps: the caller judges the forces of the last structure.
+        with contextlib.suppress(GeomOptNotConvergedError):
+            optimizer.optimizeGeometry()
+        return Atoms(atoms.numbers, optimizer.X.reshape(-1, 3) * BOHR), log.getvalue()
+
+
+def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:
+    """Gaussian's criteria, scaled to the largest force component asked for."""
+    largest = settings.max_force / HARTREE_PER_BOHR
+    return {
+        "convergence_energy": 1e-6,
+        "convergence_gmax": largest,
+        "convergence_grms": largest / 1.5,
+        "convergence_dmax": 4 * largest,
+        "convergence_drms": 4 * largest / 1.5,
+    }
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[tuple[io.StringIO, str]]:
+    """A scratch folder, and a log that takes what geomeTRIC would print."""
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    handler.terminator = ""  # geomeTRIC ends its own lines
+    logger = logging.getLogger("geometric")
+    level, handlers, propagate = logger.level, list(logger.handlers), logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    try:
+        with tempfile.TemporaryDirectory(prefix="horm-") as folder:
+            yield log, folder
+    except Exception as error:
+        raise as_stage_error(error, "geomeTRIC", log.getvalue()) from error
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)

@@ -1,0 +1,107 @@
+"""Minima, saddles and IRCs with Sella (Hermes et al., JCTC 2022, 18, 6974).
+
+In Cartesian coordinates: the internal ones compile for every new molecule, which takes
+longer than a whole search of the small molecules here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from workflows.errors import IRCFailed, as_stage_error
+from workflows.settings import EndpointSettings, IRCSettings, SaddleSettings
+from workflows.surface import Surface
+
+
+def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tuple[Atoms, str]:
+    """Relax with Sella of order 0; (atoms, what was printed)."""
+    return _optimise(atoms, surface, settings, order=0)
+
+
+def refine_saddle(guess: Atoms, surface: Surface, settings: SaddleSettings) -> tuple[Atoms, str]:
+    """P-RFO with exact Hessians every `settings.hessian_every` steps; (atoms, printed)."""
+    return _optimise(
+        guess,
+        surface,
+        settings,
+        order=1,
+        hessian_function=surface.get_hessian,
+        diag_every_n=settings.hessian_every,
+    )
+
+
+def follow_irc(
+    saddle: Atoms, hessian: np.ndarray, surface: Surface, settings: IRCSettings
+) -> tuple[list[list[Atoms]], tuple[bool, bool], str]:
+    """Both directions; (images of each direction outwards, arrived, printed)."""
+    with _contained() as log:
+        from sella import IRC
+        from sella.optimize.irc import IRCInnerLoopConvergenceFailure
+
+        moving = saddle.copy()
+        moving.calc = surface
+        irc = IRC(
+            moving,
+            logfile=log,
+            dx=_mass_weighted_step(saddle, settings.step_length),
+            hessian_function=lambda _: hessian,
+        )
+        directions, arrived = [], []
+        for direction in ("forward", "reverse"):
+            images: list[Atoms] = []
+            irc.observers = []
+            irc.attach(lambda kept=images: kept.append(moving.copy()))
+            try:
+                # Sella's criterion is the largest force on an atom; the RMS criterion of
+                # the settings is stricter than that by about sqrt(3).
+                irc.run(
+                    fmax=settings.rms_force * np.sqrt(3),
+                    steps=settings.max_steps,
+                    direction=direction,
+                )
+            except IRCInnerLoopConvergenceFailure:
+                if len(images) < 3:
+                    raise IRCFailed(f"Sella's inner loop did not converge ({direction})") from None
+            directions.append(images[1:])
+            arrived.append(bool(irc.converged()))
+        return directions, (arrived[0], arrived[1]), log.getvalue()
+
+
+def _mass_weighted_step(atoms: Atoms, step_length: float) -> float:
+    """Sella steps in Å·amu^½; take the mass that moves most, hydrogen or the lightest."""
+    return float(step_length * np.sqrt(atoms.get_masses().min()))
+
+
+def _optimise(
+    atoms: Atoms,
+    surface: Surface,
+    settings: EndpointSettings | SaddleSettings,
+    **options: Any,
+) -> tuple[Atoms, str]:
+    with _contained() as log:
+        from sella import Sella
+
+        moving = atoms.copy()
+        moving.calc = surface
+        optimizer = Sella(moving, logfile=log, internal=False, **options)
+        optimizer.run(fmax=settings.max_force, steps=settings.max_steps)
+        moving.calc = None
+        return moving, log.getvalue()
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[io.StringIO]:
+    log = io.StringIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield log
+    except Exception as error:
+        raise as_stage_error(error, "Sella", log.getvalue()) from error
