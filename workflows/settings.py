@@ -73,7 +73,7 @@ class SaddleSettings(_Validated):
         ("rsirfo", "rsprfo", "sella", "geometric"),
     )
     max_force: float = _setting(0.0231, "largest force component allowed, eV/Å")
-    max_steps: int = _setting(100, "optimisation steps", least=1)
+    max_steps: int = _setting(50, "optimisation steps", least=1)
     hessian_every: int = _setting(1, "steps between exact Hessians, updated in between", least=1)
     imaginary_threshold: float = _setting(
         50.0, "a mode counts as imaginary when it lies below minus this, cm⁻¹"
@@ -91,7 +91,7 @@ class IRCSettings(_Validated):
         "sella: Sella",
         ("eulerpc", "sella"),
     )
-    step_length: float = _setting(0.0529, "step along the path, Å (unweighted)")
+    step_length: float = _setting(0.1, "step along the path, Å (unweighted)")
     max_steps: int = _setting(125, "steps in each direction", least=1)
     rms_force: float = _setting(0.0514, "a direction has arrived at this RMS force, eV/Å")
     wall_time: float = _setting(1200.0, "seconds for each integrator")

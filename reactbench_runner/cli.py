@@ -1,0 +1,189 @@
+"""`horm-tssearch`: transition states of a table of reactions from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workflows.errors import SettingsError, WorkflowError
+from workflows.settings import SearchSettings, from_mapping, stage_types
+
+_DESCRIPTION = """\
+Find and verify the transition states of many reactions.
+
+For each reaction: relax reactant and product, find a path between them, refine its highest
+point to a first-order saddle, follow the IRC both ways, relax its ends, and compare them
+with what was intended. Then Gibbs free energies.
+"""
+
+_EPILOG = """\
+input:
+  reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
+                  product) or 'reactant' and 'product' (files); optional: charge,
+                  multiplicity. Paths are relative to the CSV. Both ends need the same
+                  atoms in the same order.
+  folder          every .xyz in it with two frames is a reaction
+
+output, in the folder given with --out:
+  results.csv     one row a reaction: verdict, energies, cost
+  results.db      all structures, an ASE database: try 'ase db results.db'
+  <id>/           path.xyz, ts.xyz, irc.xyz, log.txt
+  run.json        versions, calculator, settings
+
+An interrupted run is resumed by the same command. Exit code: 0 when every reaction got a
+verdict, 2 for wrong input, 1 when results could not be written, 130 when interrupted.
+
+examples:
+  horm-tssearch reactions.csv --out runs/first
+  horm-tssearch reactions.csv --out runs/second --workers 8 --path.method neb
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        _say("Interrupted. Finished reactions are safe; the same command goes on from here.")
+        return 130
+    except WorkflowError as error:
+        _say(f"horm-tssearch: {error}")
+        from reactbench_runner.batch import StorageError
+
+        return 1 if isinstance(error, StorageError) else 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    calculator, settings = _configuration(options)
+    # Heavy imports only now: --help and wrong flags answer at once.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from reactbench_runner import calculators, report
+    from reactbench_runner.batch import run_batch
+    from reactbench_runner.reactions import read_reactions
+
+    console = Console()
+    level = calculators.entry(calculator).level_of_theory
+    reactions = read_reactions(options.reactions)
+    console.print(f"{len(reactions)} reactions, {level}, results in {options.out}")
+    finished: list[dict[str, Any]] = []
+    with Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console,
+    ) as progress:  # fmt: skip
+        bar = progress.add_task("searching", total=len(reactions))
+
+        def on_finished(row: dict[str, Any]) -> None:
+            finished.append(row)
+            intended = sum(row["verdict"] == "intended" for row in finished)
+            progress.update(bar, advance=1, description=f"{intended} intended")
+
+        rows = run_batch(
+            reactions,
+            options.out,
+            calculator,
+            settings,
+            workers=options.workers,
+            dask_address=options.dask,
+            database=options.db,
+            on_finished=on_finished,
+        )
+    console.print(report.summary_table(rows))
+    if len(rows) > report.MOST_ROWS:
+        console.print(f"... and {len(rows) - report.MOST_ROWS} more")
+    console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
+    return 0
+
+
+def _configuration(options: argparse.Namespace) -> tuple[str, SearchSettings]:
+    """Calculator and settings: flags before the file of --config before the defaults."""
+    values = _read_config(options.config) if options.config else {}
+    calculator = options.calculator or values.pop("calculator", None) or "gfn2-xtb"
+    values.pop("calculator", None)
+    for name, value in vars(options).items():
+        if not name.startswith("set:") or value is None:
+            continue
+        stage, _, key = name.removeprefix("set:").rpartition(".")
+        target = values.setdefault(stage, {}) if stage else values
+        if not isinstance(target, dict):
+            raise SettingsError(f"'{stage}' in {options.config} needs settings below it")
+        target[key] = value
+    return str(calculator), from_mapping(values)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read --config {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path} must hold names and values, such as 'path: {{images: 9}}'")
+    return values
+
+
+def _parser() -> argparse.ArgumentParser:
+    from reactbench_runner.calculators import CALCULATORS
+
+    parser = argparse.ArgumentParser(
+        "horm-tssearch",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("reactions", type=Path, help="a CSV, or a folder of two-frame xyz files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--calculator", metavar="NAME", help=f"one of {', '.join(CALCULATORS)}")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N",
+                        help="reactions at once, one process and core each (default 1)")  # fmt: skip
+    parser.add_argument("--dask", metavar="tcp://HOST:PORT", help="use this Dask cluster instead")
+    parser.add_argument("--db", metavar="URL", help="database (default OUT/results.db); a "
+                        "postgresql:// URL works too")  # fmt: skip
+    _add_settings(parser.add_argument_group("search"), SearchSettings, "")
+    for stage, kind in stage_types().items():
+        title = (kind.__doc__ or stage).splitlines()[0]
+        _add_settings(parser.add_argument_group(stage, title), kind, f"{stage}.")
+    return parser
+
+
+def _add_settings(group: Any, kind: type, prefix: str) -> None:
+    """One flag for each setting: `--path.images N` is `path: {images: N}` in the YAML."""
+    hints = typing.get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        if "doc" not in spec.metadata:
+            continue
+        group.add_argument(
+            f"--{prefix}{spec.name}",
+            dest=f"set:{prefix}{spec.name}",
+            type=hints[spec.name],
+            choices=spec.metadata["choices"] or None,
+            metavar=None if spec.metadata["choices"] else spec.name.upper(),
+            help=f"{spec.metadata['doc']} (default {spec.default})".replace("%", "%%"),
+        )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What a run was made with, so that it can be resumed, repeated and believed."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from reactbench_runner.reactions import Unreadable
+from reactbench_runner.store import replacing
+from workflows.errors import InputError
+from workflows.records import Reaction
+from workflows.settings import SearchSettings, to_mapping
+
+#: The packages whose version can change a result.
+PACKAGES = (
+    "horm-tssearch", "ase", "geodesic-interpolate", "geometric", "numpy", "pymsym",
+    "pysisyphus", "scipy", "sella", "tblite", "torch",
+)  # fmt: skip
+
+#: What must agree for results to stand in one table.
+_MUST_AGREE = ("calculator", "settings")
+
+
+def describe_run(calculator: str, level_of_theory: str, settings: SearchSettings) -> dict[str, Any]:
+    """The content of run.json."""
+    return {
+        "calculator": calculator,
+        "level_of_theory": level_of_theory,
+        "settings": to_mapping(settings),
+        "seed": settings.path.seed,
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": " ".join(["horm-tssearch", *sys.argv[1:]]),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
+    """Write run.json, or check it against the run that `out` holds; True when resuming.
+
+    Raises `InputError` naming every difference in calculator or settings.
+    """
+    path = out / "run.json"
+    if path.exists():
+        try:
+            before = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}); use another --out") from None
+        differences = [
+            line for key in _MUST_AGREE for line in _differences(key, before.get(key), run[key])
+        ]
+        if differences:
+            raise InputError(
+                f"{out} holds a run made otherwise; results are not mixed. Use another --out, or "
+                "repeat what was used there:\n  " + "\n  ".join(differences)
+            )
+        return True
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no run (no run.json); use another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(run, indent=1), "utf-8")
+    return False
+
+
+def fingerprint(item: Reaction | Unreadable) -> str:
+    """A digest of what a search starts from: atoms, positions, charge and multiplicity."""
+    if isinstance(item, Unreadable):
+        return f"unreadable: {item.reason}"
+    digest = hashlib.sha256()
+    for atoms in (item.reactant, item.product):
+        digest.update(atoms.numbers.astype("int64").tobytes())
+        digest.update(atoms.positions.astype("float64").tobytes())
+    digest.update(f"{item.charge} {item.multiplicity}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [
+            line
+            for key in keys
+            for line in _differences(
+                key if name == "settings" else f"{name}.{key}", before.get(key), now.get(key)
+            )
+        ]
+    return [] if before == now else [f"{name}: {before} there, {now} now"]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,72 @@
+"""The summary that a person reads when a run has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from reactbench_runner.rows import Row
+from workflows.records import Label
+
+_COLOURS = {
+    Label.INTENDED: "green",
+    Label.PARTLY: "yellow",
+    Label.AMBIGUOUS: "yellow",
+    Label.UNINTENDED: "red",
+    Label.FAILED: "red",
+}
+
+#: A terminal shows so many rows; the rest stands in results.csv.
+MOST_ROWS = 60
+
+_NUMBERS = (
+    ("ΔE‡", "barrier_kcal_per_mol", "{:.1f}"),
+    ("ΔG‡", "gibbs_barrier_kcal_per_mol", "{:.1f}"),
+    ("ΔE", "reaction_energy_kcal_per_mol", "{:.1f}"),
+    ("ΔG", "reaction_gibbs_kcal_per_mol", "{:.1f}"),
+    ("ν‡", "imaginary_frequency_cm1", "{:.0f}"),
+    ("s", "seconds", "{:.0f}"),
+)
+
+
+def summary_table(rows: Sequence[Row]) -> Table:
+    """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹."""
+    table = Table(caption="energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)")
+    table.add_column("reaction")
+    table.add_column("verdict")
+    for title, _, _ in _NUMBERS:
+        table.add_column(title, justify="right")
+    table.add_column("remark")
+    for row in rows[:MOST_ROWS]:
+        colour = _COLOURS[Label(row["verdict"])]
+        numbers = [_number(row[column], form) for _, column, form in _NUMBERS]
+        table.add_row(row["id"], f"[{colour}]{_verdict(row)}[/]", *numbers, _remark(row))
+    return table
+
+
+def counts(rows: Sequence[Row]) -> str:
+    """'4 of 6 intended, 1 partly intended, 1 failed' - over all input reactions."""
+    number = Counter(row["verdict"] for row in rows)
+    parts = [f"{number[Label.INTENDED]} of {len(rows)} intended"]
+    parts += [f"{number[label]} {label}" for label in list(Label)[1:] if number[label]]
+    return ", ".join(parts)
+
+
+def _verdict(row: Row) -> str:
+    if row["verdict"] == Label.PARTLY:
+        return f"{row['verdict']} ({row['side']})"
+    if row["verdict"] == Label.FAILED:
+        return f"{row['verdict']} ({row['stage']})"
+    return str(row["verdict"])
+
+
+def _remark(row: Row) -> str:
+    if row["reason"]:
+        return str(row["reason"])
+    return str(row["warnings"])
+
+
+def _number(value: object, form: str) -> str:
+    return form.format(value) if isinstance(value, int | float) else ""

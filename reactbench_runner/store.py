@@ -1,0 +1,151 @@
+"""Where results live, so that a finished reaction is never lost and never half written.
+
+`<out>/<id>/` holds one reaction; `result.json` in it is the record that the tables are made
+of. The folder is written beside its place and renamed into it, which the file system does
+all at once: it is there completely or not at all, whatever kills the process. The
+structures go into an ASE database before that, and are replaced if the folder was not
+reached.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from reactbench_runner.rows import COLUMNS, Row, to_row
+from workflows.records import SearchResult
+
+_UNFINISHED = ".unfinished-"
+
+
+class Store:
+    """The results of one run in the folder `out`, its structures in `database`.
+
+    `database` is a file name or a PostgreSQL URL; by default `<out>/results.db` (SQLite).
+    """
+
+    def __init__(self, out: Path, database: str | None = None) -> None:
+        self.out = out
+        self.database = database or str(out / "results.db")
+        out.mkdir(parents=True, exist_ok=True)
+        for leftover in out.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(leftover)
+
+    def finished(self) -> dict[str, Row]:
+        """The rows of all finished reactions, by id."""
+        rows = (json.loads(file.read_text("utf-8")) for file in self.out.glob("*/result.json"))
+        return {row["id"]: row for row in rows}
+
+    def add(self, result: SearchResult, fingerprint: str) -> Row:
+        """Store one finished reaction for good and return its row.
+
+        Raises `OSError` (a full disk, say); the reaction then counts as not finished.
+        """
+        row = to_row(result) | {"fingerprint": fingerprint}
+        self._write_structures(result)
+        identifier = result.reaction.id
+        folder = self.out / f"{_UNFINISHED}{identifier}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _write_frames(folder / "path.xyz", result.path.images if result.path else ())
+        _write_frames(folder / "ts.xyz", [result.saddle.atoms] if result.saddle else ())
+        _write_frames(folder / "irc.xyz", result.irc.images if result.irc else ())
+        (folder / "log.txt").write_text(result.log, "utf-8")
+        (folder / "result.json").write_text(json.dumps(row, indent=1), "utf-8")
+        _flush_to_disk(folder)
+        shutil.rmtree(self.out / identifier, ignore_errors=True)
+        folder.rename(self.out / identifier)
+        return row
+
+    def write_table(self, rows: Iterable[Row]) -> Path:
+        """Write `results.csv`, one row a reaction, replacing it all at once."""
+        path = self.out / "results.csv"
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
+            table = csv.DictWriter(f, COLUMNS, extrasaction="ignore")
+            table.writeheader()
+            table.writerows(rows)
+        return path
+
+    def _write_structures(self, result: SearchResult) -> None:
+        from ase.db import connect
+
+        identifier = result.reaction.id
+        with connect(self.database) as database:
+            database.delete([row.id for row in database.select(reaction=identifier)])
+            for role, atoms, data in _structures(result):
+                database.write(
+                    atoms,
+                    reaction=identifier,
+                    role=role,
+                    verdict=str(result.verdict.label),
+                    charge=result.reaction.charge,
+                    multiplicity=result.reaction.multiplicity,
+                    data=data,
+                )
+
+
+def _structures(result: SearchResult) -> Iterable[tuple[str, Atoms, dict[str, Any]]]:
+    """Role, structure with energy and forces, and what was derived from its Hessian."""
+    points = [("reactant", result.reactant), ("product", result.product)]
+    if result.irc_ends:
+        points += zip(("irc_first", "irc_last"), result.irc_ends, strict=True)
+    for role, minimum in points:
+        if minimum is not None:
+            yield role, _with_results(minimum.atoms, minimum.energy, minimum.forces), {}
+    saddle = result.saddle
+    if saddle is not None:
+        atoms = _with_results(saddle.atoms, saddle.energy, saddle.forces)
+        yield "transition_state", atoms, {
+            "hessian_ev_per_a2": saddle.hessian,
+            "frequencies_cm1": saddle.modes.frequencies,
+            "imaginary_mode": saddle.modes.displacements[0],
+        }
+
+
+def _with_results(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:
+    atoms = atoms.copy()
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    return atoms
+
+
+def _write_frames(path: Path, frames: Iterable[Atoms]) -> None:
+    frames = list(frames)
+    if frames:
+        write(path, frames, format="xyz", fmt="%15.8f")
+
+
+def _flush_to_disk(folder: Path) -> None:
+    """Make sure the files survive a power cut before the folder gets its name."""
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class replacing:  # noqa: N801 - a context manager, read as a verb
+    """`with replacing(path) as temporary:` writes `path` completely or leaves it alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
+
+    def __enter__(self) -> Path:
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.temporary.replace(self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
