@@ -48,7 +48,7 @@ def _tblite(method: str) -> Builder:
     def build(charge: int, multiplicity: int) -> Calculator:
         from tblite.ase import TBLite
 
-        class RestartingTBLite(TBLite):  # type: ignore[misc]
+        class RestartingTBLite(TBLite):
             """tblite that starts the SCF anew when it fails from the last density.
 
             tblite starts from the density of the last geometry, which is fast but can lead

@@ -146,11 +146,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--calculator", metavar="NAME", help=f"one of {', '.join(CALCULATORS)}")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N",
-                        help="reactions at once, one process and core each (default 1)")  # fmt: skip
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="reactions at once, one process and core each (default 1)",
+    )
     parser.add_argument("--dask", metavar="tcp://HOST:PORT", help="use this Dask cluster instead")
-    parser.add_argument("--db", metavar="URL", help="database (default OUT/results.db); a "
-                        "postgresql:// URL works too")  # fmt: skip
+    parser.add_argument(
+        "--db",
+        metavar="URL",
+        help="database (default OUT/results.db); a postgresql:// URL works too",
+    )
     _add_settings(parser.add_argument_group("search"), SearchSettings, "")
     for stage, kind in stage_types().items():
         title = (kind.__doc__ or stage).splitlines()[0]

@@ -19,7 +19,7 @@ from workflows.settings import SearchSettings, to_mapping
 
 #: The packages whose version can change a result.
 PACKAGES = (
-    "horm-tssearch", "ase", "geodesic-interpolate", "geometric", "numpy", "pymsym",
+    "horm-tssearch", "ase", "geodesic-interpolate", "geometric", "numpy",
     "pysisyphus", "scipy", "sella", "tblite", "torch",
 )  # fmt: skip
 

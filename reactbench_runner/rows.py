@@ -105,8 +105,8 @@ def _energies(result: SearchResult) -> Row:
         for name, values in result.thermochemistry.items()
     }
     row: Row = {f"{name}_energy_ev": round(value, 6) for name, value in electronic.items()}
-    for name, values in result.thermochemistry.items():
-        row[f"{'ts' if name == 'saddle' else name}_thermochemistry"] = values.assumptions()
+    for name, thermo in result.thermochemistry.items():
+        row[f"{'ts' if name == 'saddle' else name}_thermochemistry"] = thermo.assumptions()
     forward, backward = connected_sides(result.verdict)
     for prefix, values in (("", electronic), ("gibbs_", gibbs)):
         total = "reaction_gibbs" if prefix else "reaction_energy"

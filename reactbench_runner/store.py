@@ -105,11 +105,15 @@ def _structures(result: SearchResult) -> Iterable[tuple[str, Atoms, dict[str, An
     saddle = result.saddle
     if saddle is not None:
         atoms = _with_results(saddle.atoms, saddle.energy, saddle.forces)
-        yield "transition_state", atoms, {
-            "hessian_ev_per_a2": saddle.hessian,
-            "frequencies_cm1": saddle.modes.frequencies,
-            "imaginary_mode": saddle.modes.displacements[0],
-        }
+        yield (
+            "transition_state",
+            atoms,
+            {
+                "hessian_ev_per_a2": saddle.hessian,
+                "frequencies_cm1": saddle.modes.frequencies,
+                "imaginary_mode": saddle.modes.displacements[0],
+            },
+        )
 
 
 def _with_results(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:

@@ -31,9 +31,7 @@ def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum
         relaxed, log = atoms.copy(), ""
     else:
         method = METHODS[settings.method]
-        relaxed, log = run_with_limit(
-            lambda: method(atoms, surface, settings), settings.wall_time
-        )
+        relaxed, log = run_with_limit(lambda: method(atoms, surface, settings), settings.wall_time)
     energy, forces = surface.at(relaxed)
     converged, reason = force_criterion(forces, settings)
     return Minimum(relaxed, energy, forces, settings.method, converged, reason, log=log)

@@ -12,7 +12,7 @@ from horm_calc.thermochemistry import (
 )
 from workflows.errors import StageError
 from workflows.records import Cost, Label, Minimum, Reaction, Saddle, Verdict
-from workflows.settings import ThermoSettings
+from workflows.settings import SearchSettings
 from workflows.surface import Surface
 
 
@@ -23,7 +23,7 @@ def free_energies(
     saddle: Saddle | None,
     verdict: Verdict,
     surface: Surface,
-    settings: ThermoSettings,
+    settings: SearchSettings,
 ) -> tuple[dict[str, Thermochemistry], dict[str, str], Cost]:
     """Thermochemistry of `reactant`, `product` and `saddle`, and why any is missing.
 
@@ -46,11 +46,12 @@ def free_energies(
                 modes,
                 point.energy,
                 order=order,
-                temperature=settings.temperature,
-                pressure=settings.pressure,
+                temperature=settings.thermo.temperature,
+                pressure=settings.thermo.pressure,
                 multiplicity=reaction.multiplicity,
-                treatment=settings.treatment,
-                cutoff=settings.cutoff,
+                treatment=settings.thermo.treatment,
+                cutoff=settings.thermo.cutoff,
+                imaginary_threshold=settings.saddle.imaginary_threshold,
             )
         except (ThermochemistryError, StageError) as error:
             skipped[name] = str(error)

@@ -27,8 +27,7 @@ def check_reaction(reaction: Reaction) -> None:
         i, j = np.unravel_index(int(distances.argmin()), distances.shape)
         if distances[i, j] < COINCIDING:
             raise InputError(
-                f"atoms {i + 1} and {j + 1} of the {name} coincide "
-                f"({distances[i, j]:.3f} Å apart)"
+                f"atoms {i + 1} and {j + 1} of the {name} coincide ({distances[i, j]:.3f} Å apart)"
             )
     _check_same_atoms(reaction)
     _check_electrons(reaction)

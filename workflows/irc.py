@@ -46,12 +46,9 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
 
 
 def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
-    (first, last), arrived, log = METHODS[method](
-        saddle.atoms, saddle.hessian, surface, settings
-    )
-    for images in (first, last):
-        if not images:
-            raise IRCFailed("made no step in one direction")
+    (first, last), arrived, log = METHODS[method](saddle.atoms, saddle.hessian, surface, settings)
+    if not first or not last:
+        raise IRCFailed("made no step in one direction")
     images = (*reversed(first), saddle.atoms, *last)
     energies = np.array([surface.at(image)[0] for image in images])
     for end in (0, -1):

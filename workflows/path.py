@@ -78,9 +78,7 @@ def _neb(
     for image in images:
         image.calc = surface
     log = io.StringIO()
-    band = NEB(
-        images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True
-    )
+    band = NEB(images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True)
     FIRE(band, logfile=log).run(fmax=5 * settings.max_force, steps=settings.max_steps // 2)
     band.climb = True
     optimizer = FIRE(band, logfile=log)

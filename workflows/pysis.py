@@ -115,9 +115,7 @@ def grow_string(
         return [_atoms_of(image) for image in string.images], converged, log.getvalue()
 
 
-def refine_saddle(
-    guess: Atoms, surface: Surface, settings: SaddleSettings
-) -> tuple[Atoms, str]:
+def refine_saddle(guess: Atoms, surface: Surface, settings: SaddleSettings) -> tuple[Atoms, str]:
     """RS-I-RFO or RS-P-RFO from `guess`; (atoms, what was printed)."""
     with _contained() as log:
         from pysisyphus.tsoptimizers.RSIRFOptimizer import RSIRFOptimizer
@@ -189,29 +187,37 @@ def _contained() -> Iterator[io.StringIO]:
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="horm-") as scratch:
         os.chdir(scratch)
         try:
-            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    yield log
+            with (
+                contextlib.redirect_stdout(log),
+                contextlib.redirect_stderr(log),
+                warnings.catch_warnings(action="ignore"),
+            ):
+                yield log
         except Exception as error:
             raise as_stage_error(error, "pysisyphus", log.getvalue()) from error
         finally:
             os.chdir(before)
-            _drop_file_handlers(os.path.realpath(scratch))
+            _drop_handlers(os.path.realpath(scratch))
 
 
-def _drop_file_handlers(folder: str) -> None:
-    """Remove every log handler that writes below `folder`.
+def _drop_handlers(folder: str) -> None:
+    """Remove the log handlers that pysisyphus has opened and never closes.
 
-    pysisyphus opens them on import and for each optimiser, relative to the current folder,
-    and never closes them.
+    They write below `folder`, the current folder when it was imported or an optimiser was
+    made, and, for its main logger, to what was standard output at import.
     """
+    import pysisyphus
+
     names = list(logging.root.manager.loggerDict)
     for logger in (logging.getLogger(name) for name in names):
         for handler in list(logger.handlers):
-            if isinstance(handler, logging.FileHandler) and handler.baseFilename.startswith(folder):
+            below = isinstance(handler, logging.FileHandler) and handler.baseFilename.startswith(
+                folder
+            )
+            if below or logger is pysisyphus.logger:
                 logger.removeHandler(handler)
                 handler.close()
+    pysisyphus.logger.propagate = False
 
 
 @contextlib.contextmanager

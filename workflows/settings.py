@@ -76,7 +76,7 @@ class SaddleSettings(_Validated):
     max_steps: int = _setting(50, "optimisation steps", least=1)
     hessian_every: int = _setting(1, "steps between exact Hessians, updated in between", least=1)
     imaginary_threshold: float = _setting(
-        50.0, "a mode counts as imaginary when it lies below minus this, cm⁻¹"
+        20.0, "a mode counts as imaginary when it lies below minus this, cm⁻¹"
     )
     wall_time: float = _setting(1200.0, "seconds")
 
@@ -138,7 +138,7 @@ class SearchSettings(_Validated):
     )
 
 
-def stage_types() -> dict[str, type]:
+def stage_types() -> dict[str, Any]:
     """The stages by name, with the dataclass that holds the settings of each."""
     hints = typing.get_type_hints(SearchSettings)
     return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
@@ -173,7 +173,9 @@ def _refuse_unknown(values: Mapping[str, Any], known: list[str], prefix: str) ->
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean '{prefix}{near[0]}'?" if near else f"; known: {', '.join(known)}"
+            hint = (
+                f"; did you mean '{prefix}{near[0]}'?" if near else f"; known: {', '.join(known)}"
+            )
             raise SettingsError(f"unknown setting '{prefix}{name}'{hint}")
 
 

@@ -46,7 +46,7 @@ class Surface(Calculator):
     when the calculator raises or returns something that is not finite.
     """
 
-    implemented_properties = ["energy", "forces"]
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - declared by ASE
 
     def __init__(self, calculator: Calculator, charge: int = 0, multiplicity: int = 1) -> None:
         super().__init__()
@@ -70,9 +70,7 @@ class Surface(Calculator):
             energy = float(self.calculator.get_potential_energy(bare))
         except Exception as error:
             raise CalculatorFailed(_one_line(error)) from error
-        self.evaluations = Evaluations(
-            self.evaluations.gradients + 1, self.evaluations.hessians
-        )
+        self.evaluations = Evaluations(self.evaluations.gradients + 1, self.evaluations.hessians)
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise CalculatorFailed("the calculator returned an energy or force that is not finite")
         self.results = {"energy": energy, "forces": forces}
@@ -101,9 +99,7 @@ class Surface(Calculator):
             raise CalculatorFailed(f"the Hessian has shape {hessian.shape}, not {(size, size)}")
         if not np.isfinite(hessian).all():
             raise CalculatorFailed("the calculator returned a Hessian that is not finite")
-        self.evaluations = Evaluations(
-            self.evaluations.gradients, self.evaluations.hessians + 1
-        )
+        self.evaluations = Evaluations(self.evaluations.gradients, self.evaluations.hessians + 1)
         hessian = 0.5 * (hessian + hessian.T)
         self._last_hessian = (positions, hessian)
         return hessian.copy()

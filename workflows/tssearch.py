@@ -114,7 +114,7 @@ def search(
     best, tried = _attempts(reactant, product, surface, settings, account, progress)
     progress("thermochemistry")
     thermochemistry, skipped, cost = free_energies(
-        reaction, reactant, product, best.saddle, best.verdict, surface, settings.thermo
+        reaction, reactant, product, best.saddle, best.verdict, surface, settings
     )
     account.add("thermochemistry", cost, "")
     return SearchResult(

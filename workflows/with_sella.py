@@ -49,7 +49,7 @@ def follow_irc(
         moving.calc = surface
         irc = IRC(
             moving,
-            logfile=log,
+            logfile=log,  # type: ignore[arg-type]  # Sella says str; ASE takes a file too
             dx=_mass_weighted_step(saddle, settings.step_length),
             hessian_function=lambda _: hessian,
         )
@@ -90,7 +90,7 @@ def _optimise(
 
         moving = atoms.copy()
         moving.calc = surface
-        optimizer = Sella(moving, logfile=log, internal=False, **options)
+        optimizer = Sella(moving, logfile=log, internal=False, **options)  # type: ignore[arg-type]
         optimizer.run(fmax=settings.max_force, steps=settings.max_steps)
         moving.calc = None
         return moving, log.getvalue()
@@ -100,8 +100,7 @@ def _optimise(
 def _contained() -> Iterator[io.StringIO]:
     log = io.StringIO()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield log
     except Exception as error:
         raise as_stage_error(error, "Sella", log.getvalue()) from error
