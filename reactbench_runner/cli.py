@@ -96,6 +96,8 @@ def _run(options: argparse.Namespace) -> int:
             on_finished=on_finished,
         )
     console.print(report.summary_table(rows))
+    for line in report.remarks(rows):
+        console.print(line, style="dim", markup=False, highlight=False)
     if len(rows) > report.MOST_ROWS:
         console.print(f"... and {len(rows) - report.MOST_ROWS} more")
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")

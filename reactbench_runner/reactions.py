@@ -36,13 +36,22 @@ def read_reactions(source: Path) -> list[Reaction | Unreadable]:
     return out
 
 
-def _reaction(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
+def _reaction(
+    identifier: str, row: dict[str, str], folder: Path, where: str
+) -> Reaction | Unreadable:
     from ase.io import read
+
     try:
         if row.get("reaction"):
             reactant, product = read(folder / row["reaction"], ":")
         else:
             reactant, product = read(folder / row["reactant"]), read(folder / row["product"])
-        return Reaction(identifier, reactant, product, int(row.get("charge") or 0), int(row.get("multiplicity") or 1))
+        return Reaction(
+            identifier,
+            reactant,
+            product,
+            int(row.get("charge") or 0),
+            int(row.get("multiplicity") or 1),
+        )
     except Exception as e:
         return Unreadable(identifier, f"{where}: {e}")

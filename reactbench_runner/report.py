@@ -38,11 +38,10 @@ def summary_table(rows: Sequence[Row]) -> Table:
     table.add_column("verdict")
     for title, _, _ in _NUMBERS:
         table.add_column(title, justify="right")
-    table.add_column("remark")
     for row in rows[:MOST_ROWS]:
         colour = _COLOURS[Label(row["verdict"])]
         numbers = [_number(row[column], form) for _, column, form in _NUMBERS]
-        table.add_row(row["id"], f"[{colour}]{_verdict(row)}[/]", *numbers, _remark(row))
+        table.add_row(row["id"], f"[{colour}]{_verdict(row)}[/]", *numbers)
     return table
 
 
@@ -62,10 +61,12 @@ def _verdict(row: Row) -> str:
     return str(row["verdict"])
 
 
-def _remark(row: Row) -> str:
-    if row["reason"]:
-        return str(row["reason"])
-    return str(row["warnings"])
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """Why a verdict is not plainly *intended*, and what else a reader should know."""
+    lines = []
+    for row in rows[:MOST_ROWS]:
+        lines += [f"{row['id']}: {text}" for text in (row["reason"], row["warnings"]) if text]
+    return lines
 
 
 def _number(value: object, form: str) -> str:

@@ -1,0 +1,238 @@
+"""Many reactions: nothing finished is lost, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.db import connect
+from ase.io import write
+
+from reactbench_runner import batch, store
+from reactbench_runner.batch import StorageError, run_batch
+from reactbench_runner.reactions import Unreadable
+from workflows.errors import InputError, SettingsError
+from workflows.records import Reaction
+from workflows.settings import SearchSettings, from_mapping
+
+REPOSITORY = Path(__file__).parents[2]
+
+#: Cheap and still real: HCN has one small saddle that all methods find.
+FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
+
+
+def hcn(identifier: str = "hcn", **more: int) -> Reaction:
+    reactant = Atoms("HCN", [[-1.07, 0, 0], [0, 0, 0], [1.15, 0, 0]])
+    product = Atoms("HCN", [[2.15, 0, 0], [0, 0, 0], [1.17, 0, 0]])
+    # A bent start, so that the path does not run through the linear maximum.
+    reactant.positions[0, 1] = product.positions[0, 1] = 0.3
+    return Reaction(identifier, reactant, product, **more)
+
+
+def run(reactions: list, out: Path, **options):
+    return run_batch(reactions, out, "gfn2-xtb", options.pop("settings", FAST), **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    """One run with a good, an unreadable and an impossible reaction."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    impossible = hcn("radical", multiplicity=2)
+    rows = run([hcn(), Unreadable("gone", "reactions.csv, line 3: no file"), impossible], out)
+    return out, {row["id"]: row for row in rows}
+
+
+def test_the_good_one_is_intended_and_the_others_say_why(finished) -> None:
+    _, rows = finished
+    assert rows["hcn"]["verdict"] == "intended"
+    assert rows["hcn"]["imaginary_modes"] == 1
+    assert rows["hcn"]["ts_max_force_ev_per_a"] <= FAST.saddle.max_force
+    assert rows["gone"]["verdict"] == "failed"
+    assert rows["gone"]["stage"] == "input"
+    assert "line 3" in rows["gone"]["reason"]
+    assert rows["radical"]["stage"] == "input"
+    assert "multiplicity" in rows["radical"]["reason"]
+
+
+def test_energies_are_consistent(finished) -> None:
+    row = finished[1]["hcn"]
+    for kind in ("", "gibbs_"):
+        total = "reaction_gibbs" if kind else "reaction_energy"
+        difference = row[f"{kind}barrier_kcal_per_mol"] - row[f"reverse_{kind}barrier_kcal_per_mol"]
+        assert difference == pytest.approx(row[f"{total}_kcal_per_mol"], abs=0.002)  # rounding
+    assert 40 < row["barrier_kcal_per_mol"] < 100
+    assert "298.15 K" in row["ts_thermochemistry"]
+
+
+def test_the_irc_reuses_the_hessian_of_the_saddle(finished) -> None:
+    assert finished[1]["hcn"]["irc_hessians"] == 0
+
+
+def test_files_and_database(finished) -> None:
+    out, _ = finished
+    names = {path.name for path in (out / "hcn").iterdir()}
+    assert names == {"path.xyz", "ts.xyz", "irc.xyz", "log.txt", "result.json"}
+    log = (out / "hcn" / "log.txt").read_text()
+    assert all(f"===== {stage} =====" in log for stage in ("endpoints", "saddle", "irc"))
+    run_file = json.loads((out / "run.json").read_text())
+    assert run_file["versions"]["pysisyphus"] == "1.0.0"
+    assert run_file["settings"]["path"]["images"] == 5
+    with connect(out / "results.db") as database:
+        roles = {row.role: row for row in database.select(reaction="hcn")}
+    assert set(roles) == {"reactant", "transition_state", "product", "irc_first", "irc_last"}
+    saddle = roles["transition_state"]
+    assert np.abs(saddle.forces).max() <= FAST.saddle.max_force
+    assert np.asarray(saddle.data["hessian_ev_per_a2"]).shape == (9, 9)
+    assert np.sum(np.asarray(saddle.data["frequencies_cm1"]) < -20) == 1
+
+
+def test_a_second_run_computes_nothing_anew(finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, rows = finished
+    before = (out / "hcn" / "result.json").stat().st_mtime_ns
+    monkeypatch.setattr(batch, "_client", lambda *_: pytest.fail("nothing is left to run"))
+    again = run([hcn()], out)
+    assert again[0] == rows["hcn"]
+    assert (out / "hcn" / "result.json").stat().st_mtime_ns == before
+
+
+def test_other_settings_or_calculators_are_refused(finished) -> None:
+    out, _ = finished
+    with pytest.raises(InputError, match="images: 5 there, 7 now"):
+        run([hcn()], out, settings=SearchSettings())
+    with pytest.raises(InputError, match="gfn2-xtb there, gfn1-xtb now"):
+        run_batch([hcn()], out, "gfn1-xtb", FAST)
+
+
+def test_a_reaction_that_changed_under_its_id_is_refused(finished) -> None:
+    out, _ = finished
+    changed = hcn()
+    changed.reactant.positions[0, 1] += 0.1
+    with pytest.raises(InputError, match="'hcn'.*changed"):
+        run([changed], out)
+
+
+def test_a_mended_input_is_computed(tmp_path: Path) -> None:
+    rows = run([Unreadable("hcn", "no file")], tmp_path / "out")
+    assert rows[0]["verdict"] == "failed"
+    assert run([hcn()], tmp_path / "out")[0]["verdict"] == "intended"
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="not empty"):
+        run([hcn()], tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_unknown_calculator_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="did you mean 'gfn2-xtb'"):
+        run_batch([hcn()], tmp_path / "out", "gfn2xtb")
+
+
+def test_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    run([hcn("first")], out)
+    real = Path.write_text
+
+    def full(self: Path, *arguments: str) -> int:
+        if self.name == "result.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(store.Path, "write_text", full)
+    with pytest.raises(StorageError, match="'second'.*No space left.*same command"):
+        run([hcn("first"), hcn("second")], out)
+    monkeypatch.undo()
+    assert not (out / "second").exists()
+    rows = run([hcn("first"), hcn("second")], out)
+    assert [row["verdict"] for row in rows] == ["intended", "intended"]
+    assert not list(out.glob(".unfinished*"))
+    with connect(out / "results.db") as database:  # nothing stands in it twice
+        assert database.count(reaction="second", role="transition_state") == 1
+
+
+def test_a_killed_worker_costs_one_reaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that takes its process down, as the system does when memory runs out."""
+    search_one = batch.search_one
+
+    def lethal(reaction, *arguments):
+        if reaction.id == "lethal":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return search_one(reaction, *arguments)
+
+    monkeypatch.setattr(batch, "search_one", lethal)
+    rows = run([hcn("lethal"), hcn("fine")], tmp_path / "out")
+    assert rows[0]["stage"] == "worker"
+    assert "process died" in rows[0]["reason"]
+    assert rows[1]["verdict"] == "intended"
+    monkeypatch.undo()
+    # It was no fault of the reaction, so the next run tries it again.
+    assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
+
+
+def test_a_bug_in_a_search_costs_one_reaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "search", lambda *_: 1 / 0)
+    result = batch.search_one(hcn(), "gfn2-xtb", FAST)
+    assert result.verdict.stage == "worker"
+    assert "ZeroDivisionError" in result.verdict.reason
+
+
+@pytest.mark.parametrize("moment", ["first finished", "early"])
+def test_kill_9_and_resume(tmp_path: Path, moment: str) -> None:
+    names = ["a", "b", "c"]
+    for name in names:
+        write(tmp_path / f"{name}.xyz", [hcn().reactant, hcn().product])
+    table = tmp_path / "reactions.csv"
+    table.write_text("id,reaction\n" + "".join(f"{n},{n}.xyz\n" for n in names))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "reactbench_runner.cli", str(table), "--out", str(out)]
+    command += ["--path.method", "neb", "--path.images", "5", "--attempts", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if moment == "early" and (out / "run.json").exists():
+            time.sleep(2)
+            break
+        if list(out.glob("*/result.json")):
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("*/result.json")}
+    assert len(finished) < len(names), "killed too late to test anything"
+    again = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "3 of 3 intended" in again.stdout
+    assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
+    with (out / "results.csv").open(newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert [row["id"] for row in rows] == names
+    with connect(out / "results.db") as database:
+        for name in names:
+            assert database.count(reaction=name, role="transition_state") == 1
+    assert {path.name for path in out.iterdir()} == {
+        *names,
+        "run.json",
+        "results.csv",
+        "results.db",
+    }
