@@ -1,4 +1,8 @@
-"""Read the reactions of a run from a CSV or a folder of two-frame xyz files."""
+"""Read the reactions of a run: a CSV, or a folder of two-frame xyz files.
+
+What is wrong with the whole table stops the run before it begins. What is wrong with one
+row costs that row only: it becomes an `Unreadable`, and a *failed* line of the results.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +13,177 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
+from ase.io import read
+from ase.io.formats import UnknownFileTypeError, filetype
 
 from workflows.errors import InputError
 from workflows.records import Reaction
 
-COLUMNS = ("id", "reaction", "reactant", "product", "charge", "multiplicity")
+_COLUMNS = ("id", "reaction", "reactant", "product", "charge", "multiplicity")
+
+#: Columns that people keep for themselves.
+_NOTES = ("comment", "note", "notes")
+
+#: Formats that are no plain file with a molecule, or whose readers unpickle or connect.
+_REFUSED = {
+    "bundletrajectory", "gpw", "db", "mysql", "postgresql", "eon", "netcdftrajectory",
+}  # fmt: skip
+
+#: An id becomes a folder name.
+_ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row from which no reaction could be made; it becomes a 'failed (input)' result."""
+    """A row from which no reaction could be made, and why: file, line and remedy."""
 
     id: str
     reason: str
 
 
+class _BadRow(Exception):
+    """What is wrong with one row."""
+
+
 def read_reactions(source: Path) -> list[Reaction | Unreadable]:
-    """All reactions of a CSV or a folder, in order."""
+    """All reactions of a CSV or a folder, in order.
+
+    The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
+    have `charge` and `multiplicity`; file names are relative to the CSV. In a folder every
+    .xyz with two frames is a neutral singlet reaction. Raises `InputError` for what makes
+    the whole input unusable.
+    """
     if source.is_dir():
-        files = sorted(source.glob("*.xyz"))
-        return [_reaction(file.stem, {"reaction": file.name}, source, str(file)) for file in files]
-    out: list[Reaction | Unreadable] = []
-    with source.open(newline="", encoding="utf-8-sig") as f:
-        for number, row in enumerate(csv.DictReader(f), 2):
-            out.append(_reaction(row["id"], row, source.parent, f"{source}, line {number}"))
-    return out
+        return _read_folder(source)
+    rows = _read_table(source)
+    return [_read_row(row, line, source) for line, row in rows]
 
 
-def _reaction(
-    identifier: str, row: dict[str, str], folder: Path, where: str
-) -> Reaction | Unreadable:
-    from ase.io import read
+def _read_folder(folder: Path) -> list[Reaction | Unreadable]:
+    files = sorted(folder.glob("*.xyz"), key=lambda file: _natural(file.stem))
+    if not files:
+        raise InputError(f"{folder} holds no .xyz file; each needs two frames, reactant, product")
+    for file in files:
+        _check_id(file.stem, str(file))
+    return [_make(file.stem, {"reaction": file.name}, folder, str(file)) for file in files]
 
+
+def _read_row(row: dict[str, str], line: int, source: Path) -> Reaction | Unreadable:
+    return _make(row["id"], row, source.parent, f"{source}, line {line}")
+
+
+def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
     try:
-        if row.get("reaction"):
-            reactant, product = read(folder / row["reaction"], ":")
+        charge = _whole_number(row, "charge", 0)
+        multiplicity = _whole_number(row, "multiplicity", 1)
+        if "reaction" in row:
+            frames = _read_frames(folder, row["reaction"], 2, "reactant and product")
         else:
-            reactant, product = read(folder / row["reactant"]), read(folder / row["product"])
-        return Reaction(
-            identifier,
-            reactant,
-            product,
-            int(row.get("charge") or 0),
-            int(row.get("multiplicity") or 1),
+            frames = [
+                *_read_frames(folder, row["reactant"], 1, "the reactant"),
+                *_read_frames(folder, row["product"], 1, "the product"),
+            ]
+    except _BadRow as error:
+        return Unreadable(identifier, f"{where}: {error}")
+    return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
+
+
+def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
+    """The frames of a file, as nothing but elements and positions (and periodicity)."""
+    if not name:
+        raise _BadRow(f"no file is named for {what}")
+    path = folder / name
+    if not path.is_file():
+        raise _BadRow(f"there is no file {path} (names are relative to the table)")
+    try:
+        kind = filetype(str(path))
+        if kind in _REFUSED:
+            raise _BadRow(f"{path} is of the kind '{kind}', which is not read here; use xyz")
+        frames = read(path, ":", do_not_split_by_at_sign=True)
+    except UnknownFileTypeError:
+        raise _BadRow(f"{path} is of no kind that ASE knows; use xyz") from None
+    except KeyError as error:
+        raise _BadRow(f"{path} has an unknown element or key {error}") from None
+    except (ValueError, IndexError, OSError, RuntimeError, TypeError, AssertionError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise _BadRow(f"{path} cannot be read: {text}") from None
+    if len(frames) != number:
+        raise _BadRow(f"{path} has {len(frames)} frame(s); {what} need {number}")
+    return [
+        Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc) for frame in frames
+    ]
+
+
+def _whole_number(row: dict[str, str], column: str, default: int) -> int:
+    text = row.get(column, "")
+    try:
+        return int(text) if text else default
+    except ValueError:
+        raise _BadRow(f"'{column}' is {text!r}; it must be a whole number") from None
+
+
+def _read_table(source: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of the CSV, checked as a table."""
+    try:
+        # utf-8-sig: spreadsheets write a byte-order mark.
+        with source.open(newline="", encoding="utf-8-sig") as f:
+            reader = csv.reader(f, skipinitialspace=True, strict=True)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except FileNotFoundError:
+        raise InputError(f"there is no file or folder {source}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{source} is not a CSV: {error}") from None
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    if not lines:
+        raise InputError(f"{source} is empty; its first line names the columns, 'id,reaction'")
+    (_, header), *body = lines
+    _check_header(header, source)
+    if not body:
+        raise InputError(f"{source} has a header but no reactions below it")
+    rows = []
+    seen: dict[str, int] = {}
+    for number, cells in body:
+        where = f"{source}, line {number}"
+        if len(cells) != len(header):
+            raise InputError(f"{where}: {len(cells)} values for {len(header)} columns")
+        row = dict(zip(header, cells, strict=True))
+        _check_id(row["id"], where)
+        if row["id"] in seen:
+            raise InputError(f"{where}: the id '{row['id']}' is taken by line {seen[row['id']]}")
+        seen[row["id"]] = number
+        rows.append((number, row))
+    return rows
+
+
+def _check_header(header: list[str], source: Path) -> None:
+    where = f"{source}, line 1"
+    for name in header:
+        if name not in _COLUMNS and name.lower() not in _NOTES and not name.startswith("#"):
+            near = difflib.get_close_matches(name, _COLUMNS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_COLUMNS)}"
+            raise InputError(f"{where}: unknown column '{name}'; {hint}")
+    if len(set(header)) != len(header):
+        raise InputError(f"{where}: a column stands there twice")
+    if "id" not in header:
+        raise InputError(f"{where}: no column 'id'; the first line names the columns")
+    one, two = "reaction" in header, {"reactant", "product"} & set(header)
+    if one and two:
+        raise InputError(f"{where}: either a column 'reaction', or 'reactant' and 'product'")
+    if not one and len(two) < 2:
+        raise InputError(f"{where}: needs a column 'reaction', or both 'reactant' and 'product'")
+
+
+def _check_id(identifier: str, where: str) -> None:
+    if not _ID.fullmatch(identifier):
+        raise InputError(
+            f"{where}: the id {identifier!r} cannot be a folder name; use up to 100 letters, "
+            "digits and . _ + -, not beginning with a dot"
         )
-    except Exception as e:
-        return Unreadable(identifier, f"{where}: {e}")
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key by which rxn9 stands before rxn10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -117,7 +117,7 @@ def test_a_reaction_that_changed_under_its_id_is_refused(finished) -> None:
     out, _ = finished
     changed = hcn()
     changed.reactant.positions[0, 1] += 0.1
-    with pytest.raises(InputError, match="'hcn'.*changed"):
+    with pytest.raises(InputError, match=r"'hcn'.*changed"):
         run([changed], out)
 
 
@@ -150,7 +150,7 @@ def test_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
         return real(self, *arguments)
 
     monkeypatch.setattr(store.Path, "write_text", full)
-    with pytest.raises(StorageError, match="'second'.*No space left.*same command"):
+    with pytest.raises(StorageError, match=r"'second'.*No space left.*same command"):
         run([hcn("first"), hcn("second")], out)
     monkeypatch.undo()
     assert not (out / "second").exists()

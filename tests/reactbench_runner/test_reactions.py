@@ -1,0 +1,178 @@
+"""Reading of tables, folders and structure files, good and bad."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from reactbench_runner.reactions import Unreadable, read_reactions
+from workflows.errors import InputError
+from workflows.records import Reaction
+
+REACTBENCH = Path(__file__).parents[3] / "shared" / "data" / "reactbench"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "two.xyz", [molecule("H2O"), molecule("H2O")])
+    write(tmp_path / "one.xyz", molecule("H2O"))
+    write(tmp_path / "one.mol.cif", molecule("H2O", cell=[9, 9, 9], pbc=True), format="cif")
+    return tmp_path
+
+
+def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "table.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_two_frames_in_one_file(folder: Path) -> None:
+    [reaction] = read_reactions(table(folder, "id,reaction\na,two.xyz\n"))
+    assert isinstance(reaction, Reaction)
+    assert (reaction.charge, reaction.multiplicity) == (0, 1)
+    np.testing.assert_allclose(reaction.product.positions, molecule("H2O").positions, atol=1e-7)
+
+
+def test_one_file_for_each_end_with_charge(folder: Path) -> None:
+    text = "id,reactant,product,charge,multiplicity\na,one.xyz,one.xyz,-1,2\n"
+    [reaction] = read_reactions(table(folder, text))
+    assert isinstance(reaction, Reaction)
+    assert (reaction.charge, reaction.multiplicity) == (-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("id,reaction\na,two.xyz\n", "utf-8-sig"),  # Excel
+        ("id,reaction\r\na,two.xyz\r\n\r\n", "utf-8"),
+        ('"id", "reaction"\n a , "two.xyz"\n', "utf-8"),
+        ("id,reaction,comment,#mine\na,two.xyz,slow,\n", "utf-8"),
+        ("id,reaction,charge\na,two.xyz,\n", "utf-8"),
+    ],
+)
+def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> None:
+    [reaction] = read_reactions(table(folder, text, encoding))
+    assert isinstance(reaction, Reaction)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("id,reaction\n", "no reactions"),
+        ("name,reaction\na,two.xyz\n", "line 1.*unknown column 'name'"),
+        ("id,reactoin\na,two.xyz\n", "did you mean 'reaction'"),
+        ("id,charge\na,0\n", "line 1.*needs a column 'reaction'"),
+        ("id,reactant\na,one.xyz\n", "both 'reactant' and 'product'"),
+        ("id,reaction,product\na,two.xyz,one.xyz\n", "either"),
+        ("reaction\ntwo.xyz\n", "no column 'id'"),
+        ("id,id,reaction\na,a,two.xyz\n", "twice"),
+        ("id,reaction\na,two.xyz\nb,two.xyz\na,two.xyz\n", "line 4.*'a' is taken by line 2"),
+        ("id,reaction\na,two.xyz,7\n", "line 2: 3 values for 2 columns"),
+        ("id,reaction\n../a,two.xyz\n", "line 2.*folder name"),
+        ("id,reaction\n.a,two.xyz\n", "folder name"),
+        ("id,reaction\n,two.xyz\n", "folder name"),
+        ('id,reaction\n"a,two.xyz\n', "not a CSV"),
+        ("id,reaction\n\xff\xfe", "not a CSV"),
+    ],
+)
+def test_unusable_tables_say_where_and_why(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        read_reactions(table(folder, text, "latin-1"))
+    assert "table.csv" in str(error.value)
+
+
+def test_a_missing_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file or folder .*nowhere\.csv"):
+        read_reactions(tmp_path / "nowhere.csv")
+
+
+def test_one_bad_row_costs_one_row(folder: Path) -> None:
+    (folder / "text.xyz").write_text("this is no structure\nat all\n")
+    (folder / "cut.xyz").write_text("3\n\nO 0 0 0\nH 0 0 1\n")
+    (folder / "odd.xyz").write_text("1\n\nXq 0 0 0\n1\n\nXq 0 0 0\n")
+    (folder / "empty.xyz").write_text("")
+    (folder / "noise").write_bytes(bytes(range(256)))
+    expected = {
+        "missing": ("missing.xyz,", "no file .*missing.xyz"),
+        "directory": (".,", "no file"),
+        "nothing": (",", "no file is named"),
+        "count": ("one.xyz,", r"1 frame\(s\).*need 2"),
+        "text": ("text.xyz,", "cannot be read"),
+        "cut": ("cut.xyz,", "cannot be read|frame"),
+        "odd": ("odd.xyz,", "element"),
+        "empty": ("empty.xyz,", "cannot be read|no kind|frame"),
+        "noise": ("noise,", "no kind|cannot be read"),
+        "charge": ("two.xyz,plus", "'charge' is 'plus'"),
+    }
+    text = "id,reaction,charge\nfine,two.xyz,\n"
+    text += "".join(f"{name},{cells}\n" for name, (cells, _) in expected.items())
+    fine, *bad = read_reactions(table(folder, text))
+    assert isinstance(fine, Reaction)
+    for line, (found, (name, (_, message))) in enumerate(
+        zip(bad, expected.items(), strict=True), start=3
+    ):
+        assert isinstance(found, Unreadable)
+        assert found.id == name
+        assert f"table.csv, line {line}: " in found.reason
+        assert re.search(message, found.reason), found.reason
+
+
+def test_no_code_of_a_file_is_ever_run(folder: Path) -> None:
+    """Formats that ASE unpickles are refused before they are opened."""
+    proof = folder / "proof"
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (proof.write_text, ("run",))
+
+    payload = pickle.dumps(Evil())
+    bundle = folder / "trap.bundle"
+    bundle.mkdir()
+    (bundle / "metadata").write_bytes(payload)
+    names = ["trap.bundle", *(f"trap.{end}" for end in ("pckl", "pkl", "py", "gpw", "traj", "xyz"))]
+    for name in names[1:]:
+        (folder / name).write_bytes(payload)
+    text = "id,reaction\n" + "".join(f"r{i},{name}\n" for i, name in enumerate(names))
+    text += "url,postgresql://nobody@nowhere/db\n"
+    found = read_reactions(table(folder, text))
+    assert all(isinstance(item, Unreadable) for item in found)
+    assert not proof.exists()
+
+
+def test_periodic_structures_stay_periodic_so_that_the_search_can_refuse_them(
+    folder: Path,
+) -> None:
+    text = "id,reactant,product\na,one.mol.cif,one.mol.cif\n"
+    [reaction] = read_reactions(table(folder, text))
+    assert isinstance(reaction, Reaction)
+    assert reaction.reactant.pbc.all()
+
+
+def test_a_folder_in_natural_order(tmp_path: Path) -> None:
+    for name in ("rxn10", "rxn9", "rxn100"):
+        write(tmp_path / f"{name}.xyz", [molecule("H2O"), molecule("H2O")])
+    write(tmp_path / "rxn11.xyz", molecule("H2O"))
+    found = read_reactions(tmp_path)
+    assert [item.id for item in found] == ["rxn9", "rxn10", "rxn11", "rxn100"]
+    assert isinstance(found[2], Unreadable)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"no \.xyz"):
+        read_reactions(tmp_path / "none")
+
+
+def test_the_reactbench_files() -> None:
+    if not REACTBENCH.is_dir():
+        pytest.skip("needs ../shared")
+    found = read_reactions(REACTBENCH)
+    assert len(found) == 760
+    for item in found:
+        assert isinstance(item, Reaction)
+        assert 5 <= len(item.reactant) <= 21
+        assert (item.reactant.numbers == item.product.numbers).all()
