@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ase import Atoms
 from ase.io import read
-from ase.io.formats import UnknownFileTypeError, filetype
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from workflows.errors import InputError
 from workflows.records import Reaction
@@ -24,9 +24,11 @@ _COLUMNS = ("id", "reaction", "reactant", "product", "charge", "multiplicity")
 #: Columns that people keep for themselves.
 _NOTES = ("comment", "note", "notes")
 
-#: Formats that are no plain file with a molecule, or whose readers unpickle or connect.
+#: Formats that are no plain file with a molecule, or whose readers unpickle, connect, or
+#: start a program (castep-cell asks the castep binary for its keywords).
 _REFUSED = {
-    "bundletrajectory", "gpw", "db", "mysql", "postgresql", "eon", "netcdftrajectory",
+    "bundletrajectory", "castep-cell", "db", "eon", "gpw", "mysql", "netcdftrajectory",
+    "postgresql",
 }  # fmt: skip
 
 #: An id becomes a folder name.
@@ -76,6 +78,8 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
     try:
         charge = _whole_number(row, "charge", 0)
         multiplicity = _whole_number(row, "multiplicity", 1)
+        if multiplicity < 1:
+            raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
         if "reaction" in row:
             frames = _read_frames(folder, row["reaction"], 2, "reactant and product")
         else:
@@ -93,18 +97,24 @@ def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]
     if not name:
         raise _BadRow(f"no file is named for {what}")
     path = folder / name
-    if not path.is_file():
-        raise _BadRow(f"there is no file {path} (names are relative to the table)")
+    # Absolute, because ASE takes names that begin with 'postgres' or 'mysql' for databases.
+    full = str(path.absolute())
     try:
-        kind = filetype(str(path))
+        if not path.is_file():
+            raise _BadRow(f"there is no file {path} (names are relative to the table)")
+        kind = filetype(full)
         if kind in _REFUSED:
             raise _BadRow(f"{path} is of the kind '{kind}', which is not read here; use xyz")
-        frames = read(path, ":", do_not_split_by_at_sign=True)
+        if kind in ("xyz", "extxyz"):
+            _check_atom_counts(path)
+        frames = read(full, ":", do_not_split_by_at_sign=True)
+    except _BadRow:
+        raise
     except UnknownFileTypeError:
         raise _BadRow(f"{path} is of no kind that ASE knows; use xyz") from None
     except KeyError as error:
         raise _BadRow(f"{path} has an unknown element or key {error}") from None
-    except (ValueError, IndexError, OSError, RuntimeError, TypeError, AssertionError) as error:
+    except Exception as error:  # ASE's many parsers have errors of their own
         text = " ".join(str(error).split()) or type(error).__name__
         raise _BadRow(f"{path} cannot be read: {text}") from None
     if len(frames) != number:
@@ -114,12 +124,32 @@ def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]
     ]
 
 
+def _check_atom_counts(path: Path) -> None:
+    """Raise `_BadRow` where an xyz file announces more atoms than it has lines for.
+
+    ASE counts up to the announced number even past the end of the file: for hours when a
+    damaged file announces 10¹².
+    """
+    with open_with_compression(str(path.absolute()), "r") as f:
+        lines = list(f)
+    start = 0
+    while start < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[start]):
+        end = start + 2 + int(lines[start])
+        if end > len(lines):
+            raise _BadRow(
+                f"line {start + 1} of {path} announces {int(lines[start])} atoms but the file "
+                f"ends at line {len(lines)}; is it cut off?"
+            )
+        start = end
+        while start < len(lines) and lines[start].lstrip().startswith("VEC"):  # a cell
+            start += 1
+
+
 def _whole_number(row: dict[str, str], column: str, default: int) -> int:
     text = row.get(column, "")
-    try:
-        return int(text) if text else default
-    except ValueError:
-        raise _BadRow(f"'{column}' is {text!r}; it must be a whole number") from None
+    if text and not re.fullmatch(r"[+-]?\d{1,9}", text):
+        raise _BadRow(f"'{column}' is {text!r}; it must be a whole number")
+    return int(text) if text else default
 
 
 def _read_table(source: Path) -> list[tuple[int, dict[str, str]]]:
@@ -134,7 +164,7 @@ def _read_table(source: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise InputError(f"cannot read {source}: {error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{source} is not a CSV: {error}") from None
+        raise InputError(f"{source} is not a CSV in UTF-8, save it as one: {error}") from None
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         raise InputError(f"{source} is empty; its first line names the columns, 'id,reaction'")
@@ -161,7 +191,9 @@ def _check_header(header: list[str], source: Path) -> None:
     where = f"{source}, line 1"
     for name in header:
         if name not in _COLUMNS and name.lower() not in _NOTES and not name.startswith("#"):
-            near = difflib.get_close_matches(name, _COLUMNS, n=1)
+            if ";" in name:
+                raise InputError(f"{where}: columns are separated by commas, not semicolons")
+            near = difflib.get_close_matches(name.lower(), _COLUMNS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_COLUMNS)}"
             raise InputError(f"{where}: unknown column '{name}'; {hint}")
     if len(set(header)) != len(header):
@@ -186,4 +218,4 @@ def _check_id(identifier: str, where: str) -> None:
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key by which rxn9 stands before rxn10."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from ase.io import write
 
 from reactbench_runner.reactions import Unreadable, read_reactions
@@ -80,6 +82,8 @@ def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> 
         ("id,reaction\n,two.xyz\n", "folder name"),
         ('id,reaction\n"a,two.xyz\n', "not a CSV"),
         ("id,reaction\n\xff\xfe", "not a CSV"),
+        ("id;reaction\na;two.xyz\n", "line 1.*commas, not semicolons"),
+        ("ID,reaction\na,two.xyz\n", "unknown column 'ID'.*did you mean 'id'"),
     ],
 )
 def test_unusable_tables_say_where_and_why(folder: Path, text: str, message: str) -> None:
@@ -105,7 +109,7 @@ def test_one_bad_row_costs_one_row(folder: Path) -> None:
         "nothing": (",", "no file is named"),
         "count": ("one.xyz,", r"1 frame\(s\).*need 2"),
         "text": ("text.xyz,", "cannot be read"),
-        "cut": ("cut.xyz,", "cannot be read|frame"),
+        "cut": ("cut.xyz,", "announces 3 atoms but the file ends at line 4"),
         "odd": ("odd.xyz,", "element"),
         "empty": ("empty.xyz,", "cannot be read|no kind|frame"),
         "noise": ("noise,", "no kind|cannot be read"),
@@ -122,6 +126,99 @@ def test_one_bad_row_costs_one_row(folder: Path) -> None:
         assert found.id == name
         assert f"table.csv, line {line}: " in found.reason
         assert re.search(message, found.reason), found.reason
+
+
+BAD_FILES = {
+    # ASE counts up to the announced number before it looks at the atoms.
+    "endless.xyz": ("999999999999\n\nO 0 0 0\n", "line 1 .*999999999999 atoms.*ends at line 3"),
+    "second.xyz": ("1\n\nH 0 0 0\n7\n\nH 0 0 0\n", "line 4 .*announces 7 atoms"),
+    # An exception of ASE's own, derived from none of Python's usual ones.
+    "bad.com": ("%chk=x\n", "cannot be read"),
+    "x" * 300 + ".xyz": ("", "name too long"),
+    "three.xyz": ("1\n\nH 0 0 0\n" * 3, r"3 frame\(s\).*need 2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_files_that_would_hang_or_crash_a_reader(folder: Path, name: str) -> None:
+    content, message = BAD_FILES[name]
+    if content:
+        (folder / name).write_text(content)
+    [found] = read_reactions(table(folder, f"id,reaction\nr,{name}\n"))
+    assert isinstance(found, Unreadable)
+    assert "table.csv, line 2: " in found.reason
+    assert re.search(message, found.reason), found.reason
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (",1.5", "'multiplicity' is '1.5'; it must be a whole number"),
+        (",0", "'multiplicity' is 0; it is 1 for a singlet"),
+        (",-3", "'multiplicity' is -3"),
+        ("1_0,", "'charge' is '1_0'"),
+    ],
+)
+def test_charge_and_multiplicity_are_whole_numbers(folder: Path, cells: str, message: str) -> None:
+    text = f"id,reaction,charge,multiplicity\na,two.xyz,{cells}\n"
+    [found] = read_reactions(table(folder, text))
+    assert isinstance(found, Unreadable)
+    assert f"line 2: {message}" in found.reason
+
+
+def test_names_with_signs_that_mean_something_to_ase(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patterns, frame numbers and database addresses are nothing but names here."""
+    names = ["s*.xyz", "g[1].xyz", "at@0.xyz", "postgres.xyz", "mysql.xyz"]
+    for name in names:
+        (folder / name).write_bytes((folder / "two.xyz").read_bytes())
+    monkeypatch.chdir(folder)  # relative, so that ASE could see the bare name
+    table(folder, "id,reaction\n" + "".join(f"r{i},{name}\n" for i, name in enumerate(names)))
+    found = read_reactions(Path("table.csv"))
+    assert [type(item) for item in found] == [Reaction] * len(names)
+
+
+def test_a_file_of_several_frames_is_no_single_structure(folder: Path) -> None:
+    [found] = read_reactions(table(folder, "id,reactant,product\na,two.xyz,one.xyz\n"))
+    assert isinstance(found, Unreadable)
+    assert re.search(r"two\.xyz has 2 frame\(s\); the reactant need", found.reason)
+
+
+def test_only_elements_and_positions_are_taken(folder: Path) -> None:
+    atoms = molecule("H2O")
+    atoms.set_constraint(FixAtoms([0]))
+    atoms.set_velocities(np.ones((3, 3)))
+    atoms.set_initial_charges([1, 0, 0])
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((3, 3)))
+    write(folder / "rich.traj", [atoms, atoms])
+    [reaction] = read_reactions(table(folder, "id,reaction\na,rich.traj\n"))
+    assert isinstance(reaction, Reaction)
+    for frame in (reaction.reactant, reaction.product):
+        assert set(frame.arrays) == {"numbers", "positions"}
+        assert frame.calc is None
+        assert not frame.constraints
+        assert not frame.info
+
+
+def test_a_file_without_a_final_newline(folder: Path) -> None:
+    (folder / "open.xyz").write_text((folder / "two.xyz").read_text().rstrip())
+    [reaction] = read_reactions(table(folder, "id,reaction\na,open.xyz\n"))
+    assert isinstance(reaction, Reaction)
+
+
+def test_no_program_is_started_by_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASE asks the castep binary for its keywords when it reads a .cell."""
+    castep = folder / "castep"
+    castep.write_text(f"#!/bin/sh\ntouch '{folder / 'proof'}'\n")
+    castep.chmod(0o755)
+    monkeypatch.setenv("CASTEP_COMMAND", str(castep))
+    monkeypatch.chdir(folder)
+    (folder / "trap.cell").write_text("%BLOCK POSITIONS_ABS\nH 0 0 0\n%ENDBLOCK POSITIONS_ABS\n")
+    [found] = read_reactions(table(folder, "id,reaction\na,trap.cell\n"))
+    assert isinstance(found, Unreadable)
+    assert "castep-cell" in found.reason
+    assert not (folder / "proof").exists()
 
 
 def test_no_code_of_a_file_is_ever_run(folder: Path) -> None:
@@ -165,6 +262,12 @@ def test_a_folder_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"no \.xyz"):
         read_reactions(tmp_path / "none")
+
+
+def test_a_folder_with_a_name_that_is_no_id(tmp_path: Path) -> None:
+    write(tmp_path / "².xyz", [molecule("H2O"), molecule("H2O")])  # a digit, but no number
+    with pytest.raises(InputError, match=r"\.xyz: the id '²' cannot be a folder name"):
+        read_reactions(tmp_path)
 
 
 def test_the_reactbench_files() -> None:

@@ -1,0 +1,26 @@
+"""Search one transition state from Python, with any ASE calculator.
+
+    python examples/from_python.py
+"""
+
+from pathlib import Path
+
+from ase.io import read
+from tblite.ase import TBLite
+
+from workflows.records import Reaction
+from workflows.settings import from_mapping
+from workflows.tssearch import search
+from workflows.units import to_kcal_per_mol
+
+reactant, product = read(Path(__file__).parent / "xyz" / "hcn.xyz", ":")
+result = search(
+    Reaction("hcn", reactant, product),
+    TBLite(method="GFN2-xTB", verbosity=0),
+    from_mapping({"path": {"method": "neb"}}),
+)
+print("verdict:", result.verdict.label, result.verdict.reason)
+if result.saddle is not None and result.reactant is not None:
+    barrier = to_kcal_per_mol(result.saddle.energy - result.reactant.energy)
+    print(f"barrier: {barrier:.1f} kcal/mol")
+    print(f"imaginary frequency: {-result.saddle.modes.frequencies[0]:.0f}i cm⁻¹")
