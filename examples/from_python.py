@@ -1,6 +1,6 @@
 """Search one transition state from Python, with any ASE calculator.
 
-    python examples/from_python.py
+python examples/from_python.py
 """
 
 from pathlib import Path

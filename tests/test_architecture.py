@@ -1,0 +1,65 @@
+"""The rules between the rooms of the house."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def imports(package: str) -> dict[Path, set[str]]:
+    found = {}
+    for path in sorted((REPOSITORY / package).rglob("*.py")):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module}
+        found[path.relative_to(REPOSITORY)] = names
+    assert found
+    return found
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_dependencies_flow_one_way() -> None:
+    for path, names in imports("horm_calc").items():
+        assert not roots(names) & {"workflows", "reactbench_runner"}, path
+    for path, names in imports("workflows").items():
+        assert "reactbench_runner" not in roots(names), path
+        ours = {name for name in names if name.split(".")[0] == "horm_calc"}
+        assert ours <= {"horm_calc.thermochemistry"}, path
+
+
+def test_one_file_speaks_pysisyphus() -> None:
+    for package in ("horm_calc", "workflows", "reactbench_runner"):
+        for path, names in imports(package).items():
+            if path != Path("workflows/pysis.py"):
+                assert "pysisyphus" not in roots(names), path
+
+
+def test_readme_python_example_runs() -> None:
+    [example] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("intended -14")
+
+
+def test_readme_settings_exist(tmp_path: Path) -> None:
+    import yaml
+
+    from workflows.settings import from_mapping
+
+    [text] = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    values = yaml.safe_load(text)
+    values.pop("calculator")
+    assert from_mapping(values).path.images == 9

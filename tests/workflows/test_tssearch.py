@@ -1,0 +1,171 @@
+"""The whole search, and everything that can go wrong in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.io import read
+
+from reactbench_runner import calculators
+from workflows import endpoints
+from workflows.records import Label, Reaction
+from workflows.settings import from_mapping
+from workflows.surface import Surface
+from workflows.tssearch import search
+from workflows.units import to_kcal_per_mol
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
+FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
+
+
+@pytest.fixture
+def reaction(hcn, hnc) -> Reaction:
+    return Reaction("hcn", hcn, hnc)
+
+
+def test_intended(reaction, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[str] = []
+    result = search(reaction, calculators.build("gfn2-xtb"), FAST, seen.append)
+    assert result.verdict.label is Label.INTENDED
+    assert result.verdict.relabelled is Label.INTENDED
+    assert len(result.saddle.modes.imaginary_frequencies(20)) == 1
+    assert np.abs(result.saddle.forces).max() <= FAST.saddle.max_force
+    assert result.costs["irc"].evaluations.hessians == 0
+    assert set(result.thermochemistry) == {"reactant", "saddle", "product"}
+    assert result.thermochemistry["saddle"].modes_left_out == (
+        pytest.approx(result.saddle.modes.frequencies[0]),
+    )
+    assert 40 < to_kcal_per_mol(result.saddle.energy - result.reactant.energy) < 100
+    assert seen == ["endpoints", "path", "saddle", "irc", "irc ends", "thermochemistry"]
+    # Nothing is left in the user's folder, nothing printed, and he stays where he was.
+    assert list(tmp_path.iterdir()) == []
+    assert Path.cwd() == tmp_path
+    assert capfd.readouterr().out == ""
+
+
+def test_the_routes_without_pysisyphus_reach_the_same_saddle(reaction) -> None:
+    """So that a default can move when pysisyphus no longer works."""
+    base = search(reaction, calculators.build("gfn2-xtb"), FAST)
+    for saddle in ("sella", "geometric"):
+        settings = from_mapping({
+            "endpoints": {"method": saddle}, "path": {"method": "neb"},
+            "saddle": {"method": saddle}, "irc": {"method": "sella"}, "attempts": 1,
+        })  # fmt: skip
+        result = search(reaction, calculators.build("gfn2-xtb"), settings)
+        assert result.verdict.label is Label.INTENDED, result.verdict
+        assert result.irc.method == "sella", result.irc.reason
+        # The same stationary point: energies agree to the square of the residual force.
+        assert result.saddle.energy == pytest.approx(base.saddle.energy, abs=1e-3)
+
+
+def test_a_charged_reaction_carries_its_charge_through_every_stage() -> None:
+    reactant, product = read(EXAMPLES / "sn2.xyz", ":")
+    result = search(
+        Reaction("sn2", reactant, product, charge=-1), calculators.build("gfn2-xtb", -1)
+    )
+    assert result.verdict.label is Label.INTENDED
+    # With the charge forgotten anywhere, this energy would not be the anion's.
+    anion = Surface(calculators.build("gfn2-xtb", -1), charge=-1)
+    for point in (result.reactant, result.saddle, *result.irc_ends):
+        assert point.energy == pytest.approx(anion.at(point.atoms)[0], abs=1e-5)  # SCF noise
+
+
+def with_atoms(reaction: Reaction, **ends) -> Reaction:
+    return dataclasses.replace(reaction, **ends)
+
+
+def test_wrong_input_names_the_cause(reaction) -> None:
+    coinciding, nan, periodic = (reaction.reactant.copy() for _ in range(3))
+    coinciding.positions[0] = coinciding.positions[1] + 0.01
+    nan.positions[1, 1] = np.nan
+    periodic.pbc = True
+    cases = {
+        "coincide": with_atoms(reaction, reactant=coinciding),
+        "not numbers": with_atoms(reaction, product=nan),
+        "periodic": with_atoms(reaction, product=periodic),
+        "atom 1 is H in the reactant but C": with_atoms(
+            reaction, product=reaction.product[[1, 0, 2]]
+        ),
+        "needs at least two": with_atoms(reaction, reactant=Atoms("H"), product=Atoms("H")),
+        "same atoms": with_atoms(reaction, product=Atoms("OH", [[0, 0, 0], [1, 0, 0]])),
+        "unknown element": with_atoms(reaction, reactant=Atoms("XCN", reaction.reactant.positions)),
+        "odd multiplicity": dataclasses.replace(reaction, multiplicity=2),
+        "even multiplicity": dataclasses.replace(reaction, charge=1),
+    }
+    for message, wrong in cases.items():
+        result = search(wrong, calculators.build("gfn2-xtb"), FAST)
+        assert result.verdict.label is Label.FAILED
+        assert result.verdict.stage == "input"
+        assert message in result.verdict.reason, (message, result.verdict.reason)
+
+
+class Failing(Calculator):
+    """GFN2-xTB that fails from its n-th call on, as an SCF does at a bad geometry."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - declared by ASE
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.inner, self.calls, self.after = calculators.build("gfn2-xtb"), 0, after
+
+    def calculate(self, atoms=None, properties=(), system_changes=()) -> None:
+        super().calculate(atoms)
+        self.calls += 1
+        if self.calls > self.after:
+            raise RuntimeError("SCF not converged in 250 cycles")
+        energy, forces = Surface(self.inner).at(atoms)
+        self.results = {"energy": energy, "forces": forces}
+
+
+@pytest.mark.parametrize("stage", ["endpoints", "path", "saddle", "irc"])
+def test_a_failing_calculator_fails_the_stage_it_fails_in(reaction, stage) -> None:
+    usual = search(reaction, Failing(10**9), FAST).costs
+    stages = list(usual)
+    before = sum(usual[s].evaluations.gradients for s in stages[: stages.index(stage)])
+    result = search(reaction, Failing(before + 3), FAST)
+    assert result.verdict.label is Label.FAILED
+    assert result.verdict.stage == stage
+    assert "SCF not converged" in result.verdict.reason
+    assert result.costs[stage].seconds > 0
+    assert ("saddle" in result.thermochemistry) == (stage == "irc")
+    if stage == "path":
+        assert "SCF not converged" in result.skipped["saddle"]
+
+
+def test_a_stage_over_its_wall_time(reaction, monkeypatch) -> None:
+    def stuck(*_):
+        while True:
+            pass
+
+    monkeypatch.setitem(endpoints.METHODS, "rfo", stuck)
+    settings = dataclasses.replace(
+        FAST, endpoints=dataclasses.replace(FAST.endpoints, wall_time=0.2)
+    )
+    result = search(reaction, calculators.build("gfn2-xtb"), settings)
+    assert result.verdict.stage == "endpoints"
+    assert "wall-time of 0.2 s" in result.verdict.reason
+
+
+def test_the_next_attempt_takes_another_path(reaction) -> None:
+    """A string cannot bend this linear molecule; the band that comes next does."""
+    settings = from_mapping({"path": {"method": "gsm", "max_steps": 1}, "attempts": 2})
+    result = search(reaction, calculators.build("gfn2-xtb"), settings)
+    assert result.attempts == 2
+    assert result.path.method == "neb"
+    once = dataclasses.replace(settings, attempts=1)
+    failed = search(reaction, calculators.build("gfn2-xtb"), once)
+    assert failed.verdict.stage == "path"
+
+
+def test_relaxation_that_changes_bonds_is_reported(reaction) -> None:
+    """The hydrogen halfway between: no minimum of the surface."""
+    halfway = Atoms("HCN", [[-0.1, 1.17, 0], [0, 0, 0], [1.2, 0, 0]])
+    halfway.positions[0] = [0.75, 1.1, 0]
+    result = search(with_atoms(reaction, reactant=halfway), calculators.build("gfn2-xtb"), FAST)
+    assert any("relaxation changed the bonds of the reactant" in w for w in result.warnings)
