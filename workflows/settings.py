@@ -57,7 +57,7 @@ class PathSettings(_Validated):
         ("gsm", "neb", "geodesic"),
     )
     images: int = _setting(7, "images between the two ends", least=1)
-    max_steps: int = _setting(40, "optimisation cycles of the whole path", least=1)
+    max_steps: int = _setting(60, "optimisation cycles of the whole path", least=1)
     max_force: float = _setting(0.129, "largest perpendicular force component on an image, eV/Å")
     seed: int = _setting(1, "seed of the geodesic interpolation's random nudges", least=1)
     wall_time: float = _setting(1200.0, "seconds")
