@@ -180,9 +180,9 @@ def _read_table(source: Path) -> list[tuple[int, dict[str, str]]]:
             raise InputError(f"{where}: {len(cells)} values for {len(header)} columns")
         row = dict(zip(header, cells, strict=True))
         _check_id(row["id"], where)
-        if row["id"] in seen:
+        if row["id"].lower() in seen:  # some file systems do not tell a from A
             raise InputError(f"{where}: the id '{row['id']}' is taken by line {seen[row['id']]}")
-        seen[row["id"]] = number
+        seen[row["id"].lower()] = number
         rows.append((number, row))
     return rows
 
