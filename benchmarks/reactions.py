@@ -16,9 +16,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from reactbench_runner.reactions import read_reactions
-
 from reactbench_runner.batch import run_batch
+from reactbench_runner.reactions import read_reactions
 from reactbench_runner.report import counts
 from reactbench_runner.rows import STAGES, Row
 
