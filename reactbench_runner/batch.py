@@ -24,9 +24,6 @@ from workflows.records import Label, Reaction, SearchResult, Verdict
 from workflows.settings import SearchSettings
 from workflows.tssearch import search
 
-#: A reaction that has taken this many workers down with it is given up.
-WORKERS_LOST = 2
-
 #: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
 _TRY_AGAIN = ("input", "worker")
 
@@ -128,7 +125,30 @@ def _still_valid(
 def _search_all(
     client: Any, reactions: Sequence[Reaction], calculator: str, settings: SearchSettings
 ) -> Iterator[tuple[Reaction, SearchResult]]:
-    """The results in the order in which they finish."""
+    """The results in the order in which they finish.
+
+    When a worker dies, every reaction that was waiting on it is suspect. The suspects run
+    again one by one at the end, so that only the one that kills its worker is blamed.
+    """
+    suspects: list[Reaction] = []
+    for reaction, result in _as_finished(client, reactions, calculator, settings):
+        if result is None:
+            suspects.append(reaction)
+        else:
+            yield reaction, result
+    for suspect in suspects:
+        [(_, result)] = _as_finished(client, [suspect], calculator, settings)
+        reason = (
+            "the worker process died twice while it ran this reaction (killed, or out of "
+            "memory); run again with fewer --workers"
+        )
+        yield suspect, result or _failed(suspect, "worker", reason)
+
+
+def _as_finished(
+    client: Any, reactions: Sequence[Reaction], calculator: str, settings: SearchSettings
+) -> Iterator[tuple[Reaction, SearchResult | None]]:
+    """Each reaction with its result, or with None when its worker died."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
@@ -137,15 +157,11 @@ def _search_all(
         for reaction in reactions
     }
     for future in as_completed(list(futures)):
-        reaction = futures.pop(future)
         try:
-            yield reaction, future.result()
+            result = future.result()
         except KilledWorker:
-            reason = (
-                f"the worker process died {WORKERS_LOST} times while it ran this reaction "
-                "(killed, or out of memory); run again with fewer --workers"
-            )
-            yield reaction, _failed(reaction, "worker", reason)
+            result = None
+        yield futures.pop(future), result
         future.release()
 
 
@@ -163,7 +179,7 @@ def _client(workers: int, address: str | None) -> Iterator[Any]:
         except (OSError, TimeoutError) as error:
             raise InputError(f"no Dask scheduler answers at {address}: {error}") from error
         return
-    options = {"distributed.scheduler.allowed-failures": WORKERS_LOST - 1}
+    options = {"distributed.scheduler.allowed-failures": 0}  # _search_all decides
     with (
         dask.config.set(options),
         LocalCluster(

@@ -173,10 +173,11 @@ def test_a_killed_worker_costs_one_reaction(
         return search_one(reaction, *arguments)
 
     monkeypatch.setattr(batch, "search_one", lethal)
-    rows = run([hcn("lethal"), hcn("fine")], tmp_path / "out")
+    others = [hcn(name) for name in ("b", "c")]  # wait on the same worker when it dies
+    rows = run([hcn("lethal"), *others], tmp_path / "out")
     assert rows[0]["stage"] == "worker"
     assert "process died" in rows[0]["reason"]
-    assert rows[1]["verdict"] == "intended"
+    assert [row["verdict"] for row in rows[1:]] == ["intended"] * 2
     monkeypatch.undo()
     # It was no fault of the reaction, so the next run tries it again.
     assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
