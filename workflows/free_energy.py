@@ -73,8 +73,9 @@ def connected_sides(verdict: Verdict) -> tuple[bool, bool]:
 
     A barrier is only a barrier from an end that the saddle connects to.
     """
-    if verdict.label in (Label.INTENDED, Label.AMBIGUOUS):
+    label = verdict.at_limit if verdict.label is Label.AMBIGUOUS else verdict.label
+    if label is Label.INTENDED:
         return True, True
-    if verdict.label is Label.PARTLY:
+    if label is Label.PARTLY:
         return verdict.side == "reactant", verdict.side == "product"
     return False, False

@@ -35,7 +35,7 @@ from workflows.records import (
 from workflows.saddle import refine
 from workflows.settings import SearchSettings
 from workflows.surface import Evaluations, Surface
-from workflows.verdict import judge
+from workflows.verdict import judge, question_relaxation
 
 #: Path methods in the order in which attempts go through them, after the chosen one.
 PATH_ORDER = ("gsm", "neb", "geodesic")
@@ -112,14 +112,20 @@ def search(
         )
 
     best, tried = _attempts(reactant, product, surface, settings, account, progress)
+    verdict = best.verdict
+    for name, given, relaxed in (
+        ("reactant", reaction.reactant, reactant.atoms),
+        ("product", reaction.product, product.atoms),
+    ):
+        verdict = question_relaxation(verdict, name, given, relaxed, settings.verdict)
     progress("thermochemistry")
     thermochemistry, skipped, cost = free_energies(
-        reaction, reactant, product, best.saddle, best.verdict, surface, settings
+        reaction, reactant, product, best.saddle, verdict, surface, settings
     )
     account.add("thermochemistry", cost, "")
     return SearchResult(
         reaction,
-        best.verdict,
+        verdict,
         reactant,
         product,
         best.path,

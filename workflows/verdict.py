@@ -7,11 +7,19 @@ ambiguous and names the bond.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from ase import Atoms
 
-from workflows.connectivity import Match, match_bonds, pair_name, same_bonds, same_molecule
+from workflows.connectivity import (
+    Match,
+    describe_changes,
+    match_bonds,
+    pair_name,
+    same_bonds,
+    same_molecule,
+)
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 
@@ -51,6 +59,26 @@ def judge(
             deciding_bonds=doubts,
         )
     return Verdict(label, _reason(label, side), side, relabelled=relabelled, at_limit=label)
+
+
+def question_relaxation(
+    verdict: Verdict, name: str, given: Atoms, relaxed: Atoms, settings: VerdictSettings
+) -> Verdict:
+    """Make a verdict ambiguous when relaxation has turned an endpoint into something else.
+
+    The surface then has no minimum like the one that was given, and a saddle that connects
+    the relaxed structure answers another question. Bonds in doubt do not count.
+    """
+    match, _ = match_bonds(given, relaxed, settings.bond_factor, settings.margin)
+    if verdict.label not in (Label.INTENDED, Label.PARTLY) or match is not Match.NO:
+        return verdict
+    changes = describe_changes(given, relaxed, settings.bond_factor)
+    return dataclasses.replace(
+        verdict,
+        label=Label.AMBIGUOUS,
+        reason=f"'{verdict.label}' for the relaxed structures, but relaxation changed the "
+        f"{name}: {changes}",
+    )
 
 
 def _answers(values: list[bool]) -> Answers:

@@ -163,9 +163,12 @@ def test_the_next_attempt_takes_another_path(reaction) -> None:
     assert failed.verdict.stage == "path"
 
 
-def test_relaxation_that_changes_bonds_is_reported(reaction) -> None:
-    """The hydrogen halfway between: no minimum of the surface."""
-    halfway = Atoms("HCN", [[-0.1, 1.17, 0], [0, 0, 0], [1.2, 0, 0]])
-    halfway.positions[0] = [0.75, 1.1, 0]
-    result = search(with_atoms(reaction, reactant=halfway), calculators.build("gfn2-xtb"), FAST)
-    assert any("relaxation changed the bonds of the reactant" in w for w in result.warnings)
+def test_an_endpoint_that_relaxes_into_something_else_is_not_intended(reaction) -> None:
+    """Hydrogen far from the carbon: GFN2-xTB has no such minimum, it falls back to HCN."""
+    stretched = reaction.reactant.copy()
+    stretched.positions[0] = [-1.8, 0.5, 0]
+    result = search(with_atoms(reaction, reactant=stretched), calculators.build("gfn2-xtb"), FAST)
+    assert result.verdict.label is Label.AMBIGUOUS
+    assert result.verdict.at_limit is Label.INTENDED
+    assert "relaxation changed the reactant: H1-C2 formed" in result.verdict.reason
+    assert result.warnings == ("relaxation changed the bonds of the reactant: H1-C2 formed",)
