@@ -58,16 +58,19 @@ def run_batch(
     for row in rows.values():
         on_finished(row)
 
+    def in_order() -> list[Row]:
+        return [rows[item.id] for item in reactions if item.id in rows]
+
     def keep(item: Reaction | Unreadable, result: SearchResult) -> None:
         try:
-            row = store.add(result, fingerprint(item))
+            rows[item.id] = store.add(result, fingerprint(item))
+            store.refresh_table(in_order())
         except OSError as error:
             raise StorageError(
                 f"reaction '{item.id}' could not be written to {out}: {error}. Everything "
                 "finished before is safe; make room and run the same command to go on."
             ) from error
-        rows[item.id] = row
-        on_finished(row)
+        on_finished(rows[item.id])
 
     try:
         waiting: list[Reaction] = []
@@ -83,10 +86,9 @@ def run_batch(
                 for reaction, result in _search_all(client, waiting, calculator, settings):
                     keep(reaction, result)
     finally:
-        ordered = [rows[item.id] for item in reactions if item.id in rows]
         with contextlib.suppress(OSError):  # the rows are safe in their folders
-            store.write_table(ordered)
-    return ordered
+            store.write_table(in_order())
+    return in_order()
 
 
 def search_one(reaction: Reaction, calculator: str, settings: SearchSettings) -> SearchResult:

@@ -13,6 +13,7 @@ import csv
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from workflows.records import SearchResult
 
 _UNFINISHED = ".unfinished-"
 
+#: Seconds between two writings of results.csv while a run goes on.
+TABLE_EVERY = 5.0
+
 
 class Store:
     """The results of one run in the folder `out`, its structures in `database`.
@@ -36,6 +40,7 @@ class Store:
 
     def __init__(self, out: Path, database: str | None = None) -> None:
         self.out = out
+        self._table_written = -TABLE_EVERY
         self.database = database or str(out / "results.db")
         out.mkdir(parents=True, exist_ok=True)
         for leftover in out.glob(f"{_UNFINISHED}*"):
@@ -75,6 +80,12 @@ class Store:
             table.writeheader()
             table.writerows(rows)
         return path
+
+    def refresh_table(self, rows: Iterable[Row]) -> None:
+        """`write_table`, unless that was done less than `TABLE_EVERY` ago."""
+        if time.monotonic() - self._table_written > TABLE_EVERY:
+            self.write_table(rows)
+            self._table_written = time.monotonic()
 
     def _write_structures(self, result: SearchResult) -> None:
         from ase.db import connect

@@ -183,6 +183,29 @@ def test_a_killed_worker_costs_one_reaction(
     assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
 
 
+def test_on_a_dask_cluster_that_already_runs(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as own:
+        rows = run([hcn("a")], tmp_path / "out", dask_address=own.scheduler_address)
+        assert rows[0]["verdict"] == "intended"
+        assert own.workers  # it is the user's: nobody has shut it down
+
+
+def test_the_table_grows_while_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "TABLE_EVERY", 0.0)
+    lines: list[int] = []
+
+    def look(row: dict) -> None:
+        table = tmp_path / "out" / "results.csv"
+        lines.append(len(table.read_text().splitlines()) if table.exists() else 0)
+
+    run([Unreadable(name, "no file") for name in "abc"], tmp_path / "out", on_finished=look)
+    assert lines == [2, 3, 4]  # a header and the rows
+
+
 def test_a_bug_in_a_search_costs_one_reaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
