@@ -53,7 +53,10 @@ def run_batch(
     settings = settings or SearchSettings()
     level = calculators.entry(calculator).level_of_theory
     start_or_resume(out, describe_run(calculator, level, settings))
-    store = Store(out, database)
+    try:
+        store = Store(out, database)
+    except OSError as error:
+        raise StorageError(f"results cannot be stored: {error}") from error
     rows = _still_valid(store.finished(), reactions, out)
     for row in rows.values():
         on_finished(row)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reactbench_runner.reactions import Unreadable
-from reactbench_runner.store import replacing
+from reactbench_runner.store import replacing, without_password
 from workflows.errors import InputError
 from workflows.records import Reaction
 from workflows.settings import SearchSettings, to_mapping
@@ -37,7 +37,7 @@ def describe_run(calculator: str, level_of_theory: str, settings: SearchSettings
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "command": " ".join(["horm-tssearch", *sys.argv[1:]]),
+        "command": without_password(" ".join(["horm-tssearch", *sys.argv[1:]])),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

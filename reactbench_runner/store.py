@@ -9,12 +9,14 @@ reached.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ class Store:
         out.mkdir(parents=True, exist_ok=True)
         for leftover in out.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(leftover)
+        with self._open_database():  # a wrong password is better known before the first search
+            pass
 
     def finished(self) -> dict[str, Row]:
         """The rows of all finished reactions, by id."""
@@ -87,11 +91,26 @@ class Store:
             self.write_table(rows)
             self._table_written = time.monotonic()
 
-    def _write_structures(self, result: SearchResult) -> None:
+    @contextlib.contextmanager
+    def _open_database(self) -> Iterator[Any]:
+        """The database in a transaction; what its driver raises becomes an `OSError`."""
         from ase.db import connect
 
+        name = without_password(self.database)
+        try:
+            with connect(self.database) as database:
+                yield database
+        except ImportError as error:
+            remedy = "pip install 'horm-tssearch[postgresql]'"
+            raise OSError(f"the database {name} needs {error.name}: {remedy}") from error
+        except OSError:
+            raise
+        except Exception as error:  # each driver has its own tree of errors
+            raise OSError(f"the database {name}: {' '.join(str(error).split())}") from error
+
+    def _write_structures(self, result: SearchResult) -> None:
         identifier = result.reaction.id
-        with connect(self.database) as database:
+        with self._open_database() as database:
             database.delete([row.id for row in database.select(reaction=identifier)])
             for role, atoms, data in _structures(result):
                 database.write(
@@ -99,7 +118,7 @@ class Store:
                     reaction=identifier,
                     role=role,
                     verdict=str(result.verdict.label),
-                    charge=result.reaction.charge,
+                    total_charge=result.reaction.charge,
                     multiplicity=result.reaction.multiplicity,
                     data=data,
                 )
@@ -147,6 +166,11 @@ def _flush_to_disk(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def without_password(text: str) -> str:
+    """`text` with the password of every URL in it struck out."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 class replacing:  # noqa: N801 - a context manager, read as a verb

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -181,6 +182,25 @@ def test_a_killed_worker_costs_one_reaction(
     monkeypatch.undo()
     # It was no fault of the reaction, so the next run tries it again.
     assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
+
+
+def test_a_database_that_fails_is_an_error_and_not_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ase.db
+
+    def full(name: str) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(ase.db, "connect", full)
+    with pytest.raises(StorageError, match="database or disk is full"):
+        run([Unreadable("a", "no file")], tmp_path / "out")
+    assert not (tmp_path / "out" / "a").exists()
+    monkeypatch.undo()
+    url = "postgresql://me:secret@127.0.0.1:1/none"
+    with pytest.raises(StorageError, match=r"postgresql://me:\*\*\*@") as error:
+        run([Unreadable("a", "no file")], tmp_path / "out", database=url)
+    assert "secret" not in str(error.value)
 
 
 def test_on_a_dask_cluster_that_already_runs(tmp_path: Path) -> None:
