@@ -71,7 +71,7 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             geometry = _geometry(atoms, surface, "redund")
             try:
                 _optimise(RFOptimizer, geometry, log, **_convergence(settings))
-            except (StageError, KeyboardInterrupt):
+            except StageError:
                 raise
             except Exception as error:
                 log.write(f"internal coordinates failed: {type(error).__name__}: {error}\n")
