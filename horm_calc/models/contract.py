@@ -1,0 +1,81 @@
+"""What every network promises to the rest of the package.
+
+A network is a `torch.nn.Module` whose parameters carry the names of the published
+checkpoints (without their prefix `potential.`), so that the files load strictly and go both
+ways. It keeps no state between calls, draws no random numbers, and runs in whatever dtype
+and on whatever device its parameters are.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from horm_calc.graphs import Molecules
+
+
+class ArchitectureMismatch(ValueError):
+    """The tensors of a checkpoint are not those of the network they are meant for."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a network needs beside the positions; nothing in it is differentiated.
+
+    Networks that need more derive a class of their own from it.
+
+    target, source: (edges,) indices of atoms, sorted by target; messages run from source
+    to target.
+    """
+
+    numbers: Tensor
+    molecule: Tensor
+    sizes: tuple[int, ...]
+    target: Tensor
+    source: Tensor
+
+
+class Network(torch.nn.Module):
+    """Energies, and for some networks forces, of many molecules at once."""
+
+    #: The name in a checkpoint's `model_config["name"]`.
+    name: ClassVar[str]
+    #: Whether forces are the negative gradient of the energy. If not, `forward` returns
+    #: forces of their own, and the Hessian is their negative Jacobian.
+    conservative: ClassVar[bool]
+    #: Distance (Å) beyond which two atoms exchange no message.
+    cutoff: float
+
+    @classmethod
+    @abstractmethod
+    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+        """The network that has parameters of these names and shapes, not yet filled.
+
+        Depth and width come from the shapes; `config` (`model_config` of the checkpoint)
+        gives what shapes do not show. Raises `ArchitectureMismatch` where they fit no
+        network of this kind.
+        """
+
+    @abstractmethod
+    def prepare(self, molecules: Molecules) -> Graph:
+        """Everything that does not depend smoothly on the positions: edges, and the like."""
+
+    @abstractmethod
+    def forward(self, graph: Graph, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Energies (molecules,) in eV and direct forces (atoms, 3) in eV/Å or None.
+
+        Energies are the network's own, without atomic references. Twice differentiable in
+        `positions` (atoms, 3), Å, wherever the network's mathematics is.
+        """
+
+    def constant(self, key: str) -> Tensor | None:
+        """The published buffer called `key`, which this architecture defines; None if none is.
+
+        Buffers may be absent from a checkpoint. Where present they must equal this value.
+        """
+        return None
