@@ -1,0 +1,301 @@
+"""Checkpoints: reads them without executing anything, loads them strictly, writes safetensors.
+
+Two formats are read, told apart by their first bytes: the files that PyTorch Lightning writes
+(`.ckpt`), and safetensors files that `save` wrote. The latter hold configuration and metadata
+as JSON in their own header, so that weights are never parted from what they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from horm_calc.safe_pickle import Malformed
+from horm_calc.torch_archive import (
+    AGAIN,
+    CheckpointError,
+    diagnosis,
+    mapping,
+    open_archive,
+    plain,
+    printable,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from horm_calc.models.contract import Network
+
+#: The networks by their names in checkpoints, and where their classes are.
+NETWORKS = {
+    "LEFTNet": "horm_calc.models.leftnet:LEFTNet",
+    "LEFTNet-df": "horm_calc.models.leftnet:LEFTNetDirect",
+    "AlphaNet": "horm_calc.models.alphanet:AlphaNet",
+    "EquiformerV2": "horm_calc.models.equiformer_v2:EquiformerV2",
+}
+#: A parameter that no other network has. LEFTNet and LEFTNet-df have the same parameters.
+_MARKS = {
+    "model.gcl_layers.0.edge_mlp.mlp.0.linear.weight": "LEFTNet",
+    "kernels_real": "AlphaNet",
+    "sphere_embedding.weight": "EquiformerV2",
+}
+_WRAPPERS = ("module.", "ema.", "ema_model.", "_orig_mod.")
+_TOLD = ("epoch", "global_step", "pytorch-lightning_version")
+_FORMAT = "horm_calc 1"
+_MOST_LISTED = 8
+# Buffers in files were computed and kept as float32, ours in float64. Rounding and the order of
+# sums make up to 1e-6 of the largest element; another cut-off or basis makes more than 1e-3.
+_BUFFER_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a file holds.
+
+    state: weights and buffers on the CPU, without the prefix `potential.`. config: the
+    network's `model_config`, always with its `name`. metadata: everything else that was said
+    of the training, as JSON has it. sha256: of the file.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    config: dict[str, Any]
+    metadata: dict[str, Any]
+    sha256: str
+
+
+def read(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads a `.ckpt` of PyTorch Lightning or a `.safetensors` of ours; executes nothing.
+
+    Raises `CheckpointError` for files that are damaged, hold no weights, weights that are not
+    finite, or the weights of an unknown network.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            head = file.read(512)
+            if head[8:9] == b"{":
+                state, config, metadata = _read_safetensors(path)
+            elif head.startswith(b"PK\x03\x04"):
+                state, config, metadata = _read_lightning(path, file)
+            else:
+                raise CheckpointError(path, *diagnosis(head))
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+        raise CheckpointError(path, problem, "Give the path of a checkpoint.") from None
+    _require_finite(path, state)
+    return Checkpoint(path, state, _named(path, config, metadata, state), metadata, sha256)
+
+
+def load_network(
+    checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Network:
+    """The network with the checkpoint's weights, for evaluation only.
+
+    Names and shapes must match exactly, and buffers in the file must be those that the
+    architecture defines. Raises `CheckpointError` where they do not.
+    """
+    import torch
+
+    network = _fitting(checkpoint, checkpoint.config["name"])
+    if isinstance(network, str):
+        raise CheckpointError(checkpoint.path, network, _where_it_fits(checkpoint))
+    network.to(device=device, dtype=dtype)
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            parameter.copy_(checkpoint.state[key])
+    return network.requires_grad_(False).eval()
+
+
+def save(
+    path: str | os.PathLike[str],
+    state: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    overwrite: bool = False,
+) -> None:
+    """Writes one safetensors file with weights, configuration and metadata; whole or not at all.
+
+    `config` needs the network's `name`; both must be JSON. Raises `CheckpointError` where the
+    file exists (unless `overwrite`) or its name does not end in .safetensors, `OSError` where
+    it cannot be written.
+    """
+    from safetensors.torch import save as serialize
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(path, "not a name for safetensors", "Let it end in .safetensors.")
+    if path.exists() and not overwrite:
+        raise CheckpointError(path, "exists already", "Move it away or choose another name.")
+    told = {"format": _FORMAT, "config": json.dumps(config), "metadata": json.dumps(metadata)}
+    # Copies, as safetensors refuses tensors that share memory.
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    # Beside its goal, as files can only be renamed within one file system.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(serialize(tensors, told))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_lightning(
+    path: Path, file: BinaryIO
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    archive = open_archive(path, file)
+    content = mapping(archive.content)
+    weights = mapping(content.get("state_dict"))
+    if not weights:
+        found = ", ".join(printable(key) for key in list(content)[:8]) or "nothing named"
+        remedy = "Give a checkpoint that PyTorch Lightning wrote."
+        raise CheckpointError(path, f"no weights under 'state_dict', only {found}", remedy)
+    try:
+        settings = plain(content.get("hyper_parameters"))
+        metadata = {key: plain(content[key]) for key in _TOLD if key in content}
+    except Malformed as error:
+        raise CheckpointError(path, f"not a plausible checkpoint: {error}", AGAIN) from None
+    settings = settings if isinstance(settings, dict) else {}
+    config = settings.pop("model_config", None)
+    state = archive.tensors(weights)
+    return state, config if isinstance(config, dict) else {}, metadata | settings
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        config, metadata = json.loads(told["config"]), json.loads(told["metadata"])
+    except SafetensorError as error:
+        raise CheckpointError(path, f"damaged ({error})", AGAIN) from None
+    except (KeyError, ValueError, RecursionError):
+        config = metadata = None
+    if told.get("format") != _FORMAT or not (
+        isinstance(config, dict) and isinstance(metadata, dict)
+    ):
+        problem = f"does not say what its weights are (no header of format '{_FORMAT}')"
+        raise CheckpointError(path, problem, "Write it with 'horm-models convert' from a .ckpt.")
+    return state, config, metadata
+
+
+def _require_finite(path: Path, state: dict[str, Tensor]) -> None:
+    # The sum shows it at a quarter of the cost; a sum can also overflow, hence the second look.
+    suspect = [key for key, value in state.items() if not value.sum().isfinite()]
+    bad = [key for key in suspect if not state[key].isfinite().all()]
+    if bad:
+        remedy = "The training diverged or the file is damaged; take an earlier checkpoint."
+        raise CheckpointError(path, _counted("tensors that are not finite", bad), remedy)
+
+
+def _named(
+    path: Path, config: dict[str, Any], metadata: dict[str, Any], state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The configuration with the network's name, from the weights' names where it lacks one."""
+    name = config.get("name")
+    if name is None:
+        name = next((network for mark, network in _MARKS.items() if mark in state), None)
+        # The checkpoints of ReactBench name no network, but tell the two LEFTNets apart so.
+        if name == "LEFTNet":
+            name = {"True": "LEFTNet", "False": "LEFTNet-df"}.get(str(metadata.get("use_autograd")))
+        if name is None:
+            problem = "does not name its network, and its weights do not show which one it is"
+            remedy = "Its hyper_parameters need model_config with a name: " + ", ".join(NETWORKS)
+            raise CheckpointError(path, problem, f"{remedy}.")
+    if not isinstance(name, str) or name not in NETWORKS:
+        known = {network.lower(): network for network in NETWORKS}
+        near = difflib.get_close_matches(str(name)[:60].lower(), known, n=1)
+        remedy = f"Did you mean {known[near[0]]}?" if near else f"Known: {', '.join(NETWORKS)}."
+        raise CheckpointError(path, f"of an unknown network {str(name)[:60]!r}", remedy)
+    return config | {"name": name}
+
+
+def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
+    """The network of that name, not yet filled, or what does not fit."""
+    module, _, kind = NETWORKS[name].partition(":")
+    shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
+    # Networks take their depth from the numbers in names: no invitation to build a million layers.
+    numbers = [int(part[:9]) for key in shapes for part in key.split(".") if part.isdecimal()]
+    if max(numbers, default=0) > len(shapes) + 100:
+        return f"its weights are not those of {name}: more layers than weights"
+    try:
+        made = getattr(importlib.import_module(module), kind)
+        network: Network = made.from_shapes(shapes, checkpoint.config | {"name": name})
+    # ArchitectureMismatch is a ValueError; absurd shapes also end in these others.
+    except (
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        return f"its weights are not those of {name}: {' '.join(str(error).split())[:300]}"
+    problems = _mismatches(network, checkpoint.state)
+    return f"its weights are not those of {name}: {'; '.join(problems)}" if problems else network
+
+
+def _mismatches(network: Network, state: Mapping[str, Tensor]) -> list[str]:
+    parameters = dict(network.named_parameters())
+    constants = {key: network.constant(key) for key in state if key not in parameters}
+    found = {
+        "missing": [key for key in parameters if key not in state],
+        "surplus": [key for key, value in constants.items() if value is None],
+        "misshapen": [
+            f"{key} {_form(state[key])} instead of {_form(value)}"
+            for key, value in parameters.items()
+            if key in state and _form(state[key]) != _form(value)
+        ],
+        "other than the architecture's constants": [
+            key
+            for key, value in constants.items()
+            if value is not None and not _agree(state[key], value)
+        ],
+    }
+    return [_counted(title, keys) for title, keys in found.items() if keys]
+
+
+def _form(value: Tensor) -> str:
+    shape = f"({', '.join(map(str, value.shape))})"
+    return shape if value.is_floating_point() else f"{shape} of {value.dtype}"
+
+
+def _agree(value: Tensor, constant: Tensor) -> bool:
+    """Whether a buffer is the constant: whole numbers exactly, others but for rounding."""
+    if _form(value) != _form(constant):
+        return False
+    if not constant.is_floating_point() or not constant.numel():
+        return value.equal(constant.to(value))
+    difference = (value.double() - constant.double()).abs().max()
+    return bool(difference <= _BUFFER_TOLERANCE * constant.abs().max())
+
+
+def _where_it_fits(checkpoint: Checkpoint) -> str:
+    """The remedy for weights that do not fit the network that the file names."""
+    for wrapper in _WRAPPERS:
+        if any(key.startswith(wrapper) for key in checkpoint.state):
+            return f"Names begin with '{wrapper}': unwrap the network before its state is saved."
+    others = [
+        name
+        for name in NETWORKS
+        if name != checkpoint.config["name"] and not isinstance(_fitting(checkpoint, name), str)
+    ]
+    if others:
+        return f"They fit {' and '.join(others)}: correct the name in its model_config."
+    return "They fit no other known network either; was it trained with other code?"
+
+
+def _counted(title: str, keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _MOST_LISTED} more" if len(keys) > _MOST_LISTED else ""
+    return f"{len(keys)} {title}: {', '.join(map(printable, keys[:_MOST_LISTED]))}{more}"

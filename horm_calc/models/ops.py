@@ -1,0 +1,161 @@
+"""Small operations that several networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def norm(vectors: Tensor) -> Tensor:
+    """Lengths (..., 1) of `vectors` (..., 3), with derivative zero where the length is zero.
+
+    The derivative of a length is undefined at zero; without this, an atom that sits exactly
+    at the centre of its molecule would turn every force into NaN.
+    """
+    squared = (vectors * vectors).sum(-1, keepdim=True)
+    vanishing = squared == 0
+    return torch.where(vanishing, 0.0, torch.where(vanishing, 1.0, squared).sqrt())
+
+
+def sum_over_molecules(values: Tensor, molecule: Tensor, count: int) -> Tensor:
+    """(count, ...) sums of `values` (atoms, ...) over the atoms of each molecule."""
+    zero = torch.zeros(count, *values.shape[1:], dtype=values.dtype, device=values.device)
+    return torch.index_add(zero, 0, molecule, values)
+
+
+def linear_silu(x: Tensor, weight: Tensor, bias: Tensor | None, *summands: Tensor) -> Tensor:
+    """silu(x · weightᵀ + bias + summands), in one name so that derivatives can be fused."""
+    if torch.overrides.has_torch_function((x,)):
+        return torch.overrides.handle_torch_function(linear_silu, (x,), x, weight, bias, *summands)
+    return F.silu(sum(summands, start=F.linear(x, weight, bias)))
+
+
+def radial_function(
+    function: Callable[[Tensor], tuple[Tensor, ...]], distance: Tensor
+) -> tuple[Tensor, ...]:
+    """function(distance): several tensors (edges, C) that depend on nothing but (edges, 1).
+
+    Their derivative along any direction is the direction's change of distance times one
+    vector (edges, C), so that carrying Jacobians through the layers inside is not needed.
+    """
+    if torch.overrides.has_torch_function((distance,)):
+        return torch.overrides.handle_torch_function(
+            radial_function, (distance,), function, distance
+        )
+    return function(distance)
+
+
+def scalar_mlp(t: Tensor, *layers: Tensor) -> Tensor:
+    """A perceptron with SiLU from three numbers to one, at every point and channel.
+
+    t (..., 3, C) → (..., C). layers: weight (h, 3), bias (h,), weight (h', h), bias (h',), …;
+    the last has one output.
+
+    Evaluated at every edge and channel, its hidden layers would be the largest tensors of
+    the network by far. As a function of three numbers it has a gradient of three and a second
+    derivative of six, so at inference those are computed on the way and the hidden layers are
+    never kept. In training the derivatives with respect to the weights are needed as well:
+    there it runs as ordinary layers.
+    """
+    if torch.overrides.has_torch_function((t,)):
+        return torch.overrides.handle_torch_function(scalar_mlp, (t,), t, *layers)
+    if any(parameter.requires_grad for parameter in layers):
+        x = F.linear(t.transpose(-1, -2), layers[0], layers[1])
+        for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
+            x = F.linear(F.silu(x), weight, bias)
+        return x.squeeze(-1)
+    return _ScalarMLP.apply(t, *layers)
+
+
+def scalar_mlp_derivatives(t: Tensor, layers: Sequence[Tensor], order: int) -> list[Tensor]:
+    """Value (..., C), gradient (..., 3, C), second derivatives (..., 3, 3, C) of `scalar_mlp`.
+
+    Only those up to `order`.
+    """
+    shape = t.shape
+    points = t.transpose(-1, -2).reshape(-1, 3)
+    parts = [_derivatives_at(part, layers, order) for part in points.split(_POINTS_AT_ONCE)]
+    results = []
+    for rank, part in enumerate(zip(*parts, strict=True)):
+        at_points = torch.cat(part).reshape(*shape[:-2], shape[-1], 3**rank)
+        tail = at_points.transpose(-1, -2).reshape(*shape[:-2], *[3] * rank, shape[-1])
+        results.append(tail.contiguous())
+    return results
+
+
+#: Points for which the hidden layer exists at one time: small enough for the cache.
+_POINTS_AT_ONCE = 4096
+
+
+def _derivatives_at(t: Tensor, layers: Sequence[Tensor], order: int) -> list[Tensor]:
+    """Value (points, 1), gradient (points, 3), second derivatives (points, 9)."""
+    inner, inner_bias, outer, outer_bias, *rest = layers
+    u = F.linear(t, inner, inner_bias)
+    s = torch.sigmoid(u)
+    width = outer.shape[0]
+    # The sums over the first hidden layer, by far the widest, are matrix products.
+    results = [F.linear(u * s, outer, outer_bias)]
+    if order >= 1:
+        along = (outer.T[:, None, :] * inner[:, :, None]).reshape(len(inner), -1)
+        results.append((s + u * s * (1 - s)) @ along)
+    if order >= 2:
+        pairs = (inner[:, :, None] * inner[:, None, :]).reshape(len(inner), 9)
+        across = (outer.T[:, None, :] * pairs[:, :, None]).reshape(len(inner), -1)
+        results.append((s * (1 - s) * (2 + u * (1 - 2 * s))) @ across)
+    results = [x.reshape(len(t), -1, width) for x in results]
+    for weight, bias in zip(rest[::2], rest[1::2], strict=True):
+        results = [F.linear(x, weight) for x in _through_silu(results)]
+        results[0] = results[0] + bias
+    return [x.squeeze(-1) for x in results]
+
+
+def _through_silu(results: list[Tensor]) -> list[Tensor]:
+    """Value, gradient and second derivatives after a SiLU, from those before it."""
+    u, *derivatives = results
+    s = torch.sigmoid(u)
+    slope = s + u * s * (1 - s)
+    after = [u * s]
+    if derivatives:
+        after.append(slope * derivatives[0])
+    if len(derivatives) == 2:
+        bend = s * (1 - s) * (2 + u * (1 - 2 * s))
+        first = derivatives[0]
+        outer = (first.unsqueeze(2) * first.unsqueeze(1)).flatten(1, 2)
+        after.append(bend * outer + slope * derivatives[1])
+    return after
+
+
+class _ScalarMLP(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, *layers: Tensor) -> Tensor:
+        ctx.save_for_backward(t, *layers)
+        value, ctx.gradient = scalar_mlp_derivatives(t, layers, order=1)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        t, *layers = ctx.saved_tensors
+        if torch.is_grad_enabled() and t.requires_grad:
+            gradient = _ScalarMLPGradient.apply(t, *layers)
+        else:
+            gradient = ctx.gradient
+        return upstream.unsqueeze(-2) * gradient, *[None] * len(layers)
+
+
+class _ScalarMLPGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, *layers: Tensor) -> Tensor:
+        _, gradient, second = scalar_mlp_derivatives(t, layers, order=2)
+        ctx.save_for_backward(second)
+        ctx.n_layers = len(layers)
+        return gradient
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (second,) = ctx.saved_tensors
+        return (upstream.unsqueeze(-3) * second).sum(-2), *[None] * ctx.n_layers
