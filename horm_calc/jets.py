@@ -69,9 +69,9 @@ class Tape:
     def add(self, left: Tensor, right: Tensor) -> None:
         """Add the product left · rightᵀ of two tangents (D, rows, ...), molecule by molecule."""
         directions = left.shape[0]
-        counts = self.rows[left.shape[1]] if left.dim() > 1 else ()
         if self.half is None:
-            self.half = left.new_zeros(len(counts), directions, directions)
+            self.half = left.new_zeros(len(self.rows) or 1, directions, directions)
+        counts = self.rows[left.shape[1]] if self.rows else (left.shape[1],)
         if len(set(counts)) == 1:
             a, b = (x.reshape(directions, len(counts), -1).transpose(0, 1) for x in (left, right))
             self.half.baddbmm_(a, b.transpose(1, 2))
@@ -87,12 +87,25 @@ class Jet:
     tangent is None in the sweep that only records.
     """
 
-    __slots__ = ("tangent", "tape", "value")
+    __slots__ = ("_tangent", "along", "tape", "value")
 
-    def __init__(self, value: Tensor, tangent: Tensor | None, tape: Tape) -> None:
+    def __init__(
+        self,
+        value: Tensor,
+        tangent: Tensor | None,
+        tape: Tape,
+        along: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Instead of `tangent`, `along` may give two factors whose product it is."""
         self.value = value
-        self.tangent = tangent
+        self._tangent = tangent
+        self.along = along
         self.tape = tape
+
+    @property
+    def tangent(self) -> Tensor | None:
+        # A product of factors is not kept: it is wanted in small parts, and the whole is large.
+        return self._tangent if self.along is None else self.along[0] * self.along[1]
 
     @classmethod
     def __torch_function__(
@@ -276,6 +289,8 @@ def _narrow(x: Jet, dim: int, start: int, length: int) -> Jet:
 def _getitem(x: Jet, index: Any) -> Jet:
     if isinstance(index, Tensor):
         return _index_select(x, 0, index)
+    if x.along is not None and isinstance(index, slice):
+        return Jet(x.value[index], None, x.tape, (x.along[0][:, index], x.along[1][index]))
     inner = index if isinstance(index, tuple) else (index,)
     return x.linear_map(lambda v: v[index], lambda t: t[(slice(None), *inner)])
 
@@ -295,6 +310,23 @@ def _index_add(input: Tensor, dim: int, index: Tensor, source: Jet) -> Jet:
         zero = tangent.new_zeros(tangent.shape[0], *input.shape)
         tangent = zero.index_add_(_shift(dim), index, tangent)
     return Jet(value, tangent, source.tape)
+
+
+@rule("gather_sum")
+def _gather_sum(total: Jet | None, values: Jet, index: Tensor, count: int) -> Jet:
+    if total is None:
+        zero = values.value.new_zeros(count, *values.value.shape[1:])
+        if values.tangent is None:
+            total = Jet(zero, None, values.tape)
+        else:
+            total = Jet(zero, zero.new_zeros(values.tangent.shape[0], *zero.shape), values.tape)
+    value = torch.index_add(total.value, 0, index, values.value)
+    tangent = total.tangent
+    return Jet(
+        value,
+        None if tangent is None else tangent.index_add_(1, index, values.tangent),
+        values.tape,
+    )
 
 
 @rule("sum")
@@ -496,7 +528,9 @@ def _radial_function(function: Callable[..., tuple[Tensor, ...]], r: Jet) -> tup
         adjoint = tape.adjoint(value)
         if adjoint is not None:
             tape.add(tangent, tangent * (0.5 * adjoint * second).sum(-1, keepdim=True))
-    return tuple(Jet(v, tangent * first, tape) for v, first in zip(values, firsts, strict=True))
+    return tuple(
+        Jet(v, None, tape, (tangent, first)) for v, first in zip(values, firsts, strict=True)
+    )
 
 
 @rule("scalar_mlp")

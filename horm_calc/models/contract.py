@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
@@ -30,7 +30,7 @@ class Graph:
     Networks that need more derive a class of their own from it.
 
     target, source: (edges,) indices of atoms, sorted by target; messages run from source
-    to target.
+    to target. blocks: ranges of edges that are worked on one after the other.
     """
 
     numbers: Tensor
@@ -38,6 +38,7 @@ class Graph:
     sizes: tuple[int, ...]
     target: Tensor
     source: Tensor
+    blocks: tuple[slice, ...] = field(default=(slice(None),), kw_only=True)
 
 
 class Network(torch.nn.Module):

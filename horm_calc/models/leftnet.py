@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from horm_calc.graphs import Molecules, pairs
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
 from horm_calc.models.ops import (
+    gather_sum,
     linear_silu,
     norm,
     radial_function,
@@ -143,6 +144,28 @@ class LEFTNetDirect(LEFTNet):
         return self.model.out_pos.output_network[0](scalars, vectors)
 
 
+@dataclass(frozen=True)
+class _Block:
+    """A range of edges and what is known of them before any layer.
+
+    Work on edges is done block by block: the Jacobians that second derivatives carry make
+    the tensors of all edges too large for any cache.
+    """
+
+    i: Tensor
+    j: Tensor
+    frame: Tensor
+    radial: Tensor
+    envelope: Tensor
+    filters: Tensor
+    weights: list[Tensor]
+
+    @property
+    def direction(self) -> Tensor:
+        """(edges, 3, 1) unit vectors from j to i."""
+        return self.frame[:, :, :1]
+
+
 class _Trunk(nn.Module):
     """From encoded elements and positions to scalars (atoms, C) and vectors (atoms, 3, C)."""
 
@@ -166,31 +189,33 @@ class _Trunk(nn.Module):
         self.out_pos = nn.ModuleDict({"output_network": nn.ModuleList([_VectorOutput(channels)])})
 
     def forward(self, graph: LEFTNetGraph, positions: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        i, j, n_atoms = graph.target, graph.source, len(graph.numbers)
-        channels = self.embedding.out_features
+        n_atoms, channels = len(graph.numbers), self.embedding.out_features
         centred = positions - _mean(positions, graph.group, graph.n_groups)[graph.group]
-
-        distance, frame = _edge_frames(centred, i, j)
+        distance, frame = _edge_frames(centred, graph.target, graph.source)
         distance, frame = distance * graph.inside, frame * graph.inside.unsqueeze(-1)
-        direction = frame[..., 0]
-        radial, envelope, filters, *radial_weights = radial_function(
-            lambda r: self._of_distance(r, graph.inside), distance
-        )
+        radial = radial_function(lambda r: self._of_distance(r, graph.inside), distance)
+        blocks = [
+            _Block(
+                graph.target[part],
+                graph.source[part],
+                frame[part],
+                *(values[part] for values in radial[:3]),
+                [values[part] for values in radial[3:]],
+            )
+            for part in graph.blocks
+        ]
 
         neighbors = F.layer_norm(self.neighbor_emb["embedding"](h), (channels,))
-        s = self.embedding(h) + _gather_sum(filters * neighbors[j], i, n_atoms)
+        gathered: Tensor | None = None
+        for block in blocks:
+            gathered = gather_sum(gathered, block.filters * neighbors[block.j], block.i, n_atoms)
+        s = self.embedding(h) + gathered
         senders = F.silu(F.layer_norm(self.s2v["lin1"](s), (channels,)))
-        pulls = (filters * senders[j]).unsqueeze(1) * -direction.unsqueeze(-1)
-        local = _gather_sum(pulls, i, n_atoms)  # (atoms, 3, C)
-        edge = torch.cat(
-            [
-                self._projection(local[i], frame) * envelope,
-                self._projection(local[j], frame) * envelope,
-                filters,
-                radial,
-            ],
-            dim=-1,
-        )
+        local: Tensor | None = None
+        for block in blocks:
+            pulls = (block.filters * senders[block.j]).unsqueeze(1) * -block.direction
+            local = gather_sum(local, pulls, block.i, n_atoms)  # (atoms, 3, C)
+        edges = [self._first_edges(block, local) for block in blocks]
 
         atom_frame = _atom_frames(centred, graph)
         place = _apply(self.pos_expansion, torch.einsum("ax,axk->ak", centred, atom_frame))
@@ -199,11 +224,16 @@ class _Trunk(nn.Module):
         for layer, (update_edges, message, update) in enumerate(
             zip(self.gcl_layers, self.message_layers, self.update_layers, strict=True)
         ):
-            s, edge = update_edges(s + place, edge, i, j)
-            s, vectors = message(s, vectors, edge, radial_weights[layer], direction, i, j)
+            s, edges = update_edges(s + place, edges, blocks)
+            s, vectors = message(s, vectors, edges, blocks, layer)
             s, vectors = update(s, vectors, atom_frame, last_layer=layer == last)
         assert vectors is not None
         return s, vectors
+
+    def _first_edges(self, block: _Block, local: Tensor) -> Tensor:
+        of_i, of_j = (self._projection(local[end], block.frame) for end in (block.i, block.j))
+        parts = [of_i * block.envelope, of_j * block.envelope, block.filters, block.radial]
+        return torch.cat(parts, dim=-1)
 
     def _of_distance(self, distance: Tensor, inside: Tensor) -> tuple[Tensor, ...]:
         """All that depends on the distance alone: the radial basis and what layers make of it."""
@@ -238,19 +268,27 @@ class _EdgeUpdate(nn.Module):
         self.att_mlp = _dense(channels, 1)
         self.x_layernorm = nn.LayerNorm(channels)
 
-    def forward(self, s: Tensor, edge: Tensor, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, s: Tensor, edges: list[Tensor], blocks: list[_Block]
+    ) -> tuple[Tensor, list[Tensor]]:
         channels = s.shape[-1]
         x = self.x_layernorm(s)
         first = self.edge_mlp["mlp"][0]["linear"]
         # The first layer acts on (x_i, x_j, edge): its parts for i and j are done per atom.
-        of_i, of_j, of_edge = first.weight.split([channels, channels, edge.shape[-1]], dim=1)
-        per_atom = F.linear(x, of_i)[i], F.linear(x, of_j)[j]
-        message = linear_silu(edge, of_edge, first.bias, *per_atom)
-        message = _linear_silu(self.edge_mlp["mlp"][1]["linear"], message)
-        message = message * _linear_silu(self.att_mlp["mlp"][0]["linear"], message)
-        mean = _mean(message, i, len(s))
-        s = x + _apply(self.node_mlp, torch.cat([x, mean], dim=-1))
-        return s, edge + _linear_silu(self.edge_out_trans["mlp"][0]["linear"], message)
+        of_i, of_j, of_edge = first.weight.split(
+            [channels, channels, first.in_features - 2 * channels], dim=1
+        )
+        from_i, from_j = F.linear(x, of_i, first.bias), F.linear(x, of_j)
+        new, total = [], None
+        for edge, block in zip(edges, blocks, strict=True):
+            message = linear_silu(edge, of_edge, None, from_i[block.i], from_j[block.j])
+            message = _linear_silu(self.edge_mlp["mlp"][1]["linear"], message)
+            message = message * _linear_silu(self.att_mlp["mlp"][0]["linear"], message)
+            total = gather_sum(total, message, block.i, len(s))
+            new.append(edge + _linear_silu(self.edge_out_trans["mlp"][0]["linear"], message))
+        members = sum(torch.bincount(block.i, minlength=len(s)) for block in blocks)
+        mean = total * (1 / members.clamp(min=1).to(s.dtype)).unsqueeze(-1)
+        return x + _apply(self.node_mlp, torch.cat([x, mean], dim=-1)), new
 
 
 class _Message(nn.Module):
@@ -274,23 +312,28 @@ class _Message(nn.Module):
         self,
         s: Tensor,
         vectors: Tensor | None,
-        edge: Tensor,
-        radial_weights: Tensor,
-        direction: Tensor,
-        i: Tensor,
-        j: Tensor,
+        edges: list[Tensor],
+        blocks: list[_Block],
+        layer: int,
     ) -> tuple[Tensor, Tensor]:
         channels = s.shape[-1]
-        x = self.x_proj(self.x_layernorm(s))
-        weights = radial_weights * self.dir_proj[2](_linear_silu(self.dir_proj[0], edge))
-        ds, along, new = ((x[i] + x[j]) * weights).split(channels, dim=-1)
-        # In the published network these messages run from i to j: they are summed over j.
-        pushed = new.unsqueeze(1) * direction.unsqueeze(-1)
-        if vectors is not None:
-            pushed = pushed + vectors[i] * (along * (1 / math.sqrt(3))).unsqueeze(1)
-        pushed = _gather_sum(pushed, j, len(s)) * (1 / math.sqrt(channels))
-        s = (s + _gather_sum(ds, j, len(s))) * (1 / math.sqrt(2))
-        return s, pushed if vectors is None else vectors + pushed
+        # The weights of vectors carry the constants 1/sqrt(3) and 1/sqrt(C) of the messages.
+        scale = torch.ones(3, channels, dtype=s.dtype, device=s.device)
+        scale[1] = 1 / math.sqrt(3 * channels)
+        scale[2] = 1 / math.sqrt(channels)
+        x = self.x_proj(self.x_layernorm(s)) * scale.flatten()
+        scalar_sum, vector_sum = None, None
+        for edge, block in zip(edges, blocks, strict=True):
+            weights = self.dir_proj[2](_linear_silu(self.dir_proj[0], edge)) * block.weights[layer]
+            ds, along, pushed = ((x[block.i] + x[block.j]) * weights).split(channels, dim=-1)
+            # In the published network these messages run from i to j: they are summed over j.
+            pushed = pushed.unsqueeze(1) * block.direction
+            if vectors is not None:
+                pushed = pushed + vectors[block.i] * along.unsqueeze(1)
+            scalar_sum = gather_sum(scalar_sum, ds, block.j, len(s))
+            vector_sum = gather_sum(vector_sum, pushed, block.j, len(s))
+        s = (s + scalar_sum) * (1 / math.sqrt(2))
+        return s, vector_sum if vectors is None else vectors + vector_sum
 
 
 class _Update(nn.Module):
@@ -408,14 +451,9 @@ def _absolute_second(seen: Tensor) -> Tensor:
     return torch.cat([first, second.abs(), third], dim=1)
 
 
-def _gather_sum(values: Tensor, index: Tensor, count: int) -> Tensor:
-    zero = torch.zeros(count, *values.shape[1:], dtype=values.dtype, device=values.device)
-    return torch.index_add(zero, 0, index, values)
-
-
 def _mean(values: Tensor, index: Tensor, count: int) -> Tensor:
     members = torch.bincount(index, minlength=count).clamp(min=1).to(values.dtype)
-    return _gather_sum(values, index, count) * (1 / members).unsqueeze(-1)
+    return gather_sum(None, values, index, count) * (1 / members).unsqueeze(-1)
 
 
 def _centring_groups(

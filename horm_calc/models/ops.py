@@ -27,6 +27,21 @@ def sum_over_molecules(values: Tensor, molecule: Tensor, count: int) -> Tensor:
     return torch.index_add(zero, 0, molecule, values)
 
 
+def gather_sum(total: Tensor | None, values: Tensor, index: Tensor, count: int) -> Tensor:
+    """`total` (count, ...) plus `values` (edges, ...), each at its place in `index` (edges,).
+
+    A `total` of None is zero. What is passed as `total` must not be used again: where
+    derivatives are carried along, it is changed in place.
+    """
+    if torch.overrides.has_torch_function((total, values)):
+        return torch.overrides.handle_torch_function(
+            gather_sum, (total, values), total, values, index, count
+        )
+    if total is None:
+        total = torch.zeros(count, *values.shape[1:], dtype=values.dtype, device=values.device)
+    return torch.index_add(total, 0, index, values)
+
+
 def linear_silu(x: Tensor, weight: Tensor, bias: Tensor | None, *summands: Tensor) -> Tensor:
     """silu(x · weightᵀ + bias + summands), in one name so that derivatives can be fused."""
     if torch.overrides.has_torch_function((x,)):
