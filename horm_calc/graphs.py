@@ -46,6 +46,21 @@ class Molecules:
             sizes,
         )
 
+    def taken(self, indices: Sequence[int]) -> Molecules:
+        """The molecules number `indices`, in that order."""
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        atoms = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in indices])
+        sizes = tuple(self.sizes[i] for i in indices)
+        device = self.positions.device
+        kept = torch.as_tensor(atoms, device=device)
+        molecule = np.repeat(np.arange(len(sizes)), sizes)
+        return Molecules(
+            self.numbers[kept],
+            self.positions[kept],
+            torch.as_tensor(molecule, device=device),
+            sizes,
+        )
+
 
 def pairs(sizes: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """All ordered pairs of different atoms of the same molecule, as (target, source).

@@ -34,6 +34,10 @@ from horm_calc.models.ops import scalar_mlp, scalar_mlp_derivatives
 RULES: dict[str, Callable[..., Any]] = {}
 
 
+class AmbiguousRows(ValueError):
+    """The number of a tensor's rows does not tell to which molecules they belong."""
+
+
 class Tape:
     """One sweep over a network: which operations were not linear, and what they add.
 
@@ -42,16 +46,21 @@ class Tape:
     D, D), half of the Hessian: its sum with its transpose is the whole. With neither wanted,
     for direct forces, `second_order` is False.
 
-    rows: for a tensor with that many rows, how many of them belong to each molecule.
+    rows: how the rows of tensors divide among several molecules, one entry for each kind of
+    tensor; None for one molecule. Raises `AmbiguousRows` where tensors of two kinds have
+    the same number of rows in all, and divide differently.
     """
 
     def __init__(
         self,
-        rows: dict[int, Sequence[int]],
         adjoints: Sequence[Tensor | None] | None = None,
+        rows: Sequence[Sequence[int]] | None = None,
         second_order: bool = True,
     ) -> None:
-        self.rows = rows
+        self.rows: dict[int, Sequence[int]] = {}
+        for counts in rows or ():
+            if self.rows.setdefault(sum(counts), counts) != counts:
+                raise AmbiguousRows
         self.second_order = second_order
         self.results: list[Tensor] = []
         self._adjoints = iter(adjoints) if adjoints is not None else None
@@ -70,7 +79,8 @@ class Tape:
         """Add the product left · rightᵀ of two tangents (D, rows, ...), molecule by molecule."""
         directions = left.shape[0]
         if self.half is None:
-            self.half = left.new_zeros(len(self.rows) or 1, directions, directions)
+            molecules = len(next(iter(self.rows.values()), (0,)))
+            self.half = left.new_zeros(molecules, directions, directions)
         counts = self.rows[left.shape[1]] if self.rows else (left.shape[1],)
         if len(set(counts)) == 1:
             a, b = (x.reshape(directions, len(counts), -1).transpose(0, 1) for x in (left, right))

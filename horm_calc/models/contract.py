@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -40,6 +40,12 @@ class Graph:
     source: Tensor
     blocks: tuple[slice, ...] = field(default=(slice(None),), kw_only=True)
 
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """How the rows of each kind of tensor (of atoms, of edges) divide among molecules."""
+        edges = torch.bincount(self.molecule[self.target], minlength=len(self.sizes))
+        return [self.sizes, tuple(edges.tolist())]
+
 
 class Network(torch.nn.Module):
     """Energies, and for some networks forces, of many molecules at once."""
@@ -49,6 +55,11 @@ class Network(torch.nn.Module):
     #: Whether forces are the negative gradient of the energy. If not, `forward` returns
     #: forces of their own, and the Hessian is their negative Jacobian.
     conservative: ClassVar[bool]
+    #: How forces answer to a rotation of the molecule: they turn with it ("equivariant"), their
+    #: derivative along it is taken as zero ("ignored"), or nothing is promised ("unknown").
+    rotations: Literal["equivariant", "ignored", "unknown"] = "equivariant"
+    #: Numbers that a layer keeps or makes for each edge, at most.
+    edge_width: int
     #: Distance (Å) beyond which two atoms exchange no message.
     cutoff: float
 

@@ -18,14 +18,12 @@ from torch import Tensor, nn
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models import so3
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.equiformer_v2_blocks import FeedForward, GraphAttention, TransformerBlock
 from horm_calc.models.equiformer_v2_layers import (
     EdgeDegreeEmbedding,
     EquivariantNorm,
-    FeedForward,
     Geometry,
-    GraphAttention,
     Sizes,
-    TransformerBlock,
 )
 from horm_calc.models.ops import sum_over_molecules
 from horm_calc.models.sphere import Grid
@@ -77,8 +75,10 @@ class EquiformerV2(Network):
         with torch.device("meta"):  # no memory, no random numbers
             network = cls(sizes)
         expected = {name: tuple(value.shape) for name, value in network.named_parameters()}
-        for name in expected.keys() - shapes.keys():
-            raise ArchitectureMismatch(f"An EquiformerV2 has {name}, but this checkpoint has not.")
+        if missing := sorted(expected.keys() - shapes.keys()):
+            raise ArchitectureMismatch(
+                f"An EquiformerV2 of this size has {missing[0]}; these tensors do not include it."
+            )
         for name, shape in shapes.items():
             constant = network.constant(name)
             own = expected.get(name) if constant is None else tuple(constant.shape)

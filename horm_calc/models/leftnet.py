@@ -67,6 +67,7 @@ class LEFTNet(Network):
         features = len(ELEMENTS) + 2  # one-hot with an unused place, and the atomic number
         self.encoders = nn.ModuleList([_dense(features, 2 * features, inputs - 1)])
         self.decoders = nn.ModuleList([_dense(inputs - 1, 2 * features, features)])
+        self.edge_width = 3 * channels + radial
         self.readout = nn.ModuleDict(
             {part: _dense(channels, channels, channels, 1) for part in ("mlp", "gmlp")}
         )

@@ -108,7 +108,7 @@ def _slope(u: Tensor) -> Tensor:
 
 def _back(values: Tensor, signal: Tensor) -> Tensor:
     """(rows, all the rest) in the shape of the signal but for the number of rows."""
-    return values.reshape(-1, *signal.shape[1:])
+    return values.reshape(len(values), *signal.shape[1:])
 
 
 def _at_once(signal: Tensor) -> int:

@@ -1,0 +1,295 @@
+"""Second derivatives of a network's energy, or first ones of its forces.
+
+Throughout, a Hessian H (3n, 3n) in eV/Å² has as its row i the derivative of −F_i with respect
+to all coordinates. For energy-derivative forces that is the symmetric matrix of second
+derivatives; for direct forces it is a Jacobian, and not quite symmetric.
+
+`hessians` gives all of it, `hessian_rows` chosen rows, `hessian_products` its products with
+vectors, `lowest_modes` its lowest eigenpairs from such products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from horm_calc.graphs import Molecules
+from horm_calc.jets import Jet, Tape
+from horm_calc.models.contract import Graph, Network
+
+#: Bytes that one block's Jacobian of the widest edge tensor may take on a CPU: what stays in
+#: the second-level cache while a layer's operations pass over it.
+BLOCK_BYTES = 1_000_000
+#: Bytes that the Jacobians of one sweep may take. Larger molecules go row by row.
+SWEEP_BYTES = 8_000_000_000
+#: Bytes of the widest edge tensor's derivatives along the directions that go through a
+#: network with direct forces at once, on a CPU, and the least number of such directions: the
+#: network's values are computed anew for each set of them.
+DIRECTION_BYTES = 30_000_000
+LEAST_DIRECTIONS = 6
+#: Singular value below which a rotation counts as one about the axis of a linear molecule.
+LEAST_ROTATION = 0.05
+
+
+def energies_and_forces(network: Network, molecules: Molecules) -> tuple[Tensor, Tensor]:
+    """Energies (molecules,) in eV and forces (atoms, 3) in eV/Å, detached."""
+    energies, forces, _ = _differentiable(network, molecules, create_graph=False)
+    return energies.detach(), forces.detach()
+
+
+def hessians(network: Network, molecules: Molecules, together: int | None = None) -> list[Tensor]:
+    """The Hessian (3n, 3n), eV/Å², of each molecule, detached and not symmetrised.
+
+    Molecules of equal size are carried through one sweep, `together` of them at a time: on a
+    GPU as many as memory allows, which pays because molecules do not interact; on a CPU one,
+    because its Jacobians fill the cache as it is.
+    """
+    found: dict[int, Tensor] = {}
+    with exact_products():
+        for indices in _groups(network, molecules, together):
+            group = molecules.taken(indices)
+            size = molecules.positions.element_size()
+            if _sweep_bytes(network, group.sizes, size) <= SWEEP_BYTES:
+                parts = _carried(network, group)
+            else:
+                rows = torch.arange(3 * group.sizes[0], device=group.positions.device)
+                parts = hessian_rows(network, group, rows).unsqueeze(0)
+            found.update(zip(indices, parts, strict=True))
+    return [found[index] for index in range(len(molecules.sizes))]
+
+
+def hessian_rows(network: Network, molecule: Molecules, rows: Tensor) -> Tensor:
+    """Rows `rows` (k,) of one molecule's Hessian, (k, 3n), by one backward pass each."""
+    with exact_products():
+        _, forces, positions = _differentiable(network, molecule, create_graph=True)
+        flat = -forces.reshape(-1)
+        results = [
+            torch.autograd.grad(flat[row], positions, retain_graph=True)[0].reshape(-1)
+            for row in rows.tolist()
+        ]
+    return torch.stack(results)
+
+
+def hessian_products(network: Network, molecules: Molecules, vectors: Tensor) -> Tensor:
+    """Products of the symmetric part of the Hessians with `vectors`, both (k, atoms, 3).
+
+    With several molecules each is multiplied with its own atoms' part of the vectors.
+    """
+    with exact_products():
+        _, forces, positions = _differentiable(network, molecules, create_graph=True)
+        from_left = [
+            torch.autograd.grad(-forces, positions, vector, retain_graph=True)[0]
+            for vector in vectors
+        ]
+        products = torch.stack(from_left)
+        if network.conservative:
+            return products
+        with torch.no_grad():
+            tape = Tape(second_order=False)
+            moved = Jet(molecules.positions, vectors.to(molecules.positions), tape)
+            _, direct = network(network.prepare(molecules), moved)
+        return 0.5 * (products - direct.tangent)
+
+
+def lowest_modes(
+    network: Network, molecule: Molecules, count: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest eigenvalues (count,) in eV/Å² and eigenvectors (count, n, 3) of one Hessian.
+
+    By the implicitly restarted Lanczos method (ARPACK) from products with vectors, without
+    the matrix: for molecules so large that the whole Hessian costs more than some dozen
+    products. Not mass-weighted; translations and rotations are among the eigenvectors.
+    """
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    size = 3 * len(molecule.numbers)
+    positions = molecule.positions
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        tensor = torch.as_tensor(vector.reshape(1, -1, 3)).to(positions)
+        return hessian_products(network, molecule, tensor).double().cpu().numpy().ravel()
+
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    # Products in float32 agree with one another to about 1e-5; asking for more never ends.
+    tolerance = 1e-4 if positions.dtype == torch.float32 else 1e-8
+    start = np.random.default_rng(0).standard_normal(size)
+    values, vectors = eigsh(operator, k=count, which="SA", tol=tolerance, v0=start)
+    order = np.argsort(values)
+    return values[order], vectors.T[order].reshape(count, -1, 3)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Matrix products in full precision: TF32 has ten bits, too few for second derivatives."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _differentiable(
+    network: Network, molecules: Molecules, create_graph: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies, forces, and the positions of which they are functions."""
+    direct_only = not (network.conservative or create_graph)
+    positions = molecules.positions.detach().clone().requires_grad_(not direct_only)
+    graph = network.prepare(molecules)
+    with torch.set_grad_enabled(not direct_only):
+        energies, forces = network(graph, positions)
+        if forces is None:
+            [gradient] = torch.autograd.grad(energies.sum(), positions, create_graph=create_graph)
+            forces = -gradient
+    return energies, forces, positions
+
+
+def _carried(network: Network, molecules: Molecules) -> Tensor:
+    """Hessians (molecules, 3n, 3n) of molecules of equal size in one sweep (see jets.py)."""
+    graph, count, size = network.prepare(molecules), len(molecules.sizes), molecules.sizes[0]
+    positions = molecules.positions.detach()
+    if size == 1:
+        return positions.new_zeros(count, 3, 3)
+    rigid = _rigid_motions(network, positions.double().reshape(count, size, 3))
+    directions = rigid.others.shape[-1]
+    tangent = rigid.others.permute(2, 0, 1).reshape(directions, count * size, 3).to(positions)
+    rows = None
+    if count > 1:
+        rows = graph.rows
+    elif not positions.is_cuda:
+        graph = replace(graph, blocks=_blocks(network, graph, tangent))
+    if network.conservative:
+        gradient, inner = _second_order(network, graph, positions, tangent, rows)
+        inner = rigid.others @ inner.double()
+    else:
+        gradient, inner = _first_order(network, graph, positions, tangent)
+        inner = inner.reshape(directions, count, 3 * size).permute(1, 2, 0).double()
+    inner = inner @ rigid.others.transpose(1, 2)
+    return rigid.complete(inner, gradient.double(), network.conservative).to(positions)
+
+
+def _second_order(
+    network: Network,
+    graph: Graph,
+    positions: Tensor,
+    tangent: Tensor,
+    rows: Sequence[Sequence[int]] | None,
+) -> tuple[Tensor, Tensor]:
+    """Gradient (atoms, 3) and the Hessians along the directions, (molecules, D, D)."""
+    recording = Tape()
+    leaf = positions.clone().requires_grad_()
+    with torch.enable_grad():
+        energy, _ = network(graph, Jet(leaf, None, recording))
+        gradient, *adjoints = torch.autograd.grad(
+            energy.value.sum(), [leaf, *recording.results], allow_unused=True
+        )
+    sweep = Tape(adjoints, rows)
+    with torch.no_grad():
+        network(graph, Jet(positions, tangent, sweep))
+    assert sweep.half is not None
+    return gradient, sweep.half + sweep.half.transpose(1, 2)
+
+
+def _first_order(
+    network: Network, graph: Graph, positions: Tensor, tangent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Minus the forces (atoms, 3) and their derivatives along the directions (D, atoms, 3)."""
+    at_once = len(tangent)
+    if not positions.is_cuda:
+        widest = len(graph.target) * network.edge_width * tangent.element_size()
+        at_once = max(LEAST_DIRECTIONS, DIRECTION_BYTES // max(1, widest))
+    parts = []
+    with torch.no_grad():
+        for part in tangent.split(at_once):
+            _, forces = network(graph, Jet(positions, part, Tape(second_order=False)))
+            parts.append(-forces.tangent)
+    return -forces.value, torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class _RigidMotions:
+    """What invariance under translations and rotations says of a Hessian, free of charge.
+
+    motions: (molecules, 3n, r), orthonormal, from translations and rotations. others:
+    (molecules, 3n, 3n − r), all directions orthogonal to them. raw: (molecules, 3n, 6 or 3)
+    the motions as they are, `combine` (molecules, 6 or 3, r) makes the orthonormal ones.
+    """
+
+    motions: Tensor
+    others: Tensor
+    combine: Tensor
+    axes: Tensor | None
+
+    def complete(self, inner: Tensor, gradient: Tensor, symmetric: bool) -> Tensor:
+        """The Hessians, from `inner`: the part that acts on the other directions.
+
+        A rotation by δ about an axis a turns the gradient with the molecule, so the Hessian
+        times the displacement a × x is a × gradient; times a translation it is zero.
+        """
+        count, size, _ = self.motions.shape
+        response = torch.zeros_like(self.motions)
+        if self.axes is not None:
+            turned = torch.linalg.cross(
+                self.axes.unsqueeze(2), gradient.reshape(count, 1, size // 3, 3).double()
+            )
+            turned = turned.reshape(count, 3, size).transpose(1, 2)
+            response = turned @ self.combine[:, 3:]
+        known = response @ self.motions.transpose(1, 2)
+        if not symmetric:
+            return inner + known
+        corner = self.motions.transpose(1, 2) @ response
+        both = self.motions @ (0.5 * (corner + corner.transpose(1, 2)))
+        return inner + known + known.transpose(1, 2) - both @ self.motions.transpose(1, 2)
+
+
+def _rigid_motions(network: Network, positions: Tensor) -> _RigidMotions:
+    """Of molecules (molecules, n, 3), Å, in float64."""
+    count, size, _ = positions.shape
+    unit = torch.eye(3, dtype=positions.dtype, device=positions.device)
+    shifts = unit.repeat(size, 1).expand(count, 3 * size, 3) / size**0.5
+    raw, axes = shifts, None
+    if network.rotations != "unknown":
+        centred = positions - positions.mean(1, keepdim=True)
+        scaled = unit / centred.square().sum((1, 2)).sqrt()[:, None, None]
+        turns = torch.linalg.cross(scaled[:, :, None], centred[:, None])
+        raw = torch.cat([shifts, turns.reshape(count, 3, 3 * size).transpose(1, 2)], dim=2)
+        axes = scaled if network.rotations == "equivariant" else None
+    left, values, right = torch.linalg.svd(raw)
+    rank = int((values > LEAST_ROTATION).sum(1).min())
+    combine = right.transpose(1, 2)[:, :, :rank] / values[:, None, :rank]
+    return _RigidMotions(left[:, :, :rank], left[:, :, rank:], combine, axes)
+
+
+def _blocks(network: Network, graph: Graph, tangent: Tensor) -> tuple[slice, ...]:
+    """Ranges of edges whose Jacobians fit the cache."""
+    edges = len(graph.target)
+    per_edge = len(tangent) * network.edge_width * tangent.element_size()
+    count = max(1, -(-edges * per_edge // BLOCK_BYTES))
+    size = max(1, -(-edges // count))
+    return tuple(slice(start, start + size) for start in range(0, max(1, edges), size))
+
+
+def _sweep_bytes(network: Network, sizes: Sequence[int], element_size: int) -> int:
+    """Memory of the Jacobians that a sweep keeps from one layer to the next, and some more."""
+    edges = sum(size * (size - 1) for size in sizes)
+    kept = 2 if network.conservative else 4
+    return 3 * max(sizes) * edges * network.edge_width * element_size * kept
+
+
+def _groups(network: Network, molecules: Molecules, together: int | None) -> list[list[int]]:
+    """Indices of the molecules that go through one sweep together; all of equal size."""
+    element_size = molecules.positions.element_size()
+    if together is None:
+        together = len(molecules.sizes) if molecules.positions.is_cuda else 1
+    groups: list[list[int]] = []
+    for size in sorted(set(molecules.sizes)):
+        same = [index for index, other in enumerate(molecules.sizes) if other == size]
+        fitting = SWEEP_BYTES // max(1, _sweep_bytes(network, [size], element_size))
+        step = max(1, min(together, fitting))
+        groups += [same[start : start + step] for start in range(0, len(same), step)]
+    return groups
