@@ -27,9 +27,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.models.ops import scalar_mlp, scalar_mlp_derivatives
+from horm_calc.models.sphere import (
+    perceptron_on_sphere,
+    perceptron_on_sphere_jvp,
+    silu_on_sphere,
+    silu_on_sphere_jvp,
+)
 
 RULES: dict[str, Callable[..., Any]] = {}
 
@@ -529,6 +535,11 @@ def _radial_function(function: Callable[..., tuple[Tensor, ...]], r: Jet) -> tup
             tape.adjoint(value)
         return tuple(Jet(value, None, tape) for value in values)
     one = torch.ones_like(at)
+    if not tape.second_order:
+        values, firsts = torch.func.jvp(function, (at,), (one,))
+        return tuple(
+            Jet(v, None, tape, (tangent, first)) for v, first in zip(values, firsts, strict=True)
+        )
 
     def slope(x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         return torch.func.jvp(function, (x,), (one,))
@@ -560,6 +571,42 @@ def _scalar_mlp(t: Jet, *layers: Tensor) -> Jet:
             share.addcmul_(t.tangent.select(-2, axis).unsqueeze(-2), bend[..., axis, :, :])
         t.tape.add(t.tangent, share)
     return Jet(value, (t.tangent * gradient).sum(-2), t.tape)
+
+
+@rule("atan2", "arctan2")
+def _atan2(y: Jet, x: Jet) -> Jet:
+    """The angle θ of (x, y). With (ẋ, ẏ) along and (ẋ', ẏ') along another direction,
+    r² θ̇ = x ẏ − y ẋ, r² ġ = x ẋ + y ẏ, and the second derivative is −(θ̇ ġ' + ġ θ̇')."""
+    value = torch.atan2(y.value, x.value)
+    adjoint = x.tape.adjoint(value)
+    dx, dy = x.tangent, y.tangent
+    if dx is None or dy is None:
+        return Jet(value, None, x.tape)
+    inverse = 1 / (x.value * x.value + y.value * y.value)
+    to_x, to_y = x.value * inverse, y.value * inverse
+    angle = to_x * dy - to_y * dx
+    if adjoint is not None:
+        x.tape.add(angle, (to_x * dx + to_y * dy) * -adjoint)
+    return Jet(value, angle, x.tape)
+
+
+@rule("silu_on_sphere")
+def _silu_on_sphere(signal: Jet, grid: Any) -> Jet:
+    return _first_order_only(signal, silu_on_sphere, silu_on_sphere_jvp, grid)
+
+
+@rule("perceptron_on_sphere")
+def _perceptron_on_sphere(signal: Jet, *arguments: Any) -> Jet:
+    return _first_order_only(signal, perceptron_on_sphere, perceptron_on_sphere_jvp, *arguments)
+
+
+def _first_order_only(
+    x: Jet, function: Callable[..., Tensor], jvp: Callable[..., Tensor], *arguments: Any
+) -> Jet:
+    if x.tape.second_order:
+        raise NotImplementedError(f"second derivatives have no rule for '{function.__name__}'")
+    assert x.tangent is not None
+    return Jet(function(x.value, *arguments), jvp(x.value, x.tangent, *arguments), x.tape)
 
 
 # Functions of two tensors, linear in each

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import skip_init
 
 from horm_calc.graphs import Molecules, pairs_within
@@ -55,6 +55,11 @@ class PairGraph(Graph):
     receiver: Tensor
     sender: Tensor
     neighbours: Tensor
+
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        pairs = torch.bincount(self.molecule[self.first], minlength=len(self.sizes))
+        return [*super().rows, tuple(pairs.tolist())]
 
 
 @dataclass(frozen=True)
@@ -219,9 +224,11 @@ class AlphaNet(Network):
 
     name: ClassVar[str] = "AlphaNet"
     conservative: ClassVar[bool] = True
+    rotations = "unknown"
 
     def __init__(self, sizes: Sizes, cutoff: float, eps: float) -> None:
         super().__init__()
+        self.edge_width = 3 * sizes.channels + sizes.radial
         self.cutoff, self.eps, width, chi = cutoff, eps, sizes.channels, sizes.chi
         self.a, self.b = nn.Parameter(torch.empty(108)), nn.Parameter(torch.empty(108))
         self.kernel1 = nn.Parameter(torch.empty(width, 2 * chi))

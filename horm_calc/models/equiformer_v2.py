@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ class EquiformerV2(Network):
         super().__init__()
         self.frame_fixed = True
         self.sizes = sizes
+        self.edge_width = 2 * sizes.channels * (sizes.lmax + 1) ** 2
         self.sphere_embedding = nn.Embedding(sizes.elements, sizes.channels)
         self.edge_degree_embedding = EdgeDegreeEmbedding(sizes)
         self.blocks = nn.ModuleList(TransformerBlock(sizes) for _ in range(sizes.layers))
@@ -89,6 +90,11 @@ class EquiformerV2(Network):
                     f"{name} has the shape {tuple(shape)}; with the rest it should be {own}."
                 )
         return network.to_empty(device="cpu")
+
+    @property
+    def rotations(self) -> Literal["equivariant", "ignored", "unknown"]:  # type: ignore[override]
+        """With fixed frames only distances are differentiated, and a rotation changes none."""
+        return "ignored" if self.frame_fixed else "equivariant"
 
     def prepare(self, molecules: Molecules) -> EdgeGraph:
         target, source = pairs_within(molecules, self.cutoff, MAX_NEIGHBORS)

@@ -17,6 +17,7 @@ properties of the published network are kept, because its weights were trained w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
@@ -389,7 +390,7 @@ def _dense(*widths: int, bias: bool = True) -> nn.ModuleDict:
         {
             "mlp": nn.ModuleList(
                 nn.ModuleDict({"linear": nn.Linear(a, b, bias=bias)})
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in itertools.pairwise(widths)
             )
         }
     )
