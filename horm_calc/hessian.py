@@ -26,13 +26,13 @@ from horm_calc.models.contract import Graph, Network
 
 #: Bytes that one block's Jacobian of the widest edge tensor may take on a CPU: what stays in
 #: the second-level cache while a layer's operations pass over it.
-BLOCK_BYTES = 1_000_000
+BLOCK_BYTES = 2_000_000
 #: Bytes that the Jacobians of one sweep may take. Larger molecules go row by row.
 SWEEP_BYTES = 8_000_000_000
 #: Bytes of the widest edge tensor's derivatives along the directions that go through a
 #: network with direct forces at once, on a CPU, and the least number of such directions: the
 #: network's values are computed anew for each set of them.
-DIRECTION_BYTES = 30_000_000
+DIRECTION_BYTES = 2_000_000_000
 LEAST_DIRECTIONS = 6
 #: Singular value below which a rotation counts as one about the axis of a linear molecule.
 LEAST_ROTATION = 0.05

@@ -215,7 +215,7 @@ class _Trunk(nn.Module):
         senders = F.silu(F.layer_norm(self.s2v["lin1"](s), (channels,)))
         local: Tensor | None = None
         for block in blocks:
-            pulls = (block.filters * senders[block.j]).unsqueeze(1) * -block.direction
+            pulls = (block.filters * _at(senders, block.j)).unsqueeze(1) * -block.direction
             local = gather_sum(local, pulls, block.i, n_atoms)  # (atoms, 3, C)
         edges = [self._first_edges(block, local) for block in blocks]
 
@@ -233,7 +233,7 @@ class _Trunk(nn.Module):
         return s, vectors
 
     def _first_edges(self, block: _Block, local: Tensor) -> Tensor:
-        of_i, of_j = (self._projection(local[end], block.frame) for end in (block.i, block.j))
+        of_i, of_j = (self._projection(_at(local, end), block.frame) for end in (block.i, block.j))
         parts = [of_i * block.envelope, of_j * block.envelope, block.filters, block.radial]
         return torch.cat(parts, dim=-1)
 
@@ -283,7 +283,7 @@ class _EdgeUpdate(nn.Module):
         from_i, from_j = F.linear(x, of_i, first.bias), F.linear(x, of_j)
         new, total = [], None
         for edge, block in zip(edges, blocks, strict=True):
-            message = linear_silu(edge, of_edge, None, from_i[block.i], from_j[block.j])
+            message = linear_silu(edge, of_edge, None, _at(from_i, block.i), _at(from_j, block.j))
             message = _linear_silu(self.edge_mlp["mlp"][1]["linear"], message)
             message = message * _linear_silu(self.att_mlp["mlp"][0]["linear"], message)
             total = gather_sum(total, message, block.i, len(s))
@@ -327,11 +327,13 @@ class _Message(nn.Module):
         scalar_sum, vector_sum = None, None
         for edge, block in zip(edges, blocks, strict=True):
             weights = self.dir_proj[2](_linear_silu(self.dir_proj[0], edge)) * block.weights[layer]
-            ds, along, pushed = ((x[block.i] + x[block.j]) * weights).split(channels, dim=-1)
+            ds, along, pushed = ((_at(x, block.i) + _at(x, block.j)) * weights).split(
+                channels, dim=-1
+            )
             # In the published network these messages run from i to j: they are summed over j.
             pushed = pushed.unsqueeze(1) * block.direction
             if vectors is not None:
-                pushed = pushed + vectors[block.i] * along.unsqueeze(1)
+                pushed = pushed + _at(vectors, block.i) * along.unsqueeze(1)
             scalar_sum = gather_sum(scalar_sum, ds, block.j, len(s))
             vector_sum = gather_sum(vector_sum, pushed, block.j, len(s))
         s = (s + scalar_sum) * (1 / math.sqrt(2))
@@ -405,6 +407,11 @@ def _apply(layers: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    """values[index], with a derivative that is a plain sum and so faster."""
+    return values.index_select(0, index)
+
+
 def _linear_silu(layer: nn.Linear, x: Tensor) -> Tensor:
     return linear_silu(x, layer.weight, layer.bias)
 
@@ -421,7 +428,7 @@ def _cosine_envelope(distance: Tensor) -> Tensor:
 
 def _edge_frames(centred: Tensor, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """Lengths (edges, 1) and frames (edges, 3, 3) whose columns are the three axes."""
-    at_i, at_j = centred[i], centred[j]
+    at_i, at_j = _at(centred, i), _at(centred, j)
     difference = at_i - at_j
     distance = norm(difference)
     along = difference / (distance + EPSILON)

@@ -91,14 +91,13 @@ def scalar_mlp_derivatives(t: Tensor, layers: Sequence[Tensor], order: int) -> l
 
     Only those up to `order`.
     """
-    shape = t.shape
-    points = t.transpose(-1, -2).reshape(-1, 3)
-    parts = [_derivatives_at(part, layers, order) for part in points.split(_POINTS_AT_ONCE)]
+    batch, channels = t.shape[:-2], t.shape[-1]
+    points = t.reshape(-1, 3, channels).transpose(0, 1).reshape(3, -1)
+    parts = [_derivatives_at(part, layers, order) for part in points.split(_POINTS_AT_ONCE, 1)]
     results = []
     for rank, part in enumerate(zip(*parts, strict=True)):
-        at_points = torch.cat(part).reshape(*shape[:-2], shape[-1], 3**rank)
-        tail = at_points.transpose(-1, -2).reshape(*shape[:-2], *[3] * rank, shape[-1])
-        results.append(tail.contiguous())
+        at_points = torch.cat(part, dim=-1).reshape(*[3] * rank, *batch, channels)
+        results.append(at_points.movedim(tuple(range(rank)), tuple(range(-rank - 1, -1))))
     return results
 
 
@@ -107,25 +106,27 @@ _POINTS_AT_ONCE = 4096
 
 
 def _derivatives_at(t: Tensor, layers: Sequence[Tensor], order: int) -> list[Tensor]:
-    """Value (points, 1), gradient (points, 3), second derivatives (points, 9)."""
+    """Value (points,), gradient (3, points), second derivatives (9, points) at t (3, points)."""
     inner, inner_bias, outer, outer_bias, *rest = layers
-    u = F.linear(t, inner, inner_bias)
+    u = F.linear(t.T.contiguous(), inner, inner_bias).T
     s = torch.sigmoid(u)
-    width = outer.shape[0]
+    v = u * s
     # The sums over the first hidden layer, by far the widest, are matrix products.
-    results = [F.linear(u * s, outer, outer_bias)]
+    results = [torch.addmm(outer_bias[:, None], outer, v)]
     if order >= 1:
-        along = (outer.T[:, None, :] * inner[:, :, None]).reshape(len(inner), -1)
-        results.append((s + u * s * (1 - s)) @ along)
+        along = inner.T[:, None] * outer
+        slope = torch.addcmul(s + v, s, v, value=-1)
+        results.append(along.flatten(0, 1) @ slope)
     if order >= 2:
-        pairs = (inner[:, :, None] * inner[:, None, :]).reshape(len(inner), 9)
-        across = (outer.T[:, None, :] * pairs[:, :, None]).reshape(len(inner), -1)
-        results.append((s * (1 - s) * (2 + u * (1 - 2 * s))) @ across)
-    results = [x.reshape(len(t), -1, width) for x in results]
+        pairs = (inner.T[:, None] * inner.T).flatten(0, 1)
+        bend = s * (1 - s) * (2 + u - 2 * v)
+        results.append((pairs[:, None] * outer).flatten(0, 1) @ bend)
+    results = [x.reshape(-1, len(outer), t.shape[1]) for x in results]
     for weight, bias in zip(rest[::2], rest[1::2], strict=True):
-        results = [F.linear(x, weight) for x in _through_silu(results)]
-        results[0] = results[0] + bias
-    return [x.squeeze(-1) for x in results]
+        results = [weight @ x for x in _through_silu(results)]
+        results[0] = results[0] + bias[:, None]
+    value, *derivatives = (x.squeeze(1) for x in results)
+    return [value.squeeze(0), *derivatives]
 
 
 def _through_silu(results: list[Tensor]) -> list[Tensor]:
@@ -139,7 +140,7 @@ def _through_silu(results: list[Tensor]) -> list[Tensor]:
     if len(derivatives) == 2:
         bend = s * (1 - s) * (2 + u * (1 - 2 * s))
         first = derivatives[0]
-        outer = (first.unsqueeze(2) * first.unsqueeze(1)).flatten(1, 2)
+        outer = (first.unsqueeze(1) * first).flatten(0, 1)
         after.append(bend * outer + slope * derivatives[1])
     return after
 

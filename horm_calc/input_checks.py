@@ -1,0 +1,76 @@
+"""What a HORM network can be asked, and what it should not be."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from horm_calc.references import ELEMENTS, LEVEL_OF_THEORY
+
+#: Closer than this (Å) no two atoms of the training data come.
+CLOSEST = 0.5
+
+
+class UnsupportedInput(ValueError):
+    """A structure outside what the networks know; the message says why."""
+
+
+class OutsideTrainingDomain(UserWarning):
+    """A structure that can be computed, but that is unlike anything the networks have seen."""
+
+
+def check(atoms: Atoms, cutoff: float) -> None:
+    """Raises `UnsupportedInput` where the network's answer would mean nothing.
+
+    Those are: no atoms, positions that are not finite, elements other than H, C, N, O,
+    periodic cells, charged or open-shell molecules. Warns with `OutsideTrainingDomain` of
+    atoms closer than 0.5 Å and of parts further apart than the cut-off (Å).
+    """
+    if len(atoms) == 0:
+        raise UnsupportedInput("there are no atoms")
+    if not np.isfinite(atoms.positions).all():
+        raise UnsupportedInput("a position is not a finite number")
+    unknown = sorted({chemical_symbols[z] for z in atoms.numbers if z not in ELEMENTS})
+    if unknown:
+        raise UnsupportedInput(
+            f"the network knows H, C, N and O, not {', '.join(unknown)}: its training data "
+            f"({LEVEL_OF_THEORY}) have no others"
+        )
+    if atoms.pbc.any():
+        raise UnsupportedInput("the structure is periodic; set atoms.pbc = False for a molecule")
+    charge = float(atoms.get_initial_charges().sum())
+    if abs(charge) > 1e-6 or atoms.info.get("charge", 0):
+        raise UnsupportedInput("the molecule is charged; the network was trained on neutral ones")
+    unpaired = float(atoms.get_initial_magnetic_moments().sum())
+    multiplicity = atoms.info.get("spin", atoms.info.get("multiplicity", 1))
+    if abs(unpaired) > 1e-6 or multiplicity not in (0, 1) or int(atoms.numbers.sum()) % 2:
+        raise UnsupportedInput(
+            "the molecule has unpaired electrons; the network was trained on closed shells"
+        )
+    _warn_outside(atoms, cutoff)
+
+
+def _warn_outside(atoms: Atoms, cutoff: float) -> None:
+    from scipy.sparse.csgraph import connected_components
+
+    distances = atoms.get_all_distances()
+    np.fill_diagonal(distances, np.inf)
+    i, j = np.unravel_index(distances.argmin(), distances.shape)
+    if distances[i, j] < CLOSEST:
+        names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
+        warnings.warn(
+            f"{names} are {distances[i, j]:.2f} Å apart; nothing in the training data is closer "
+            f"than {CLOSEST} Å, so energies and forces here mean little",
+            OutsideTrainingDomain,
+            stacklevel=4,
+        )
+    if connected_components(distances <= cutoff)[0] > 1:
+        warnings.warn(
+            f"parts of the structure are further apart than the network's cut-off ({cutoff} Å) "
+            "and do not feel each other",
+            OutsideTrainingDomain,
+            stacklevel=4,
+        )

@@ -1,0 +1,162 @@
+"""A checkpoint's network on a device: lists of molecules in, arrays in ASE's units out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from horm_calc import hessian
+from horm_calc.catalogue import find
+from horm_calc.checkpoints import load_network, read
+from horm_calc.graphs import Molecules
+from horm_calc.models.contract import Network
+
+HessianKind = Literal["frame-fixed", "exact"]
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Potential:
+    """A network, where and in which precision it runs.
+
+    name: the network's. label: the file it came from. hessian_network: the same network in
+    the precision for second derivatives; it is `network` where that is the same.
+    """
+
+    network: Network
+    hessian_network: Network
+    name: str
+    label: str
+    sha256: str
+    hessian_kind: HessianKind
+
+    def energies_and_forces(self, molecules: Sequence[Atoms]) -> list[tuple[float, np.ndarray]]:
+        """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule."""
+        batch = self._batch(molecules, self.network)
+        energies, forces = hessian.energies_and_forces(self.network, batch)
+        parts = forces.double().cpu().numpy()
+        split = np.split(parts, np.cumsum(batch.sizes)[:-1])
+        return list(zip(energies.double().cpu().tolist(), split, strict=True))
+
+    def hessians(self, molecules: Sequence[Atoms]) -> list[np.ndarray]:
+        """Hessian (3n, 3n), eV/Å², of each molecule; row i is the derivative of −F_i."""
+        batch = self._batch(molecules, self.hessian_network)
+        return [h.double().cpu().numpy() for h in hessian.hessians(self.hessian_network, batch)]
+
+    def hessian_products(self, atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
+        """The symmetric part of the Hessian times vectors, both (k, n, 3); result in eV/Å²."""
+        batch = self._batch([atoms], self.hessian_network)
+        moved = torch.as_tensor(vectors).to(batch.positions)
+        products = hessian.hessian_products(self.hessian_network, batch, moved)
+        return products.double().cpu().numpy()
+
+    def hessian_rows(self, atoms: Atoms, rows: Sequence[int]) -> np.ndarray:
+        """Rows of the Hessian, (k, 3n), eV/Å²."""
+        batch = self._batch([atoms], self.hessian_network)
+        chosen = hessian.hessian_rows(self.hessian_network, batch, torch.as_tensor(rows))
+        return chosen.double().cpu().numpy()
+
+    def lowest_modes(self, atoms: Atoms, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest eigenvalues (count,), eV/Å², and eigenvectors (count, n, 3)."""
+        batch = self._batch([atoms], self.hessian_network)
+        return hessian.lowest_modes(self.hessian_network, batch, count)
+
+    def _batch(self, molecules: Sequence[Atoms], network: Network) -> Molecules:
+        parameter = next(network.parameters())
+        # About the molecule's centre, where float32 resolves positions best.
+        centred = [Atoms(m.numbers, m.positions - m.positions.mean(0)) for m in molecules]
+        return Molecules.from_atoms(centred, parameter.dtype, parameter.device)
+
+
+def load_potential(
+    checkpoint: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    dtype: str = "float32",
+    hessian_kind: HessianKind | None = None,
+    hessian_dtype: str | None = None,
+    compile: bool = False,
+) -> Potential:
+    """The network of a checkpoint, ready to run.
+
+    checkpoint: a path, or a name of the catalogue (`horm-models` lists them). device: "cuda"
+    where there is one, else "cpu", if not given. Raises `CheckpointNotFound`,
+    `CheckpointError`, or `ValueError` for an option that does not exist.
+    """
+    for given in (dtype, hessian_dtype or dtype):
+        if given not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {given!r}")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    contents = read(find(os.fspath(checkpoint)))
+
+    def build(precision: str) -> tuple[Network, HessianKind]:
+        network = load_network(contents, DTYPES[precision], where)
+        return network, _set_hessian_kind(network, hessian_kind)
+
+    network, kind = build(dtype)
+    second = network
+    if compile or hessian_dtype not in (None, dtype):
+        second, _ = build(hessian_dtype or dtype)
+    if compile:
+        network.compile(dynamic=True)
+    return Potential(
+        network, second, contents.config["name"], contents.path.stem, contents.sha256, kind
+    )
+
+
+def _set_hessian_kind(network: Network, kind: HessianKind | None) -> HessianKind:
+    """Only EquiformerV2 has two kinds; its published weights were trained on "frame-fixed"."""
+    if kind not in (None, "frame-fixed", "exact"):
+        raise ValueError(f"hessian_kind is 'frame-fixed' or 'exact', not {kind!r}")
+    settable: Any = network
+    if not hasattr(settable, "frame_fixed"):
+        if kind == "frame-fixed":
+            raise ValueError(
+                f"{network.name} has no edge frames to hold fixed; leave out hessian_kind"
+            )
+        return "exact"
+    settable.frame_fixed = kind != "exact"
+    return "frame-fixed" if settable.frame_fixed else "exact"
+
+
+def in_batches(
+    molecules: Sequence[Atoms], most_atoms: int, run: Callable[[Sequence[Atoms]], list[T]]
+) -> list[T]:
+    """`run` over all molecules, at most `most_atoms` atoms at a time, one molecule at least.
+
+    A batch for which memory does not suffice is halved and tried again.
+    """
+    results: list[T] = []
+    start = 0
+    while start < len(molecules):
+        stop, atoms = start + 1, len(molecules[start])
+        while stop < len(molecules) and atoms + len(molecules[stop]) <= most_atoms:
+            atoms += len(molecules[stop])
+            stop += 1
+        results += _halving(molecules[start:stop], run)
+        start = stop
+    return results
+
+
+def _halving(molecules: Sequence[Atoms], run: Callable[[Sequence[Atoms]], list[T]]) -> list[T]:
+    try:
+        return run(molecules)
+    except RuntimeError as error:
+        if len(molecules) == 1 or not _out_of_memory(error):
+            raise
+    # Outside the handler, which holds on to the tensors of the attempt that failed.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(molecules) // 2
+    return _halving(molecules[:half], run) + _halving(molecules[half:], run)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
