@@ -17,8 +17,6 @@ properties of the published network are kept, because its weights were trained w
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -29,30 +27,39 @@ from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
-from horm_calc.models.ops import (
-    gather_sum,
-    linear_silu,
-    norm,
-    radial_function,
-    scalar_mlp,
-    sum_over_molecules,
+from horm_calc.models.leftnet_layers import (
+    CUTOFF,
+    Block,
+    Dense,
+    EdgeUpdate,
+    Message,
+    Update,
+    VectorOutput,
+    cosine_envelope,
+    group_means,
+    norm_and_direction,
+    radial_constants,
+    seen_without_sign,
 )
+from horm_calc.models.ops import gather_sum, radial_function, scalar_mlp, sum_over_molecules
 
-CUTOFF = 10.0  # Å
-EPSILON = 1e-6  # Å or Å², added to lengths before a division
 ELEMENTS = (1, 6, 7, 8)
 
 
 @dataclass(frozen=True)
 class LEFTNetGraph(Graph):
-    """inside: (edges, 1) 1 within the cut-off, 0 beyond. group: (atoms,) the piece of the
-    molecule to whose centre an atom's position refers; n_groups in all. whole: (molecules, 1)
-    1 where a molecule is more than one piece."""
+    """A graph of all pairs.
+
+    inside: (edges, 1) 1 within the cut-off, 0 beyond. group: (atoms,) the piece of a molecule
+    to whose centre an atom's position refers; n_groups in all. in_pieces: (molecules, 1) 1
+    where a molecule is more than one piece. share: (atoms, 1) 1 / number of neighbours.
+    """
 
     inside: Tensor
     group: Tensor
     n_groups: int
-    pieces: Tensor
+    in_pieces: Tensor
+    share: Tensor
 
 
 class LEFTNet(Network):
@@ -64,76 +71,70 @@ class LEFTNet(Network):
 
     def __init__(self, layers: int, channels: int, radial: int, inputs: int = 8) -> None:
         super().__init__()
+        self.edge_width = 3 * channels + radial
         self.model = _Trunk(layers, channels, radial, inputs)
         features = len(ELEMENTS) + 2  # one-hot with an unused place, and the atomic number
-        self.encoders = nn.ModuleList([_dense(features, 2 * features, inputs - 1)])
-        self.decoders = nn.ModuleList([_dense(inputs - 1, 2 * features, features)])
-        self.edge_width = 3 * channels + radial
-        self.readout = nn.ModuleDict(
-            {part: _dense(channels, channels, channels, 1) for part in ("mlp", "gmlp")}
-        )
+        self.encoders = nn.ModuleList([Dense(features, 2 * features, inputs - 1)])
+        self.decoders = nn.ModuleList([Dense(inputs - 1, 2 * features, features)])
+        self.readout = _Readout(channels)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         try:
             channels, inputs = shapes["model.embedding.weight"]
             radial = shapes["model.radial_lin.0.weight"][1]
-        except KeyError as error:
+        except (KeyError, ValueError, IndexError) as error:
             raise ArchitectureMismatch(f"{cls.name} needs the tensor {error}") from None
         prefix = "model.gcl_layers."
-        layers = 1 + max(
-            (int(key.removeprefix(prefix).split(".")[0]) for key in shapes if prefix in key),
-            default=-1,
-        )
-        return cls(layers, channels, radial, inputs)
+        layers = {key.split(".")[2] for key in shapes if key.startswith(prefix)}
+        with torch.device("meta"):  # no memory, no random numbers
+            network = cls(len(layers), channels, radial, inputs)
+        return network.to_empty(device="cpu")
 
     def constant(self, key: str) -> Tensor | None:
-        means, width = _radial_constants(self.model.radial_lin[0].in_features)
-        if key == "model.radial_emb.means":
-            return means
-        if key == "model.radial_emb.betas":
-            return torch.full_like(means, width)
-        return None
+        means, width = radial_constants(self.model.n_radial)
+        constants = {"means": means, "betas": torch.full_like(means, width)}
+        return constants.get(key.removeprefix("model.radial_emb."))
 
     @torch.no_grad()
     def prepare(self, molecules: Molecules) -> LEFTNetGraph:
         target, source = pairs(molecules.sizes, molecules.positions.device)
         positions = molecules.positions.detach()
         inside = (positions[target] - positions[source]).norm(dim=-1) < CUTOFF
-        if inside.all():
-            group, n_groups = molecules.molecule, len(molecules.sizes)
-            pieces = torch.zeros_like(positions[:n_groups, :1])
-        else:
-            group, n_groups, pieces = _centring_groups(molecules, target, source, inside)
+        group, n_groups = molecules.molecule, len(molecules.sizes)
+        in_pieces = torch.zeros_like(positions[:n_groups, :1])
+        if not inside.all():
+            group, n_groups, in_pieces = _centring_groups(molecules, target, source, inside)
+        sizes = torch.tensor(molecules.sizes, device=group.device)[molecules.molecule]
         return LEFTNetGraph(
-            molecules.numbers,
-            molecules.molecule,
-            molecules.sizes,
-            target,
-            source,
-            inside.to(positions).unsqueeze(-1),
-            group,
-            n_groups,
-            pieces.to(positions),
+            numbers=molecules.numbers,
+            molecule=molecules.molecule,
+            sizes=molecules.sizes,
+            target=target,
+            source=source,
+            inside=inside.to(positions).unsqueeze(-1),
+            group=group,
+            n_groups=n_groups,
+            in_pieces=in_pieces.to(positions),
+            share=(1 / (sizes - 1).clamp(min=1)).to(positions).unsqueeze(-1),
         )
 
     def forward(self, graph: Graph, positions: Tensor) -> tuple[Tensor, Tensor | None]:
         assert isinstance(graph, LEFTNetGraph)
-        scalars, vectors = self.model(graph, positions, self._inputs(graph, positions.dtype))
-        gate = torch.sigmoid(_apply(self.readout["gmlp"], scalars))
-        atomic = (_apply(self.readout["mlp"], scalars) * gate).squeeze(-1)
-        energy = sum_over_molecules(atomic, graph.molecule, len(graph.sizes))
+        encoded = self._encoded_elements(graph, positions.dtype)
+        scalars, vectors = self.model(graph, positions, encoded, not self.conservative)
+        energy = sum_over_molecules(self.readout(scalars), graph.molecule, len(graph.sizes))
         return energy, self.direct_forces(scalars, vectors)
 
     def direct_forces(self, scalars: Tensor, vectors: Tensor) -> Tensor | None:
         return None
 
-    def _inputs(self, graph: Graph, dtype: torch.dtype) -> Tensor:
-        """(atoms, inputs) encoded element; the last column is a condition that is always 0."""
+    def _encoded_elements(self, graph: Graph, dtype: torch.dtype) -> Tensor:
+        """(atoms, inputs); the last column is a condition that is always 0."""
         numbers = graph.numbers
         known = torch.tensor([*ELEMENTS, 0], device=numbers.device)
         features = torch.cat([numbers[:, None] == known, numbers[:, None]], dim=1).to(dtype)
-        return F.pad(_apply(self.encoders[0], features), (0, 1))
+        return F.pad(self.encoders[0](features), (0, 1))
 
 
 class LEFTNetDirect(LEFTNet):
@@ -143,29 +144,19 @@ class LEFTNetDirect(LEFTNet):
     conservative: ClassVar[bool] = False
 
     def direct_forces(self, scalars: Tensor, vectors: Tensor) -> Tensor:
-        return self.model.out_pos.output_network[0](scalars, vectors)
+        return self.model.out_pos["output_network"](scalars, vectors)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A range of edges and what is known of them before any layer.
+class _Readout(nn.Module):
+    """An atom's share of the energy (atoms,), behind a gate."""
 
-    Work on edges is done block by block: the Jacobians that second derivatives carry make
-    the tensors of all edges too large for any cache.
-    """
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mlp = Dense(channels, channels, channels, 1)
+        self.gmlp = Dense(channels, channels, channels, 1)
 
-    i: Tensor
-    j: Tensor
-    frame: Tensor
-    radial: Tensor
-    envelope: Tensor
-    filters: Tensor
-    weights: list[Tensor]
-
-    @property
-    def direction(self) -> Tensor:
-        """(edges, 3, 1) unit vectors from j to i."""
-        return self.frame[:, :, :1]
+    def forward(self, scalars: Tensor) -> Tensor:
+        return (self.mlp(scalars) * torch.sigmoid(self.gmlp(scalars))).squeeze(-1)
 
 
 class _Trunk(nn.Module):
@@ -173,267 +164,119 @@ class _Trunk(nn.Module):
 
     def __init__(self, layers: int, channels: int, radial: int, inputs: int) -> None:
         super().__init__()
+        self.n_radial, self.channels = radial, channels
         half, quarter = channels // 2, channels // 4
         self.embedding = nn.Linear(inputs, channels)
-        self.embedding_out = nn.Linear(channels, inputs)  # published, read by nothing
         self.neighbor_emb = nn.ModuleDict({"embedding": nn.Linear(inputs, channels)})
         self.s2v = nn.ModuleDict({"lin1": nn.Sequential(nn.Linear(channels, channels))})
         self.radial_lin = nn.Sequential(
             nn.Linear(radial, channels), nn.SiLU(), nn.Linear(channels, channels)
         )
         self.lin3 = nn.Sequential(nn.Linear(3, quarter), nn.SiLU(), nn.Linear(quarter, 1))
-        self.pos_expansion = _dense(3, half, channels, bias=False)
-        self.distance_embedding = _dense(radial, half, channels, bias=False)  # read by nothing
-        self.gcl_layers = nn.ModuleList(_EdgeUpdate(channels, radial) for _ in range(layers))
-        self.message_layers = nn.ModuleList(_Message(channels, radial) for _ in range(layers))
-        self.update_layers = nn.ModuleList(_Update(channels) for _ in range(layers))
-        self.last_layer = nn.Linear(channels, 1)  # read by nothing
-        self.out_pos = nn.ModuleDict({"output_network": nn.ModuleList([_VectorOutput(channels)])})
+        self.pos_expansion = Dense(3, half, channels, bias=False)
+        self.gcl_layers = nn.ModuleList(EdgeUpdate(channels, radial) for _ in range(layers))
+        self.message_layers = nn.ModuleList(Message(channels, radial) for _ in range(layers))
+        self.update_layers = nn.ModuleList(Update(channels) for _ in range(layers))
+        self.out_pos = nn.ModuleDict({"output_network": _Only(VectorOutput(channels))})
+        # Published checkpoints hold these three, though nothing reads them.
+        self.embedding_out = nn.Linear(channels, inputs)
+        self.distance_embedding = Dense(radial, half, channels, bias=False)
+        self.last_layer = nn.Linear(channels, 1)
 
-    def forward(self, graph: LEFTNetGraph, positions: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        n_atoms, channels = len(graph.numbers), self.embedding.out_features
-        centred = positions - _mean(positions, graph.group, graph.n_groups)[graph.group]
-        distance, frame = _edge_frames(centred, graph.target, graph.source)
-        distance, frame = distance * graph.inside, frame * graph.inside.unsqueeze(-1)
-        radial = radial_function(lambda r: self._of_distance(r, graph.inside), distance)
-        blocks = [
-            _Block(
-                graph.target[part],
-                graph.source[part],
-                frame[part],
-                *(values[part] for values in radial[:3]),
-                [values[part] for values in radial[3:]],
-            )
-            for part in graph.blocks
-        ]
-
-        neighbors = F.layer_norm(self.neighbor_emb["embedding"](h), (channels,))
-        gathered: Tensor | None = None
-        for block in blocks:
-            gathered = gather_sum(gathered, block.filters * neighbors[block.j], block.i, n_atoms)
-        s = self.embedding(h) + gathered
-        senders = F.silu(F.layer_norm(self.s2v["lin1"](s), (channels,)))
-        local: Tensor | None = None
-        for block in blocks:
-            pulls = (block.filters * _at(senders, block.j)).unsqueeze(1) * -block.direction
-            local = gather_sum(local, pulls, block.i, n_atoms)  # (atoms, 3, C)
+    def forward(
+        self, graph: LEFTNetGraph, positions: Tensor, encoded: Tensor, with_vectors: bool
+    ) -> tuple[Tensor, Tensor]:
+        centre = group_means(positions, graph.group, graph.n_groups)
+        centred = positions - centre.index_select(0, graph.group)
+        blocks = self._blocks(graph, centred)
+        s, local = self._first_atoms(blocks, encoded)
         edges = [self._first_edges(block, local) for block in blocks]
-
         atom_frame = _atom_frames(centred, graph)
-        place = _apply(self.pos_expansion, torch.einsum("ax,axk->ak", centred, atom_frame))
+        place = self.pos_expansion((centred.unsqueeze(1) @ atom_frame).squeeze(1))
         vectors: Tensor | None = None
         last = len(self.gcl_layers) - 1
         for layer, (update_edges, message, update) in enumerate(
             zip(self.gcl_layers, self.message_layers, self.update_layers, strict=True)
         ):
-            s, edges = update_edges(s + place, edges, blocks)
+            s, edges = update_edges(s + place, edges, blocks, graph.share)
             s, vectors = message(s, vectors, edges, blocks, layer)
-            s, vectors = update(s, vectors, atom_frame, last_layer=layer == last)
+            s, vectors = update(s, vectors, atom_frame, with_vectors or layer < last)
         assert vectors is not None
         return s, vectors
 
-    def _first_edges(self, block: _Block, local: Tensor) -> Tensor:
-        of_i, of_j = (self._projection(_at(local, end), block.frame) for end in (block.i, block.j))
-        parts = [of_i * block.envelope, of_j * block.envelope, block.filters, block.radial]
-        return torch.cat(parts, dim=-1)
+    def _blocks(self, graph: LEFTNetGraph, centred: Tensor) -> list[Block]:
+        distance, frame = _edge_frames(centred, graph.target, graph.source)
+        distance, frame = distance * graph.inside, frame * graph.inside.unsqueeze(-1)
+        radial, envelope, filters, *weights = radial_function(
+            lambda r: self._of_distance(r, graph.inside), distance
+        )
+        return [
+            Block(
+                i=graph.target[part],
+                j=graph.source[part],
+                frame=frame[part],
+                radial=radial[part],
+                envelope=envelope[part],
+                filters=filters[part],
+                weights=[of_layer[part] for of_layer in weights],
+            )
+            for part in graph.blocks
+        ]
 
     def _of_distance(self, distance: Tensor, inside: Tensor) -> tuple[Tensor, ...]:
         """All that depends on the distance alone: the radial basis and what layers make of it."""
-        radial = self._radial_basis(distance) * inside
-        envelope = _cosine_envelope(distance)
-        weights = (message.rbf_proj(radial) for message in self.message_layers)
+        means, width = radial_constants(self.n_radial)
+        gap = torch.exp(-distance) - means.to(distance.device, distance.dtype)
+        envelope = cosine_envelope(distance)
+        radial = envelope * torch.exp(-width * (gap * gap)) * inside
         hidden = self.radial_lin[0](radial)
         # Not F.silu: PyTorch has no second derivative of it in forward mode.
         filters = self.radial_lin[2](hidden * torch.sigmoid(hidden)) * envelope
+        weights = (layer.get_submodule("rbf_proj")(radial) for layer in self.message_layers)
         return radial, envelope, filters, *weights
 
-    def _radial_basis(self, distance: Tensor) -> Tensor:
-        means, width = _radial_constants(self.radial_lin[0].in_features)
-        gap = torch.exp(-distance) - means.to(distance.device, distance.dtype)
-        return _cosine_envelope(distance) * torch.exp(-width * (gap * gap))
+    def _first_atoms(self, blocks: list[Block], encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Scalars (atoms, C), and the vectors (atoms, 3, C) that edges are first made of."""
+        count, width = len(encoded), (self.channels,)
+        neighbors = F.layer_norm(self.neighbor_emb["embedding"](encoded), width)
+        s: Tensor | None = None
+        for block in blocks:
+            s = gather_sum(s, block.filters * neighbors[block.j], block.i, count)
+        s = self.embedding(encoded) + s
+        senders = F.silu(F.layer_norm(self.s2v["lin1"](s), width))
+        local: Tensor | None = None
+        for block in blocks:
+            sent = block.filters * senders.index_select(0, block.j)
+            local = gather_sum(local, sent.unsqueeze(1) * -block.direction, block.i, count)
+        assert s is not None and local is not None
+        return s, local
 
-    def _projection(self, vectors: Tensor, frame: Tensor) -> Tensor:
-        """(edges, C) from an atom's vectors (edges, 3, C) seen in the edge's frame."""
-        seen = _absolute_second(torch.einsum("exc,exk->ekc", vectors, frame))
-        return scalar_mlp(seen, *self.lin3.parameters()) + seen[:, 0]
+    def _first_edges(self, block: Block, local: Tensor) -> Tensor:
+        """(edges, 3C + radial)"""
+        of_ends = []
+        for end in (block.i, block.j):
+            seen = seen_without_sign(local.index_select(0, end), block.frame)
+            of_ends.append(scalar_mlp(seen, *self.lin3.parameters()) + seen[:, 0])
+        scalars = torch.cat(of_ends, dim=-1) * block.envelope
+        return torch.cat([scalars, block.filters, block.radial], dim=-1)
 
 
-class _EdgeUpdate(nn.Module):
-    """Messages between scalars, which also change the edges (arXiv:2304.06174, eq. of GCL)."""
+class _Only(nn.Module):
+    """A list of one, as published checkpoints have it."""
 
-    def __init__(self, channels: int, radial: int) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        edge = 3 * channels + radial
-        self.edge_mlp = _dense(2 * channels + edge, channels, channels)
-        self.node_mlp = _dense(2 * channels, channels, channels)
-        self.edge_out_trans = _dense(channels, edge)
-        self.att_mlp = _dense(channels, 1)
-        self.x_layernorm = nn.LayerNorm(channels)
+        self.add_module("0", module)
 
-    def forward(
-        self, s: Tensor, edges: list[Tensor], blocks: list[_Block]
-    ) -> tuple[Tensor, list[Tensor]]:
-        channels = s.shape[-1]
-        x = self.x_layernorm(s)
-        first = self.edge_mlp["mlp"][0]["linear"]
-        # The first layer acts on (x_i, x_j, edge): its parts for i and j are done per atom.
-        of_i, of_j, of_edge = first.weight.split(
-            [channels, channels, first.in_features - 2 * channels], dim=1
-        )
-        from_i, from_j = F.linear(x, of_i, first.bias), F.linear(x, of_j)
-        new, total = [], None
-        for edge, block in zip(edges, blocks, strict=True):
-            message = linear_silu(edge, of_edge, None, _at(from_i, block.i), _at(from_j, block.j))
-            message = _linear_silu(self.edge_mlp["mlp"][1]["linear"], message)
-            message = message * _linear_silu(self.att_mlp["mlp"][0]["linear"], message)
-            total = gather_sum(total, message, block.i, len(s))
-            new.append(edge + _linear_silu(self.edge_out_trans["mlp"][0]["linear"], message))
-        members = sum(torch.bincount(block.i, minlength=len(s)) for block in blocks)
-        mean = total * (1 / members.clamp(min=1).to(s.dtype)).unsqueeze(-1)
-        return x + _apply(self.node_mlp, torch.cat([x, mean], dim=-1)), new
-
-
-class _Message(nn.Module):
-    """Messages along edges that carry vectors."""
-
-    def __init__(self, channels: int, radial: int) -> None:
-        super().__init__()
-        wide = 3 * channels
-        self.dir_proj = nn.Sequential(
-            nn.Linear(wide + radial, wide), nn.SiLU(), nn.Linear(wide, wide)
-        )
-        self.x_proj = nn.Sequential(
-            nn.Linear(channels, channels, bias=False),
-            nn.SiLU(),
-            nn.Linear(channels, wide, bias=False),
-        )
-        self.rbf_proj = nn.Linear(radial, wide, bias=False)
-        self.x_layernorm = nn.LayerNorm(channels)
-
-    def forward(
-        self,
-        s: Tensor,
-        vectors: Tensor | None,
-        edges: list[Tensor],
-        blocks: list[_Block],
-        layer: int,
-    ) -> tuple[Tensor, Tensor]:
-        channels = s.shape[-1]
-        # The weights of vectors carry the constants 1/sqrt(3) and 1/sqrt(C) of the messages.
-        scale = torch.ones(3, channels, dtype=s.dtype, device=s.device)
-        scale[1] = 1 / math.sqrt(3 * channels)
-        scale[2] = 1 / math.sqrt(channels)
-        x = self.x_proj(self.x_layernorm(s)) * scale.flatten()
-        scalar_sum, vector_sum = None, None
-        for edge, block in zip(edges, blocks, strict=True):
-            weights = self.dir_proj[2](_linear_silu(self.dir_proj[0], edge)) * block.weights[layer]
-            ds, along, pushed = ((_at(x, block.i) + _at(x, block.j)) * weights).split(
-                channels, dim=-1
-            )
-            # In the published network these messages run from i to j: they are summed over j.
-            pushed = pushed.unsqueeze(1) * block.direction
-            if vectors is not None:
-                pushed = pushed + _at(vectors, block.i) * along.unsqueeze(1)
-            scalar_sum = gather_sum(scalar_sum, ds, block.j, len(s))
-            vector_sum = gather_sum(vector_sum, pushed, block.j, len(s))
-        s = (s + scalar_sum) * (1 / math.sqrt(2))
-        return s, vector_sum if vectors is None else vectors + vector_sum
-
-
-class _Update(nn.Module):
-    """Scalars and vectors of the same atom exchange what they know."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.vec_proj = nn.Linear(channels, 2 * channels, bias=False)
-        self.xvec_proj = nn.Sequential(
-            nn.Linear(2 * channels, channels, bias=False),
-            nn.SiLU(),
-            nn.Linear(channels, 3 * channels, bias=False),
-        )
-        self.lin3 = nn.Sequential(
-            nn.Linear(3, 48), nn.SiLU(), nn.Linear(48, 8), nn.SiLU(), nn.Linear(8, 1)
-        )
-
-    def forward(
-        self, s: Tensor, vectors: Tensor, frame: Tensor, last_layer: bool
-    ) -> tuple[Tensor, Tensor]:
-        channels = s.shape[-1]
-        first, second = self.vec_proj(vectors).split(channels, dim=-1)
-        seen = _absolute_second(torch.einsum("axc,axk->akc", first, frame))
-        known = torch.cat([s, scalar_mlp(seen, *self.lin3.parameters())], dim=-1)
-        mixed = self.xvec_proj(known)
-        one, two, gate = mixed.split(channels, dim=-1)
-        overlap = (first * second).sum(1) * (1 / math.sqrt(channels))
-        s = s + (one + two + overlap) * (1 / math.sqrt(2))
-        return s, vectors + gate.unsqueeze(1) * second
-
-
-class _VectorOutput(nn.Module):
-    """Gated equivariant block (Schütt et al. 2021, arXiv:2102.03150) with one channel out."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.vec1_proj = nn.Linear(channels, channels, bias=False)
-        self.vec2_proj = nn.Linear(channels, 1, bias=False)
-        self.update_net = nn.Sequential(
-            nn.Linear(2 * channels, channels), nn.SiLU(), nn.Linear(channels, 2)
-        )
-
-    def forward(self, s: Tensor, vectors: Tensor) -> Tensor:
-        lengths = norm(self.vec1_proj(vectors).transpose(1, 2)).squeeze(-1)
-        gate = self.update_net(torch.cat([s, lengths], dim=-1))[:, 1:]
-        return gate * self.vec2_proj(vectors).squeeze(-1)
-
-
-def _dense(*widths: int, bias: bool = True) -> nn.ModuleDict:
-    """Linear layers under the names that the published files give them."""
-    return nn.ModuleDict(
-        {
-            "mlp": nn.ModuleList(
-                nn.ModuleDict({"linear": nn.Linear(a, b, bias=bias)})
-                for a, b in itertools.pairwise(widths)
-            )
-        }
-    )
-
-
-def _apply(layers: nn.Module, x: Tensor) -> Tensor:
-    """The layers one after the other, with SiLU between them."""
-    first, *rest = layers["mlp"]  # type: ignore[index]
-    x = first["linear"](x)
-    for layer in rest:
-        x = layer["linear"](F.silu(x))
-    return x
-
-
-def _at(values: Tensor, index: Tensor) -> Tensor:
-    """values[index], with a derivative that is a plain sum and so faster."""
-    return values.index_select(0, index)
-
-
-def _linear_silu(layer: nn.Linear, x: Tensor) -> Tensor:
-    return linear_silu(x, layer.weight, layer.bias)
-
-
-def _radial_constants(count: int) -> tuple[Tensor, float]:
-    """Centres of the radial functions (in exp(-distance/Å)) and their common width."""
-    start, end = math.exp(-CUTOFF), 1.0
-    return torch.linspace(start, end, count, dtype=torch.float64), (2 / count * (end - start)) ** -2
-
-
-def _cosine_envelope(distance: Tensor) -> Tensor:
-    return 0.5 * (torch.cos(distance * (math.pi / CUTOFF)) + 1.0)
+    def forward(self, *arguments: Tensor) -> Tensor:
+        return self.get_submodule("0")(*arguments)
 
 
 def _edge_frames(centred: Tensor, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """Lengths (edges, 1) and frames (edges, 3, 3) whose columns are the three axes."""
-    at_i, at_j = _at(centred, i), _at(centred, j)
-    difference = at_i - at_j
-    distance = norm(difference)
-    along = difference / (distance + EPSILON)
-    normal = torch.linalg.cross(at_i, at_j)
-    normal = normal / (norm(normal) + EPSILON)
+    at_i, at_j = centred.index_select(0, i), centred.index_select(0, j)
+    distance, along = norm_and_direction(at_i - at_j)
+    _, normal = norm_and_direction(torch.linalg.cross(at_i, at_j))
     return distance, torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
 
 
@@ -444,25 +287,11 @@ def _atom_frames(centred: Tensor, graph: LEFTNetGraph) -> Tensor:
     atom and centre, and the second and third axes are zero. The published code gets there by
     rounding errors divided by 1e-6; here the sum of the positions is set to zero exactly.
     """
-    total = sum_over_molecules(centred, graph.molecule, len(graph.sizes)) * graph.pieces
-    sizes = torch.tensor(graph.sizes, device=centred.device)[graph.molecule].unsqueeze(-1)
-    others = (total[graph.molecule] - centred) * (1 / (sizes - 1).clamp(min=1).to(centred.dtype))
-    across = centred - others
-    along = across / (norm(across) + EPSILON)
-    normal = torch.linalg.cross(centred, others)
-    normal = normal / (norm(normal) + EPSILON)
+    total = sum_over_molecules(centred, graph.molecule, len(graph.sizes)) * graph.in_pieces
+    others = (total.index_select(0, graph.molecule) - centred) * graph.share
+    _, along = norm_and_direction(centred - others)
+    _, normal = norm_and_direction(torch.linalg.cross(centred, others))
     return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
-
-
-def _absolute_second(seen: Tensor) -> Tensor:
-    """The component along the second axis, a pseudovector, without its sign."""
-    first, second, third = seen.split(1, dim=1)
-    return torch.cat([first, second.abs(), third], dim=1)
-
-
-def _mean(values: Tensor, index: Tensor, count: int) -> Tensor:
-    members = torch.bincount(index, minlength=count).clamp(min=1).to(values.dtype)
-    return gather_sum(None, values, index, count) * (1 / members).unsqueeze(-1)
 
 
 def _centring_groups(

@@ -153,7 +153,7 @@ class _ScalarMLP(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         t, *layers = ctx.saved_tensors
         if torch.is_grad_enabled() and t.requires_grad:
             gradient = _ScalarMLPGradient.apply(t, *layers)
