@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ class HormCalculator(Calculator):
         super().__init__()
         self.symmetrize = symmetrize
         self.atomic_references = atomic_references
-        self._options = (checkpoint, device, dtype, hessian_kind, hessian_dtype, compile)
+        path = Path(checkpoint).expanduser()
+        # Absolute, as workers and copies may load it from another current folder.
+        where = path.absolute() if path.is_file() else checkpoint
+        self._options = (where, device, dtype, hessian_kind, hessian_dtype, compile)
         self.potential: Potential = load_potential(*self._options)
         self.level_of_theory = LEVEL_OF_THEORY
         log.info(
@@ -79,6 +83,8 @@ class HormCalculator(Calculator):
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         super().calculate(atoms, properties, system_changes)
+        if system_changes:
+            self.results = {}
         self.results |= self._evaluate([self.atoms], properties)[0]
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:

@@ -48,11 +48,11 @@ def run_batch(
     A folder with an unfinished run of the same calculator and settings is resumed;
     `on_finished` is called for every reaction, those of before included. Raises
     `InputError` when `out` holds another run or the reactions changed under their ids,
-    `SettingsError` for an unknown calculator, `StorageError` when the disk takes no more.
+    `SettingsError` for a calculator that cannot be had, `StorageError` when the disk takes no more.
     """
     settings = settings or SearchSettings()
-    level = calculators.entry(calculator).level_of_theory
-    start_or_resume(out, describe_run(calculator, level, settings))
+    entry = calculators.entry(calculator)
+    start_or_resume(out, describe_run(entry, settings))
     try:
         store = Store(out, database)
     except OSError as error:
@@ -86,7 +86,7 @@ def run_batch(
                 waiting.append(item)
         if waiting:
             with _client(min(workers, len(waiting)), dask_address) as client:
-                for reaction, result in _search_all(client, waiting, calculator, settings):
+                for reaction, result in _search_all(client, waiting, entry.name, settings):
                     keep(reaction, result)
     finally:
         with contextlib.suppress(OSError):  # the rows are safe in their folders
@@ -99,6 +99,8 @@ def search_one(reaction: Reaction, calculator: str, settings: SearchSettings) ->
     try:
         built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
         return search(reaction, built, settings)
+    except InputError as error:
+        return _failed(reaction, "input", str(error))
     except Exception as error:  # a bug must cost one reaction, not the run
         logging.getLogger(__name__).exception("reaction %s", reaction.id)
         return _failed(reaction, "worker", f"unexpected {type(error).__name__}: {error}")

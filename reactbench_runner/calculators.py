@@ -1,47 +1,130 @@
-"""The calculators that `--calculator NAME` knows, one entry each.
+"""The calculators that `--calculator NAME` knows.
 
 An entry builds an ASE calculator for a charge and a multiplicity. A calculator with
 `get_hessian(atoms)` ((3N, 3N), eV/Å²) is asked for its Hessians; for the others they come
-from central differences of forces.
+from central differences of forces. 'horm:' and a published name or a file is a network of
+`horm_calc`.
 """
 
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
-from workflows.errors import SettingsError
+from horm_calc.catalogue import CATALOGUE, CheckpointNotFound, find
+from workflows.errors import InputError, SettingsError
+
+if TYPE_CHECKING:
+    from horm_calc.calculator import HormCalculator
 
 Builder = Callable[[int, int], Calculator]
+
+#: What the names of networks begin with.
+HORM = "horm:"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A calculator that can be named: how to build it and what it is."""
+    """A calculator that can be named: how to build it and what it is.
 
+    name: what finds it in every process and folder. network: of a network, what makes its
+    results its own; no other weights may go on with its run.
+    """
+
+    name: str
     build: Builder
     level_of_theory: str
+    network: dict[str, str] = field(default_factory=dict)
 
 
 def build(name: str, charge: int = 0, multiplicity: int = 1) -> Calculator:
-    """The calculator called `name`. Raises `SettingsError` with the nearest known name."""
+    """The calculator called `name`. Raises `SettingsError` with the nearest known name.
+
+    Raises `InputError` for a charge or multiplicity that it has no answer for.
+    """
+    if name.startswith(HORM):  # without `entry`, which reads the weights once more
+        return _build_network(_checkpoint(name), charge, multiplicity)
     return entry(name).build(charge, multiplicity)
 
 
 def entry(name: str) -> Entry:
-    """The registry entry called `name`. Raises `SettingsError` for an unknown name."""
-    try:
+    """The registry entry called `name`.
+
+    A published network that is not on this machine is downloaded. Raises `SettingsError`
+    for an unknown name, and for a network that cannot be had or used.
+    """
+    if name.startswith(HORM):
+        return _network_entry(_checkpoint(name))
+    if name in CALCULATORS:
         return CALCULATORS[name]
-    except KeyError:
-        near = difflib.get_close_matches(name, CALCULATORS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+    known = [*CALCULATORS, *(HORM + published for published in CATALOGUE)]
+    near = difflib.get_close_matches(name, known, n=1) or [HORM + name] * (name in CATALOGUE)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    raise SettingsError(
+        f"unknown calculator '{name}'{hint} Known: {', '.join(CALCULATORS)}, {HORM}NAME of a "
+        f"network that 'horm-models' lists, {HORM}FILE"
+    )
+
+
+def _checkpoint(name: str) -> Path:
+    """The file of the network called `name`, from the root of the file system on."""
+    which = name.removeprefix(HORM)
+    if not which:
         raise SettingsError(
-            f"unknown calculator '{name}'{hint} Known: {', '.join(CALCULATORS)}"
-        ) from None
+            f"'{HORM}' needs the name of a network ({', '.join(CATALOGUE)}) or a file after it"
+        )
+    try:
+        return find(which).absolute()
+    except CheckpointNotFound as error:
+        raise SettingsError(f"calculator '{name}': {error}") from None
+
+
+@cache
+def _network_entry(path: Path) -> Entry:
+    """Reads the weights and lets go of them; on the CPU, as the workers need the GPU."""
+    from horm_calc.checkpoints import CheckpointError
+    from horm_calc.potential import load_potential
+    from horm_calc.references import LEVEL_OF_THEORY
+
+    try:
+        potential = load_potential(path, device="cpu")
+    except CheckpointError as error:
+        raise SettingsError(str(error)) from None
+    return Entry(
+        f"{HORM}{path}",
+        partial(_build_network, path),
+        f"{potential.name} '{potential.label}' trained on {LEVEL_OF_THEORY}",
+        {
+            "architecture": potential.name,
+            "sha256": potential.sha256,
+            "hessian": potential.hessian_kind,
+        },
+    )
+
+
+def _build_network(path: Path, charge: int, multiplicity: int) -> Calculator:
+    if charge != 0 or multiplicity != 1:
+        raise InputError(
+            f"the network {path.name} knows neutral closed shells only, not charge {charge:+d} "
+            f"with multiplicity {multiplicity}; search this reaction with another calculator"
+        )
+    return _network(path, threading.get_ident())
+
+
+@cache
+def _network(path: Path, thread: int) -> HormCalculator:
+    """Loaded once in a worker, for all of its reactions; threads do not share results."""
+    from horm_calc.calculator import HormCalculator
+
+    return HormCalculator(path)
 
 
 def _tblite(method: str) -> Builder:
@@ -70,6 +153,6 @@ def _tblite(method: str) -> Builder:
 
 
 CALCULATORS: dict[str, Entry] = {
-    "gfn2-xtb": Entry(_tblite("GFN2-xTB"), "GFN2-xTB (tblite)"),
-    "gfn1-xtb": Entry(_tblite("GFN1-xTB"), "GFN1-xTB (tblite)"),
+    "gfn2-xtb": Entry("gfn2-xtb", _tblite("GFN2-xTB"), "GFN2-xTB (tblite)"),
+    "gfn1-xtb": Entry("gfn1-xtb", _tblite("GFN1-xTB"), "GFN1-xTB (tblite)"),
 }

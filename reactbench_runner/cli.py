@@ -41,6 +41,7 @@ verdict, 2 for wrong input, 1 when results could not be written, 130 when interr
 examples:
   horm-tssearch reactions.csv --out runs/first
   horm-tssearch reactions.csv --out runs/second --workers 8 --path.method neb
+  horm-tssearch reactions.csv --out runs/third --calculator horm:eqv2
 """
 
 
@@ -146,7 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("reactions", type=Path, help="a CSV, or a folder of two-frame xyz files")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--calculator", metavar="NAME", help=f"one of {', '.join(CALCULATORS)}")
+    parser.add_argument(
+        "--calculator",
+        metavar="NAME",
+        help=f"one of {', '.join(CALCULATORS)}; horm:NAME, a network that horm-models lists; or "
+        "horm:FILE, a checkpoint of your own (default gfn2-xtb)",
+    )
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
     parser.add_argument(
         "--workers",

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from reactbench_runner.calculators import Entry
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.store import replacing, without_password
 from workflows.errors import InputError
@@ -24,14 +25,15 @@ PACKAGES = (
 )  # fmt: skip
 
 #: What must agree for results to stand in one table.
-_MUST_AGREE = ("calculator", "settings")
+_MUST_AGREE = ("calculator", "network", "settings")
 
 
-def describe_run(calculator: str, level_of_theory: str, settings: SearchSettings) -> dict[str, Any]:
+def describe_run(calculator: Entry, settings: SearchSettings) -> dict[str, Any]:
     """The content of run.json."""
     return {
-        "calculator": calculator,
-        "level_of_theory": level_of_theory,
+        "calculator": calculator.name,
+        "level_of_theory": calculator.level_of_theory,
+        "network": calculator.network,
         "settings": to_mapping(settings),
         "seed": settings.path.seed,
         "versions": {name: _version(name) for name in PACKAGES},
@@ -45,7 +47,8 @@ def describe_run(calculator: str, level_of_theory: str, settings: SearchSettings
 def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
     """Write run.json, or check it against the run that `out` holds; True when resuming.
 
-    Raises `InputError` naming every difference in calculator or settings.
+    Raises `InputError` naming every difference in calculator or settings. The same weights
+    are the same calculator, wherever their file lies.
     """
     path = out / "run.json"
     if path.exists():
@@ -53,6 +56,8 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
             before = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}); use another --out") from None
+        if run["network"] and before.get("network") == run["network"]:
+            before["calculator"] = run["calculator"]
         differences = [
             line for key in _MUST_AGREE for line in _differences(key, before.get(key), run[key])
         ]

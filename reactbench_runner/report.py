@@ -21,26 +21,37 @@ _COLOURS = {
 #: A terminal shows so many rows; the rest stands in results.csv.
 MOST_ROWS = 60
 
+_CURVATURE_ERROR = ("δH", "curvature_error_ev_per_a2", "{:.2f}")
 _NUMBERS = (
     ("ΔE‡", "barrier_kcal_per_mol", "{:.1f}"),
     ("ΔG‡", "gibbs_barrier_kcal_per_mol", "{:.1f}"),
     ("ΔE", "reaction_energy_kcal_per_mol", "{:.1f}"),
     ("ΔG", "reaction_gibbs_kcal_per_mol", "{:.1f}"),
     ("ν‡", "imaginary_frequency_cm1", "{:.0f}"),
+    _CURVATURE_ERROR,
     ("s", "seconds", "{:.0f}"),
 )
 
 
 def summary_table(rows: Sequence[Row]) -> Table:
-    """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹."""
-    table = Table(caption="energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)")
+    """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹.
+
+    The error of the curvature has a column only where the calculator has its own Hessian.
+    """
+    caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
+    columns = list(_NUMBERS)
+    if any(row["curvature_error_ev_per_a2"] != "" for row in rows):
+        caption += ", δH: Hessian against forces, eV/Å²"
+    else:
+        columns.remove(_CURVATURE_ERROR)
+    table = Table(caption=caption)
     table.add_column("reaction")
     table.add_column("verdict")
-    for title, _, _ in _NUMBERS:
+    for title, _, _ in columns:
         table.add_column(title, justify="right")
     for row in rows[:MOST_ROWS]:
         colour = _COLOURS[Label(row["verdict"])]
-        numbers = [_number(row[column], form) for _, column, form in _NUMBERS]
+        numbers = [_number(row[column], form) for _, column, form in columns]
         table.add_row(row["id"], f"[{colour}]{_verdict(row)}[/]", *numbers)
     return table
 

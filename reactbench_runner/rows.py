@@ -35,6 +35,7 @@ _RESULT_COLUMNS = (
     "imaginary_frequency_cm1",
     "imaginary_modes",
     "ts_max_force_ev_per_a",
+    "curvature_error_ev_per_a2",
     "reactant_energy_ev",
     "ts_energy_ev",
     "product_energy_ev",
@@ -88,10 +89,12 @@ def _saddle(result: SearchResult) -> Row:
     if result.saddle is None:
         return {}
     imaginary = result.saddle.modes.imaginary_frequencies()
+    error = result.saddle.curvature_error
     return {
         "imaginary_frequency_cm1": round(float(imaginary[0]), 1) if len(imaginary) else "",
         "imaginary_modes": len(imaginary),
         "ts_max_force_ev_per_a": round(float(np.abs(result.saddle.forces).max()), 5),
+        "curvature_error_ev_per_a2": "" if error is None else round(error, 4),
     }
 
 

@@ -142,6 +142,7 @@ def _structures(result: SearchResult) -> Iterable[tuple[str, Atoms, dict[str, An
                 "hessian_ev_per_a2": saddle.hessian,
                 "frequencies_cm1": saddle.modes.frequencies,
                 "imaginary_mode": saddle.modes.displacements[0],
+                "curvature_error_ev_per_a2": saddle.curvature_error,
             },
         )
 

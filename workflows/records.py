@@ -70,8 +70,26 @@ class ReactionPath:
 
 
 @dataclass(frozen=True)
+class HessianCheck:
+    """How far a Hessian is from differences of the forces: ‖H v − ΔF/Δx‖, eV/Å².
+
+    One number for each direction v that was tried, the lowest mode first.
+    """
+
+    errors: tuple[float, ...]
+
+    @property
+    def curvature_error(self) -> float:
+        """The largest of them."""
+        return max(self.errors)
+
+
+@dataclass(frozen=True)
 class Saddle:
-    """A stationary point with its Hessian (3N, 3N) and normal modes."""
+    """A stationary point with its Hessian (3N, 3N) and normal modes.
+
+    `hessian_check` is None where the Hessian came from differences of forces anyway.
+    """
 
     atoms: Atoms
     energy: float
@@ -81,8 +99,14 @@ class Saddle:
     method: str
     converged: bool
     reason: str = ""
+    hessian_check: HessianCheck | None = None
     cost: Cost = field(default_factory=Cost)
     log: str = ""
+
+    @property
+    def curvature_error(self) -> float | None:
+        """How far the calculator's own Hessian is from its forces, eV/Å²; None without one."""
+        return self.hessian_check.curvature_error if self.hessian_check else None
 
 
 @dataclass(frozen=True)

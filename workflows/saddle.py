@@ -13,6 +13,7 @@ from workflows.records import Saddle
 from workflows.settings import SaddleSettings
 from workflows.stage import stage
 from workflows.surface import Surface
+from workflows.trust import check_hessian
 
 #: (guess, surface, settings) -> (refined atoms, what the library printed)
 METHODS = {
@@ -29,8 +30,9 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
 
     `converged` means both: the largest force component is within `settings.max_force`, and
     exactly one mode lies below `-settings.imaginary_threshold` cm⁻¹ after translations and
-    rotations are projected out. Otherwise `reason` says what is wrong. Raises
-    `CalculatorFailed`, `StageTimeout`, or `StageError` when the optimiser breaks.
+    rotations are projected out. Otherwise `reason` says what is wrong. A calculator's own
+    Hessian is held against its forces. Raises `CalculatorFailed`, `StageTimeout`, or
+    `StageError` when the optimiser breaks.
     """
     method = METHODS[settings.method]
     atoms, log = run_with_limit(lambda: method(guess, surface, settings), settings.wall_time)
@@ -41,8 +43,9 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
     imaginary = modes.imaginary_frequencies(settings.imaginary_threshold)
     if converged and len(imaginary) != 1:
         converged, reason = False, _wrong_order(imaginary, settings.imaginary_threshold)
+    check = check_hessian(surface, atoms, hessian) if surface.has_own_hessian else None
     return Saddle(
-        atoms, energy, forces, hessian, modes, settings.method, converged, reason, log=log
+        atoms, energy, forces, hessian, modes, settings.method, converged, reason, check, log=log
     )
 
 

@@ -78,6 +78,10 @@ class SaddleSettings(_Validated):
     imaginary_threshold: float = _setting(
         20.0, "a mode counts as imaginary when it lies below minus this, cm⁻¹"
     )
+    max_curvature_error: float = _setting(
+        0.5,
+        "warn when a calculator's own Hessian differs from its forces by more than this, eV/Å²",
+    )
     wall_time: float = _setting(1200.0, "seconds")
 
 

@@ -56,6 +56,11 @@ class Surface(Calculator):
         self.evaluations = Evaluations()
         self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
 
+    @property
+    def has_own_hessian(self) -> bool:
+        """Whether the calculator gives second derivatives itself."""
+        return hasattr(self.calculator, "get_hessian")
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -86,12 +91,12 @@ class Surface(Calculator):
             known, hessian = self._last_hessian
             if known.shape == positions.shape and np.abs(known - positions).max() < SAME_GEOMETRY:
                 return hessian.copy()
-        own: Any = getattr(self.calculator, "get_hessian", None)
-        if own is None:
+        if not self.has_own_hessian:
             hessian = self._finite_difference_hessian(atoms)
         else:
+            own: Any = self.calculator
             try:
-                hessian = np.array(own(self._bare(atoms)), dtype=float)
+                hessian = np.array(own.get_hessian(self._bare(atoms)), dtype=float)
             except Exception as error:
                 raise CalculatorFailed(_one_line(error)) from error
         size = 3 * len(atoms)

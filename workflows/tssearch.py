@@ -134,7 +134,7 @@ def search(
         best.ends,
         thermochemistry,
         skipped,
-        _warnings(reaction, reactant, product, settings),
+        _warnings(reaction, reactant, product, best.saddle, settings),
         tried,
         account.costs,
         "\n".join(account.log),
@@ -225,7 +225,11 @@ def _attempt(
 
 
 def _warnings(
-    reaction: Reaction, reactant: Minimum, product: Minimum, settings: SearchSettings
+    reaction: Reaction,
+    reactant: Minimum,
+    product: Minimum,
+    saddle: Saddle | None,
+    settings: SearchSettings,
 ) -> tuple[str, ...]:
     found = []
     for name, before, after in (
@@ -235,4 +239,10 @@ def _warnings(
         changes = connectivity.describe_changes(before, after, settings.verdict.bond_factor)
         if changes:
             found.append(f"relaxation changed the bonds of the {name}: {changes}")
+    error = saddle.curvature_error if saddle else None
+    if error is not None and error > settings.saddle.max_curvature_error:
+        found.append(
+            f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
+            "saddle: modes, IRC and free energies are in doubt"
+        )
     return tuple(found)

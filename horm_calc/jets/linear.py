@@ -154,6 +154,15 @@ def _gather_sum(total: Jet | None, values: Jet, index: Tensor, count: int) -> Je
     return Jet(value, tangent, values.tape)
 
 
+@rule("sum_of_ends")
+def _sum_of_ends(x: Jet, i: Tensor, j: Tensor) -> Jet:
+    value = x.value.index_select(0, i) + x.value.index_select(0, j)
+    tangent = x.tangent
+    if tangent is not None:
+        tangent = tangent.index_select(1, i).add_(tangent.index_select(1, j))
+    return Jet(value, tangent, x.tape)
+
+
 @rule("sum")
 def _sum(x: Jet, dim: int | tuple[int, ...], keepdim: bool = False) -> Jet:
     dims = (dim,) if isinstance(dim, int) else tuple(dim)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from horm_calc.models.ops import gather_sum, linear_silu, norm, scalar_mlp
+from horm_calc.models.ops import gather_sum, linear_silu, norm, scalar_mlp, sum_of_ends
 
 CUTOFF = 10.0  # Å
 EPSILON = 1e-6  # Å or Å², added to lengths before a division
@@ -137,8 +137,7 @@ class Message(nn.Module):
         scalar_sum, vector_sum = None, None
         for edge, block in zip(edges, blocks, strict=True):
             weights = outer(linear_silu(edge, inner.weight, inner.bias))
-            ends = x.index_select(0, block.i) + x.index_select(0, block.j)
-            sent = ends * (weights * block.weights[layer])
+            sent = (weights * block.weights[layer]) * sum_of_ends(x, block.i, block.j)
             ds, along, pushed = sent.split(channels, dim=-1)
             # In the published network these messages run from i to j: they are summed over j.
             pushed = pushed.unsqueeze(1) * block.direction

@@ -42,6 +42,13 @@ def gather_sum(total: Tensor | None, values: Tensor, index: Tensor, count: int) 
     return torch.index_add(total, 0, index, values)
 
 
+def sum_of_ends(x: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """x_i + x_j (edges, ...) of the two atoms of each edge, from x (atoms, ...)."""
+    if torch.overrides.has_torch_function((x,)):
+        return torch.overrides.handle_torch_function(sum_of_ends, (x,), x, i, j)
+    return x.index_select(0, i) + x.index_select(0, j)
+
+
 def linear_silu(x: Tensor, weight: Tensor, bias: Tensor | None, *summands: Tensor) -> Tensor:
     """silu(x · weightᵀ + bias + summands), in one name so that derivatives can be fused."""
     if torch.overrides.has_torch_function((x,)):

@@ -1,0 +1,152 @@
+"""Networks as `--calculator horm:...`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from ase.build import molecule
+from ase.io import write
+
+from horm_calc.checkpoints import save
+from horm_calc.models.leftnet import LEFTNet
+from reactbench_runner import calculators, cli
+from reactbench_runner.batch import _client, run_batch
+from workflows.errors import InputError, SettingsError
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
+
+#: Loose, because random weights make no chemistry: what counts is that the stages run.
+LOOSE = [
+    *("--path.method", "geodesic", "--attempts", "1", "--irc.max_steps", "5"),
+    *("--endpoints.max_force", "2", "--saddle.max_force", "2"),
+]
+
+
+def network(path: Path, seed: int = 0) -> Path:
+    """A checkpoint of a tiny network with random weights."""
+    torch.manual_seed(seed)
+    made = LEFTNet(layers=1, channels=8, radial=8)
+    save(path, made.state_dict(), {"name": "LEFTNet"}, {})
+    return path
+
+
+def call(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_a_run_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network(tmp_path / "tiny.safetensors")
+    chloride = molecule("CH3Cl")
+    other = chloride.copy()
+    other.positions[0] += 0.1
+    write(tmp_path / "chloride.xyz", [chloride, other])
+    (tmp_path / "reactions.csv").write_text(
+        "id,reaction,charge\n"
+        f"hcn,{EXAMPLES / 'hcn.xyz'},0\n"
+        f"sn2,{EXAMPLES / 'sn2.xyz'},-1\n"
+        "chloride,chloride.xyz,0\n"
+    )
+    command = ["reactions.csv", "--out", "out", *LOOSE, "--calculator"]
+    assert call(*command, "horm:tiny.safetensors") == 0
+    assert "LEFTNet 'tiny' trained on ωB97X/6-31G(d)" in capsys.readouterr().out
+
+    with (tmp_path / "out" / "results.csv").open(newline="") as f:
+        rows = {row["id"]: row for row in csv.DictReader(f)}
+    assert rows["hcn"]["verdict"] != "intended"
+    assert rows["hcn"]["stage"] in ("saddle", "irc", "irc ends", "verdict")
+    assert rows["hcn"]["reason"]
+    # In single precision and along other directions, but these are its forces' derivatives.
+    assert float(rows["hcn"]["curvature_error_ev_per_a2"]) < 0.1
+    assert rows["hcn"]["warnings"] == ""
+    assert rows["sn2"]["stage"] == "input"
+    assert "neutral closed shells only, not charge -1" in rows["sn2"]["reason"]
+    assert rows["chloride"]["verdict"] == "failed"
+    assert "knows H, C, N and O, not Cl" in rows["chloride"]["reason"]
+
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["calculator"] == f"horm:{tmp_path / 'tiny.safetensors'}"
+    assert run["network"]["architecture"] == "LEFTNet"
+    assert run["network"]["hessian"] == "exact"
+    assert len(run["network"]["sha256"]) == 64
+
+    # The same weights elsewhere go on with the run; others do not.
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "tiny.safetensors").rename(tmp_path / "moved" / "same.safetensors")
+    assert call(*command, "horm:moved/same.safetensors") == 0
+    network(tmp_path / "tiny.safetensors", seed=1)
+    calculators._network_entry.cache_clear()  # as in a new process
+    assert call(*command, "horm:tiny.safetensors") == 2
+    assert "network.sha256" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("horm:", "eqv2"),
+        ("horm:eqv3", "did you mean eqv2"),
+        ("eqv2", "did you mean 'horm:eqv2'"),
+        ("horm-eqv2", "did you mean 'horm:eqv2'"),
+        ("horm:nowhere/my.ckpt", "no file nowhere/my.ckpt"),
+        ("horm:damaged.ckpt", "a web page"),
+    ],
+)
+def test_what_cannot_be_had_is_known_before_anything_runs(
+    name: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("damaged.ckpt").write_text("<html>Not found</html>")
+    Path("reactions.csv").write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
+    assert call("reactions.csv", "--out", "out", "--calculator", name) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not Path("out").exists()
+    with pytest.raises(SettingsError):
+        run_batch([], tmp_path / "out", name)
+
+
+def test_a_published_name_is_found_once_and_travels_as_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = network(tmp_path / "left.safetensors")
+    monkeypatch.setenv("HORM_CHECKPOINTS", str(tmp_path))
+    assert calculators.entry("horm:left").name == f"horm:{file}"
+    monkeypatch.setenv("HORM_CHECKPOINTS", str(file))
+    with pytest.raises(SettingsError, match="HORM_CHECKPOINTS"):
+        calculators.entry("horm:left")
+
+
+def test_charges_and_open_shells_are_refused(tmp_path: Path) -> None:
+    name = f"horm:{network(tmp_path / 'tiny.safetensors')}"
+    for charge, multiplicity in ((1, 1), (0, 3)):
+        with pytest.raises(InputError, match="neutral closed shells only"):
+            calculators.build(name, charge, multiplicity)
+
+
+def test_weights_are_loaded_once_for_each_thread(tmp_path: Path) -> None:
+    name = f"horm:{network(tmp_path / 'tiny.safetensors')}"
+    first = calculators.build(name)
+    assert calculators.build(name) is first
+    found = []
+    thread = threading.Thread(target=lambda: found.append(calculators.build(name)))
+    thread.start()
+    thread.join()
+    assert found[0] is not first
+
+
+def test_a_worker_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with _client(1, None) as client:
+        assert client.submit(torch.get_num_threads).result() == 1
