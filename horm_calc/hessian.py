@@ -11,7 +11,7 @@ vectors, `lowest_modes` its lowest eigenpairs from such products.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from horm_calc.graphs import Molecules
-from horm_calc.jets import Jet, Tape
+from horm_calc.jets import AmbiguousRows, Jet, Tape
 from horm_calc.models.contract import Graph, Network
 
 #: Bytes that one block's Jacobian of the widest edge tensor may take on a CPU: what stays in
@@ -56,12 +56,15 @@ def hessians(network: Network, molecules: Molecules, together: int | None = None
         for indices in _groups(network, molecules, together):
             group = molecules.taken(indices)
             size = molecules.positions.element_size()
-            if _sweep_bytes(network, group.sizes, size) <= SWEEP_BYTES:
-                parts = _carried(network, group)
-            else:
+            if _sweep_bytes(network, group.sizes, size) > SWEEP_BYTES:
                 rows = torch.arange(3 * group.sizes[0], device=group.positions.device)
-                parts = hessian_rows(network, group, rows).unsqueeze(0)
-            found.update(zip(indices, parts, strict=True))
+                found[indices[0]] = hessian_rows(network, group, rows)
+                continue
+            try:
+                found.update(zip(indices, _carried(network, group), strict=True))
+            except AmbiguousRows:
+                for index in indices:
+                    [found[index]] = _carried(network, molecules.taken([index]))
     return [found[index] for index in range(len(molecules.sizes))]
 
 
@@ -83,19 +86,27 @@ def hessian_products(network: Network, molecules: Molecules, vectors: Tensor) ->
     With several molecules each is multiplied with its own atoms' part of the vectors.
     """
     with exact_products():
-        _, forces, positions = _differentiable(network, molecules, create_graph=True)
-        from_left = [
+        return _product(network, molecules)(vectors)
+
+
+def _product(network: Network, molecules: Molecules) -> Callable[[Tensor], Tensor]:
+    """`hessian_products` with given molecules, of which the gradient is then made only once."""
+    _, forces, positions = _differentiable(network, molecules, create_graph=True)
+
+    def product(vectors: Tensor) -> Tensor:
+        backward = [
             torch.autograd.grad(-forces, positions, vector, retain_graph=True)[0]
             for vector in vectors
         ]
-        products = torch.stack(from_left)
+        products = torch.stack(backward)
         if network.conservative:
             return products
         with torch.no_grad():
-            tape = Tape(second_order=False)
-            moved = Jet(molecules.positions, vectors.to(molecules.positions), tape)
+            moved = Jet(molecules.positions, vectors, Tape(second_order=False))
             _, direct = network(network.prepare(molecules), moved)
         return 0.5 * (products - direct.tangent)
+
+    return product
 
 
 def lowest_modes(
@@ -112,9 +123,12 @@ def lowest_modes(
     size = 3 * len(molecule.numbers)
     positions = molecule.positions
 
+    multiply = _product(network, molecule)
+
     def product(vector: np.ndarray) -> np.ndarray:
         tensor = torch.as_tensor(vector.reshape(1, -1, 3)).to(positions)
-        return hessian_products(network, molecule, tensor).double().cpu().numpy().ravel()
+        with exact_products():
+            return multiply(tensor).double().cpu().numpy().ravel()
 
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
     # Products in float32 agree with one another to about 1e-5; asking for more never ends.
