@@ -1,0 +1,68 @@
+"""That the measurements run and say what they promise; how fast is for people to judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import pytest
+
+from benchmarks import hessian, precision
+from benchmarks.networks import alkane, rattled, saddle, sizes
+
+
+def test_hessian_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new" / "hessian.json"
+    smallest = ["--atoms", "8", "--molecules", "2", "--seconds", "0", "--threads", "1"]
+    hessian.main(["--networks", "AlphaNet", *smallest, "--json", str(file)])
+    assert "AlphaNet" in capsys.readouterr().out
+    content = json.loads(file.read_text("utf-8"))
+    assert content["environment"]["threads"] == 1
+    assert len(content["published"]["figures"]) == 12
+    [network] = content["networks"]
+    assert network["network"] == "AlphaNet"
+    assert network["largest"] is None
+    assert min(network["gemm_gflops"]) > 0
+    [timing] = network["single"]
+    assert timing.pop("peak_bytes") >= 0
+    assert timing.pop("atoms") == 8
+    assert set(timing) == {
+        "energy_forces_s",
+        "hessian_s",
+        "rows_s",
+        "rows_over_hessian",
+        "hessian_over_energy_forces",
+    }
+    many = network["many"]
+    assert (many.pop("molecules"), many.pop("atoms")) == (2, 8)
+    assert len(many) == 4
+    assert all(value > 0 for value in (*timing.values(), *many.values()))
+
+
+def test_precision_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = tmp_path / "data.h5", tmp_path / "precision.json"
+    with h5py.File(data, "w") as out:
+        group = out.create_group("a")
+        group["numbers"] = saddle(8).numbers
+        group["transition_state"] = saddle(8).positions
+        out.create_group("without_saddle")["numbers"] = [1, 1]
+    precision.main(
+        ["--networks", "AlphaNet", "--data", str(data), "--threads", "1", "--json", str(file)]
+    )
+    assert "AlphaNet" in capsys.readouterr().out
+    [summary] = json.loads(file.read_text("utf-8"))["networks"]
+    assert summary["molecules"] == 1
+    [row] = summary["per_molecule"]
+    assert (row["name"], row["atoms"]) == ("a", 8)
+    assert 0 < summary["element"]["median"] <= summary["element"]["max"] == row["element_max"]
+    assert summary["relative"]["max"] < 1e-2
+
+
+def test_molecules() -> None:
+    assert sizes() == [8, 14, 19]
+    assert alkane(6).get_chemical_formula() == "C6H14"
+    distances = alkane(3).get_all_distances()
+    assert distances[distances > 0].min() == pytest.approx(1.09)
+    first, second = rattled(saddle(8), 2)
+    assert abs(first.positions - second.positions).max() > 1e-3
