@@ -284,13 +284,15 @@ def _atom_frames(centred: Tensor, graph: LEFTNetGraph) -> Tensor:
     """Frames (atoms, 3, 3): from the other atoms' mean to the atom, and across.
 
     With one centre for the whole molecule the other atoms' mean lies on the line through
-    atom and centre, and the second and third axes are zero. The published code gets there by
-    rounding errors divided by 1e-6; here the sum of the positions is set to zero exactly.
+    atom and centre, so the second and third axes are zero. The published code gets there by
+    rounding errors divided by 1e-6, of which nothing is left in single precision; here
+    these axes are zero exactly, and so are their derivatives.
     """
-    total = sum_over_molecules(centred, graph.molecule, len(graph.sizes)) * graph.in_pieces
-    others = (total.index_select(0, graph.molecule) - centred) * graph.share
+    in_pieces = graph.in_pieces[graph.molecule]
+    total = sum_over_molecules(centred, graph.molecule, len(graph.sizes))
+    others = (total.index_select(0, graph.molecule) * in_pieces - centred) * graph.share
     _, along = norm_and_direction(centred - others)
-    _, normal = norm_and_direction(torch.linalg.cross(centred, others))
+    _, normal = norm_and_direction(torch.linalg.cross(centred, others) * in_pieces)
     return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
 
 
