@@ -69,8 +69,8 @@ def _warn_outside(atoms: Atoms, cutoff: float) -> None:
         )
     if connected_components(distances <= cutoff)[0] > 1:
         warnings.warn(
-            f"parts of the structure are further apart than the network's cut-off ({cutoff} Å) "
-            "and do not feel each other",
+            f"parts of the structure are further apart than the network's cut-off ({cutoff} Å); "
+            "what it says of their interaction means nothing",
             OutsideTrainingDomain,
             stacklevel=4,
         )

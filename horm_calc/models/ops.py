@@ -115,20 +115,19 @@ _POINTS_AT_ONCE = 4096
 def _derivatives_at(t: Tensor, layers: Sequence[Tensor], order: int) -> list[Tensor]:
     """Value (points,), gradient (3, points), second derivatives (9, points) at t (3, points)."""
     inner, inner_bias, outer, outer_bias, *rest = layers
-    u = F.linear(t.T.contiguous(), inner, inner_bias).T
+    u = F.linear(t.T.contiguous(), inner, inner_bias)  # (points, h)
     s = torch.sigmoid(u)
     v = u * s
     # The sums over the first hidden layer, by far the widest, are matrix products.
-    results = [torch.addmm(outer_bias[:, None], outer, v)]
+    results = [F.linear(v, outer, outer_bias).T]
     if order >= 1:
-        along = inner.T[:, None] * outer
-        slope = torch.addcmul(s + v, s, v, value=-1)
-        results.append(along.flatten(0, 1) @ slope)
+        along = (inner.T[:, None] * outer).flatten(0, 1)
+        results.append(F.linear(torch.addcmul(s + v, s, v, value=-1), along).T)
     if order >= 2:
         pairs = (inner.T[:, None] * inner.T).flatten(0, 1)
         bend = s * (1 - s) * (2 + u - 2 * v)
-        results.append((pairs[:, None] * outer).flatten(0, 1) @ bend)
-    results = [x.reshape(-1, len(outer), t.shape[1]) for x in results]
+        results.append(F.linear(bend, (pairs[:, None] * outer).flatten(0, 1)).T)
+    results = [x.reshape(len(x) // len(outer), len(outer), t.shape[1]) for x in results]
     for weight, bias in zip(rest[::2], rest[1::2], strict=True):
         results = [weight @ x for x in _through_silu(results)]
         results[0] = results[0] + bias[:, None]

@@ -1,9 +1,5 @@
 """AlphaNet against the published implementation, and what kind of function it is."""
 
-import json
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,37 +11,25 @@ from torch import Tensor
 from horm_calc.graphs import Molecules
 from horm_calc.models.alphanet import AlphaNet
 from horm_calc.models.contract import ArchitectureMismatch
-from tests.goldens.weights import fill
+from tests.horm_calc.models import published
 
-GOLDENS = Path(__file__).parents[2] / "goldens"
-RECORD = json.loads((GOLDENS / "AlphaNet.json").read_text())
-CONFIG = RECORD["model_config"]
-STATE = {key.removeprefix("potential."): entry for key, entry in RECORD["state"].items()}
-SHAPES = {key: tuple(entry["shape"]) for key, entry in STATE.items()}
+CONFIG = published.config("AlphaNet")
+STATE = published.state("AlphaNet")
+SHAPES = published.shapes("AlphaNet")
 #: Rounding of a sum of some 1e4 terms, in eV and eV/Å.
 ROUNDING = 1e-12
 
 
-@cache
 def reference() -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / "AlphaNet.npz") as file:
-        return dict(file)
+    return published.reference("AlphaNet")
 
 
-@cache
 def network(dtype: torch.dtype = torch.float64) -> AlphaNet:
-    values = {
-        key: torch.as_tensor(fill(f"potential.{key}", SHAPES[key]))
-        for key, entry in STATE.items()
-        if entry["parameter"]
-    }
-    result = AlphaNet.from_shapes(SHAPES, CONFIG).double()
-    result.load_state_dict(values, strict=True)
-    return result.to(dtype).requires_grad_(False)
+    return published.network("AlphaNet", dtype)
 
 
 def golden(index: int) -> Atoms:
-    return Atoms(reference()[f"m{index}_numbers"], reference()[f"m{index}_positions"])
+    return published.golden("AlphaNet", index)
 
 
 def evaluate(*molecules: Atoms, dtype=torch.float64, create_graph=False):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,42 +18,33 @@ from horm_calc.graphs import Molecules
 from horm_calc.models import so3, sphere
 from horm_calc.models.contract import ArchitectureMismatch
 from horm_calc.models.equiformer_v2 import EquiformerV2
-from tests.goldens.weights import fill
+from tests.horm_calc.models import published
 
-GOLDENS = Path(__file__).parents[2] / "goldens"
-CONFIG = {"name": "EquiformerV2"}
-PREFIX = "potential."
+NAME = "EquiformerV2"
+CONFIG = {"name": NAME}
 
 
 @pytest.fixture(scope="module")
 def goldens() -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / "EquiformerV2.npz") as file:
-        return dict(file)
+    return published.reference(NAME)
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, dict[str, Any]]:
-    published = json.loads((GOLDENS / "EquiformerV2.json").read_text())["state"]
-    return {key.removeprefix(PREFIX): entry for key, entry in published.items()}
+    return published.state(NAME)
 
 
 @pytest.fixture(scope="module")
-def shapes(state: dict[str, dict[str, Any]]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(entry["shape"]) for key, entry in state.items() if entry["parameter"]}
-
-
-@pytest.fixture(scope="module")
-def filled(shapes: dict[str, tuple[int, ...]]) -> EquiformerV2:
-    network = EquiformerV2.from_shapes(shapes, CONFIG).double()
-    weights = {key: torch.from_numpy(fill(PREFIX + key, shapes[key])) for key in shapes}
-    network.load_state_dict(weights, strict=True)
-    return network.requires_grad_(False)
+def shapes() -> dict[str, tuple[int, ...]]:
+    return published.shapes(NAME, buffers=False)
 
 
 @pytest.fixture
-def network(filled: EquiformerV2) -> Iterator[EquiformerV2]:
-    yield filled
-    filled.double().frame_fixed = True
+def network() -> Iterator[EquiformerV2]:
+    shared = published.network(NAME)
+    assert isinstance(shared, EquiformerV2)
+    yield shared
+    shared.frame_fixed = True
 
 
 def golden_molecule(goldens: dict[str, np.ndarray], index: int) -> Molecules:
@@ -136,8 +125,9 @@ def test_central_differences_are_the_published_ones(
     assert_allclose(column, goldens["m2_fd6"][:, 5], rtol=0, atol=1e-9)
 
 
-def test_single_precision(network: EquiformerV2, goldens: dict[str, np.ndarray]) -> None:
-    network.float()
+def test_single_precision(goldens: dict[str, np.ndarray]) -> None:
+    network = published.network(NAME, torch.float32)
+    assert isinstance(network, EquiformerV2)
     atoms = Atoms(goldens["m2_numbers"], goldens["m2_positions"])
     [energy], forces = evaluate(network, atoms)
     assert forces.dtype == np.float32

@@ -1,0 +1,122 @@
+"""What is refused, what is warned of, and what passes in silence."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from horm_calc.input_checks import CLOSEST, OutsideTrainingDomain, UnsupportedInput, check
+
+CUTOFF = 10.0
+
+
+def water(**info) -> Atoms:
+    atoms = molecule("H2O")
+    atoms.info.update(info)
+    return atoms
+
+
+def with_charges(*charges: float) -> Atoms:
+    atoms = molecule("H2O")
+    atoms.set_initial_charges(charges)
+    return atoms
+
+
+def with_moments(*moments: float) -> Atoms:
+    atoms = molecule("H2O")
+    atoms.set_initial_magnetic_moments(moments)
+    return atoms
+
+
+def at(value: float) -> Atoms:
+    atoms = molecule("H2O")
+    atoms.positions[2, 1] = value
+    return atoms
+
+
+ORDINARY = {
+    "water": molecule("H2O"),
+    "an atom": Atoms("O"),
+    "charges that cancel": with_charges(-0.8, 0.4, 0.4),
+    "moments that cancel": with_moments(0, 1, -1),
+    "told to be a singlet": water(charge=0, spin=1),
+    "told to be a singlet otherwise": water(multiplicity=1),
+    "with no unpaired electrons": water(spin=0),
+    "in a box that is not periodic": Atoms(molecule("H2O"), cell=[9, 9, 9]),
+    "far from the origin": Atoms(molecule("H2O"), positions=molecule("H2O").positions + 1e4),
+    "loosely bound": Atoms("HHHH", [[0, 0, z] for z in (0, 0.8, 9.0, 9.8)]),
+    "longer than the cut-off": Atoms("HHHH", [[0, 0, z] for z in (0, 6.0, 12.0, 18.0)]),
+}
+
+
+@pytest.mark.parametrize("case", ORDINARY)
+def test_ordinary_structures(case) -> None:
+    before = ORDINARY[case].copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(ORDINARY[case], CUTOFF)
+    assert ORDINARY[case] == before
+
+
+REFUSED = {
+    "nothing": (Atoms(), "there are no atoms"),
+    "not a number": (at(np.nan), "not a finite number"),
+    "infinite": (at(np.inf), "not a finite number"),
+    "elements": (Atoms("SClH", [[0, 0, z] for z in range(3)]), "H, C, N and O, not Cl, S"),
+    "a dummy atom": (Atoms("XO", [[0, 0, 0], [0, 0, 1]]), "not X"),
+    "periodic": (Atoms(molecule("H2O"), cell=[9, 9, 9], pbc=[0, 0, 1]), "atoms.pbc = False"),
+    "a cation": (with_charges(1, 0, 0), "charged"),
+    "told to be an anion": (water(charge=-1), "charged"),
+    "a triplet": (with_moments(1, 1, 0), "unpaired electrons"),
+    "told to be a triplet": (water(spin=3), "unpaired electrons"),
+    "told to be a triplet otherwise": (water(multiplicity=3), "unpaired electrons"),
+    "an odd number of electrons": (molecule("CH3"), "unpaired electrons"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_structures_that_are_refused(case) -> None:
+    atoms, message = REFUSED[case]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UnsupportedInput, match=message):
+            check(atoms, CUTOFF)
+
+
+def test_refusals_are_value_errors() -> None:
+    """So that programs need not know this package."""
+    assert issubclass(UnsupportedInput, ValueError)
+
+
+def pair(distance: float) -> Atoms:
+    return Atoms("OO", [[0, 0, 0], [0, 0, distance]])
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.2, CLOSEST - 1e-3])
+def test_atoms_too_close(distance) -> None:
+    with pytest.warns(OutsideTrainingDomain, match=f"O0 and O1 are {distance:.2f} Å apart"):
+        check(pair(distance), CUTOFF)
+
+
+@pytest.mark.parametrize(("distance", "cutoff"), [(10.001, 10.0), (5.001, 5.0), (1e6, 12.0)])
+def test_parts_too_far_apart(distance, cutoff) -> None:
+    with pytest.warns(OutsideTrainingDomain, match=rf"cut-off \({cutoff} Å\)"):
+        check(pair(distance), cutoff)
+
+
+@pytest.mark.parametrize("distance", [CLOSEST + 1e-3, 9.999])
+def test_neither_too_close_nor_too_far(distance) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(pair(distance), CUTOFF)
+
+
+def test_both_at_once() -> None:
+    atoms = pair(0.3) + Atoms("O", [[0, 0, 50]])
+    with pytest.warns(OutsideTrainingDomain) as told:
+        check(atoms, CUTOFF)
+    assert len(told) == 2
