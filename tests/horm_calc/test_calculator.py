@@ -342,13 +342,9 @@ def mixed() -> list[Atoms]:
 
 @all_networks
 def test_many_molecules_are_evaluated_as_one_by_one(name, make):
-    """In single precision, where sums in another order differ by some 1e-6.
-
-    LEFTNet divides such differences by short lengths: in forces by 6e-5 eV/Å found, which is
-    less than what float32 makes of them anyway.
-    """
+    """In single precision, where sums in another order differ by some 1e-6."""
     calculator = make(name, dtype="float32")
-    of_forces, of_hessian = (5e-4, 2e-2) if name.startswith("LEFTNet") else (1e-5, 1e-4)
+    of_forces, of_hessian = 1e-5, 1e-4
     for atoms, found in zip(mixed(), calculator.evaluate(mixed()), strict=True):
         assert found.keys() == set(calculator.implemented_properties)
         assert found["energy"] == pytest.approx(calculator.get_potential_energy(atoms), abs=1e-5)
