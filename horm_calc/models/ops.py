@@ -90,6 +90,8 @@ def scalar_mlp(t: Tensor, *layers: Tensor) -> Tensor:
         for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
             x = F.linear(F.silu(x), weight, bias)
         return x.squeeze(-1)
+    if not (torch.is_grad_enabled() and t.requires_grad):
+        return scalar_mlp_derivatives(t, layers, order=0)[0]
     return _ScalarMLP.apply(t, *layers)
 
 
