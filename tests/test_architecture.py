@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -52,6 +53,25 @@ def test_readme_python_example_runs() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("intended -14")
+
+
+def test_networks_page_example_runs(tmp_path: Path) -> None:
+    """With a small network in the place of the published one."""
+    from ase.build import molecule
+
+    from tests.horm_calc.small_networks import write
+
+    text = (REPOSITORY / "docs" / "networks.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", text, re.S)
+    write(tmp_path, "EquiformerV2").rename(tmp_path / "eqv2.safetensors")
+    molecule("HCOOH").write(tmp_path / "guess.xyz")
+    subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=os.environ | {"HORM_CHECKPOINTS": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+        timeout=300,
+    )
 
 
 def test_readme_settings_exist(tmp_path: Path) -> None:

@@ -64,18 +64,19 @@ def _linear(input: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
 
 @rule("cat")
 def _cat(tensors: Sequence[Any], dim: int = 0) -> Jet:
-    tape = tape_of(*tensors)
-    value = torch.cat([value_of(x) for x in tensors], dim)
-    tangents = _all_tangents(tensors)
-    return Jet(value, None if tangents is None else torch.cat(tangents, _shift(dim)), tape)
+    return _joined(torch.cat, tensors, dim)
 
 
 @rule("stack")
 def _stack(tensors: Sequence[Any], dim: int = 0) -> Jet:
-    tape = tape_of(*tensors)
-    value = torch.stack([value_of(x) for x in tensors], dim)
+    return _joined(torch.stack, tensors, dim)
+
+
+def _joined(operation: Callable[..., Tensor], tensors: Sequence[Any], dim: int) -> Jet:
+    value = operation([value_of(x) for x in tensors], dim)
     tangents = _all_tangents(tensors)
-    return Jet(value, None if tangents is None else torch.stack(tangents, _shift(dim)), tape)
+    tangent = None if tangents is None else operation(tangents, _shift(dim))
+    return Jet(value, tangent, tape_of(*tensors))
 
 
 def _all_tangents(tensors: Sequence[Any]) -> list[Tensor] | None:
