@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +88,18 @@ class HormCalculator(Calculator):
         self.results |= self._evaluate([self.atoms], properties)[0]
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
-        """Second derivatives of the energy (3n, 3n), eV/Å²."""
+        """Second derivatives of the energy (3n, 3n), eV/Å².
+
+        Of the last structure if none is given; raises `ValueError` if there was none.
+        """
+        if atoms is None and self.atoms is None:
+            raise ValueError("no structure yet: get_hessian(atoms)")
         return self.get_property("hessian", atoms)
 
     def evaluate(
         self,
-        molecules: Sequence[Atoms],
-        properties: Sequence[str] = PROPERTIES,
+        molecules: Iterable[Atoms],
+        properties: Sequence[str] | str = PROPERTIES,
         max_atoms_per_batch: int = MAX_ATOMS_PER_BATCH,
     ) -> list[dict[str, Any]]:
         """Properties of many molecules of any sizes in a few batched passes.
@@ -103,7 +108,10 @@ class HormCalculator(Calculator):
         `max_atoms_per_batch` atoms, one molecule at least; it is halved where memory does not
         suffice. Raises `UnsupportedInput`, which says the place of the molecule in the list.
         """
-        return self._evaluate(molecules, properties, max_atoms_per_batch)
+        if isinstance(molecules, Atoms):
+            raise TypeError("evaluate takes a list of molecules: evaluate([atoms])")
+        wanted = [properties] if isinstance(properties, str) else properties
+        return self._evaluate(list(molecules), wanted, max_atoms_per_batch)
 
     def lowest_mode(self, atoms: Atoms, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The k lowest eigenvalues (k,), eV/Å², and eigenvectors (k, n, 3) of the Hessian.

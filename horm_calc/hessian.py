@@ -11,10 +11,12 @@ vectors, `lowest_modes` its lowest eigenpairs from such products.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,13 +39,16 @@ LEAST_DIRECTIONS = 6
 #: Atoms of all molecules that go through one sweep on a CPU: four molecules of eight atoms
 #: take two thirds of the time of one after the other, two of fourteen as long.
 ATOMS_TOGETHER = 32
+#: Coordinates up to which the whole Hessian costs less than the products Lanczos needs.
+LEAST_FOR_LANCZOS = 30
 #: Singular value below which a rotation counts as one about the axis of a linear molecule.
 LEAST_ROTATION = 0.05
 
 
 def energies_and_forces(network: Network, molecules: Molecules) -> tuple[Tensor, Tensor]:
     """Energies (molecules,) in eV and forces (atoms, 3) in eV/Å, detached."""
-    energies, forces, _ = _differentiable(network, molecules, create_graph=False)
+    with exact_products():
+        energies, forces, _ = _differentiable(network, molecules, create_graph=False)
     return energies.detach(), forces.detach()
 
 
@@ -119,12 +124,20 @@ def lowest_modes(
 
     By the implicitly restarted Lanczos method (ARPACK) from products with vectors, without
     the matrix: for molecules so large that the whole Hessian costs more than some dozen
-    products. Not mass-weighted; translations and rotations are among the eigenvectors.
+    products. Not mass-weighted; translations and rotations are among the eigenvectors. Small
+    molecules, and many modes, go by the whole matrix. Raises `ValueError` for a `count` that
+    is not between 1 and 3n, `scipy.sparse.linalg.ArpackNoConvergence` where Lanczos fails.
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     size = 3 * len(molecule.numbers)
     positions = molecule.positions
+    if not 1 <= count <= size:
+        raise ValueError(f"{count} modes of {size}: choose between 1 and {size}")
+    if size <= LEAST_FOR_LANCZOS or 4 * count > size:
+        [matrix] = hessians(network, molecule)
+        values, vectors = np.linalg.eigh((0.5 * (matrix + matrix.T)).double().cpu().numpy())
+        return values[:count], vectors.T[:count].reshape(count, -1, 3)
 
     multiply = _product(network, molecule)
 
@@ -147,9 +160,10 @@ def keep_freed_memory() -> None:
     """Tell the C library to keep freed memory for the next tensor of the same size.
 
     By default glibc returns large blocks to the system as soon as they are free, and the next
-    tensor pays for every page anew: half the time of a sweep. Elsewhere nothing happens.
+    tensor pays for every page anew: half the time of a sweep. The process keeps the memory of its
+    largest Hessian until it ends. Elsewhere than on Linux nothing happens.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         trim_threshold, mmap_max = -1, -4  # malloc.h
         mallopt(trim_threshold, 2**31 - 1)
@@ -158,13 +172,21 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """Matrix products in full precision: TF32 has ten bits, too few for second derivatives."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Matrix products in full precision: TF32 has ten bits, too few for derivatives.
+
+    Through the newer of PyTorch's two settings, which may follow the older one but not the
+    other way round.
+    """
+    backends: Any = torch.backends
+    backends = [backends.cuda.matmul, backends.mkldnn.matmul]
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def _differentiable(

@@ -44,9 +44,9 @@ def check(atoms: Atoms, cutoff: float) -> None:
     charge = float(atoms.get_initial_charges().sum())
     if abs(charge) > 1e-6 or atoms.info.get("charge", 0):
         raise UnsupportedInput("the molecule is charged; the network was trained on neutral ones")
-    unpaired = float(atoms.get_initial_magnetic_moments().sum())
-    multiplicity = atoms.info.get("spin", atoms.info.get("multiplicity", 1))
-    if abs(unpaired) > 1e-6 or multiplicity not in (0, 1) or int(atoms.numbers.sum()) % 2:
+    unpaired = np.abs(atoms.get_initial_magnetic_moments()).max()
+    multiplicity = atoms.info.get("spin", atoms.info.get("multiplicity"))
+    if unpaired > 1e-6 or multiplicity not in (None, 0, 1) or int(atoms.numbers.sum()) % 2:
         raise UnsupportedInput(
             "the molecule has unpaired electrons; the network was trained on closed shells"
         )

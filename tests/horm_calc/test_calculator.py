@@ -670,3 +670,29 @@ def test_a_calculator_warns_of_nothing_ordinary(leftnet):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         leftnet.evaluate(mixed())
+
+
+# --- calls that are nearly right ---
+
+
+def test_misuse_says_what_to_do(leftnet):
+    water = molecule("H2O")
+    with pytest.raises(ValueError, match="no structure yet"):
+        leftnet.get_hessian()
+    with pytest.raises(TypeError, match=r"evaluate\(\[atoms\]\)"):
+        leftnet.evaluate(water)
+    with pytest.raises(ValueError, match="choose between 1 and 9"):
+        leftnet.lowest_mode(water, k=10)
+
+
+def test_one_property_and_any_iterable_are_understood(leftnet):
+    [result] = leftnet.evaluate((atoms for atoms in [crooked("H2O")]), "energy")
+    assert "energy" in result
+
+
+def test_all_modes_of_a_small_molecule(leftnet):
+    atoms = crooked("H2O")
+    values, vectors = leftnet.lowest_mode(atoms, k=9)
+    matrix = leftnet.get_hessian(atoms)
+    assert_allclose(values, np.linalg.eigvalsh(matrix), rtol=0, atol=1e-9)
+    assert vectors.shape == (9, 3, 3)

@@ -412,19 +412,26 @@ def test_directions_go_through_direct_forces_in_parts(name, monkeypatch):
 # --- settings of the process ---
 
 
-@pytest.mark.parametrize("setting", ["high", "highest"])
-def test_the_precision_of_products_is_given_back(setting):
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(setting)
+@pytest.mark.parametrize("api", ["older", "newer"])
+def test_the_precision_of_products_is_given_back(api):
+    """PyTorch has two settings for it, and refuses some mixtures of the two."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    older = torch.get_float32_matmul_precision()
     try:
+        if api == "older":
+            torch.set_float32_matmul_precision("high")
+        else:
+            matmul.fp32_precision = "tf32"
         hessians(small("LEFTNet"), batch_of(crooked("H2O")))
-        assert torch.get_float32_matmul_precision() == setting
         with pytest.raises(ZeroDivisionError), exact_products():
-            assert torch.get_float32_matmul_precision() == "highest"
+            assert matmul.fp32_precision == "ieee"
             raise ZeroDivisionError
-        assert torch.get_float32_matmul_precision() == setting
+        assert matmul.fp32_precision == "tf32"
     finally:
-        torch.set_float32_matmul_precision(before)
+        if api == "older":
+            torch.set_float32_matmul_precision(older)
+        matmul.fp32_precision = before
 
 
 @all_networks
@@ -434,7 +441,7 @@ def test_second_derivatives_are_made_with_exact_products(name, monkeypatch):
     forward = type(small(name)).forward
 
     def noted(self, graph, positions):
-        seen.add(torch.get_float32_matmul_precision())
+        seen.add(torch.backends.cuda.matmul.fp32_precision)
         return forward(self, graph, positions)
 
     before = torch.get_float32_matmul_precision()
@@ -445,7 +452,7 @@ def test_second_derivatives_are_made_with_exact_products(name, monkeypatch):
         hessians(small(name), batch)
         hessian_rows(small(name), batch, torch.tensor([0]))
         hessian_products(small(name), batch, torch.ones(1, 3, 3, dtype=torch.float64))
-        assert seen == {"highest"}
+        assert seen == {"ieee"}
     finally:
         torch.set_float32_matmul_precision(before)
 
