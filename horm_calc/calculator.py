@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from horm_calc.checkpoints import CheckpointError
 from horm_calc.input_checks import check
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
 from horm_calc.references import LEVEL_OF_THEORY, reference_energy
@@ -67,6 +68,7 @@ class HormCalculator(Calculator):
         where = path.absolute() if path.is_file() else checkpoint
         self._options = (where, device, dtype, hessian_kind, hessian_dtype, compile)
         self.potential: Potential = load_potential(*self._options)
+        self._sha256 = self.potential.sha256
         self.level_of_theory = LEVEL_OF_THEORY
         log.info(
             "%s: %s, trained on %s, %s Hessian",
@@ -159,3 +161,6 @@ class HormCalculator(Calculator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         self.potential = load_potential(*self._options)
+        if self.potential.sha256 != self._sha256:
+            problem = "not the file with which this calculator was made"
+            raise CheckpointError(Path(self._options[0]), problem, "Make the calculator anew.")

@@ -696,3 +696,11 @@ def test_all_modes_of_a_small_molecule(leftnet):
     matrix = leftnet.get_hessian(atoms)
     assert_allclose(values, np.linalg.eigvalsh(matrix), rtol=0, atol=1e-9)
     assert vectors.shape == (9, 3, 3)
+
+
+def test_other_weights_at_the_same_path_are_noticed(tmp_path):
+    path = write(tmp_path, "LEFTNet")
+    pickled = pickle.dumps(HormCalculator(path))
+    write(tmp_path, "AlphaNet").replace(path)
+    with pytest.raises(CheckpointError, match="not the file"):
+        pickle.loads(pickled)
