@@ -1,0 +1,1 @@
+"""Training networks on energies, forces and Hessians: data, losses, sampling, evaluation."""
