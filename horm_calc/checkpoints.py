@@ -40,6 +40,7 @@ NETWORKS = {
     "LEFTNet-df": "horm_calc.models.leftnet:LEFTNetDirect",
     "AlphaNet": "horm_calc.models.alphanet:AlphaNet",
     "EquiformerV2": "horm_calc.models.equiformer_v2:EquiformerV2",
+    "MomentNet": "horm_calc.models.momentnet:MomentNet",
 }
 #: A parameter that no other network has. LEFTNet and LEFTNet-df have the same parameters.
 _MARKS = {

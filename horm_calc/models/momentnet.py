@@ -1,0 +1,305 @@
+"""MomentNet: a small smooth network for searches on a CPU.
+
+Every atom holds C scalars, C vectors and C traceless symmetric tensors of rank two (real
+spherical harmonics of degree 0, 1, 2, so that a tensor has five components). A layer adds to
+them the moments of the atom's neighbourhood,
+
+    m_i = Σ_j f(r_ij) Y(r_ij / |r_ij|) (W s_j)  +  Σ_j f'(r_ij) (W' t_j),
+
+and mixes them through invariants such as v·v' and v·T·v', which see angles and torsions, as in
+moment tensor potentials (Shapeev, Multiscale Model. Simul. 14, 1153 (2016), arXiv:1512.06054)
+and equivariant message passing (PaiNN, arXiv:2102.03150; TensorNet, arXiv:2306.06482).
+
+Channels share their radial functions f within a head. So an edge carries H numbers, not C, and
+the sums over neighbours are products of matrices (N, N) with (N, C/H): on a processor whose
+memory is slow and whose arithmetic is fast, that is what makes third derivatives, which
+training on Hessians needs, affordable. Molecules are therefore worked on as dense tables of
+pairs, padded where sizes differ.
+
+The energy is smooth: SiLU and polynomials throughout, no frames, and an envelope whose second
+derivative is zero at the cut-off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from horm_calc.graphs import Molecules, pairs
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.ops import radial_function
+from horm_calc.references import ELEMENTS
+
+#: Paths of a message: scalars to scalars, vectors and tensors; vectors to vectors, tensors to
+#: tensors. The first layer has no vectors and tensors yet.
+PATHS, FIRST_PATHS = 5, 3
+_ROOT3 = math.sqrt(3)
+
+
+@dataclass(frozen=True)
+class DenseGraph(Graph):
+    """All pairs of each molecule, as a table.
+
+    place: (atoms,) where each atom stands among molecules × largest size, or None where all
+    sizes are equal. bonded: (molecules, size, size) whether the pair is of two different atoms.
+    kinds: (molecules, size) the atom's place in `ELEMENTS`. present: (molecules, size), 1 or 0.
+    """
+
+    place: Tensor | None
+    bonded: Tensor
+    kinds: Tensor
+    present: Tensor
+
+    @property
+    def rows(self) -> list[tuple[int, ...]]:
+        """Atoms one after the other, tables of atoms, and pairs one after the other."""
+        count, size = self.kinds.shape
+        return [self.sizes, (1,) * count, (size * size,) * count]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths and depth."""
+
+    layers: int = 3
+    channels: int = 64
+    heads: int = 16
+    radial: int = 16
+    hidden: int = 128
+
+
+class Layer(nn.Module):
+    """Messages from the neighbours, and what an atom makes of them."""
+
+    def __init__(self, sizes: Sizes, first: bool, last: bool) -> None:
+        super().__init__()
+        width, self.heads, self.last = sizes.channels, sizes.heads, last
+        self.of_scalars = nn.Linear(width, 3 * width, bias=False)
+        if not first:
+            self.of_vectors = nn.Linear(width, width, bias=False)
+            self.of_tensors = nn.Linear(width, width, bias=False)
+        self.mix_vectors = nn.Linear(width, 2 * width, bias=False)
+        self.mix_tensors = nn.Linear(width, 2 * width, bias=False)
+        self.inner = nn.Linear(5 * width, sizes.hidden)
+        self.outer = nn.Linear(sizes.hidden, (1 if last else 5) * width)
+
+    def messages(
+        self, filters: Tensor, geometry: Tensor, scalars: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Moments of degree 0, 1, 2: (molecules, size, 1, 3 or 5, C) each.
+
+        filters: (molecules, paths, heads, size, size); geometry: (molecules, 1, 8, size, size);
+        state: vectors and tensors of the atoms, or nothing in the first layer.
+        """
+        results = []
+        sent = self.of_scalars(scalars).split(scalars.shape[-1], dim=-1)
+        for degree, start, stop in ((0, 0, 0), (1, 0, 3), (2, 3, 8)):
+            weights = filters[:, degree].unsqueeze(2)
+            if degree:
+                weights = weights * geometry[:, :, start:stop]
+            results.append(self._gathered(weights, sent[degree].unsqueeze(2)))
+        if state:
+            for degree, layer in ((1, self.of_vectors), (2, self.of_tensors)):
+                weights = filters[:, 2 + degree].unsqueeze(2)
+                results[degree] = results[degree] + self._gathered(
+                    weights, layer(state[degree - 1])
+                )
+        return tuple(results)
+
+    def _gathered(self, weights: Tensor, sent: Tensor) -> Tensor:
+        """Sums over neighbours, of scalars to several components or of components each.
+
+        weights: (molecules, heads, components, size, size) with (molecules, size, 1, C), or
+        (molecules, heads, 1, size, size) with (molecules, size, components, C).
+        """
+        count, heads, rows, size, _ = weights.shape
+        columns, width = sent.shape[2], sent.shape[3] // heads
+        sent = sent.reshape(count, size, columns, heads, width).permute(0, 3, 1, 2, 4)
+        sums = weights.reshape(count, heads, rows * size, size) @ sent.reshape(
+            count, heads, size, columns * width
+        )
+        sums = sums.reshape(count, heads, rows, size, columns, width).permute(0, 3, 2, 4, 1, 5)
+        return sums.reshape(count, size, rows * columns, heads * width)
+
+    def forward(
+        self,
+        filters: Tensor,
+        geometry: Tensor,
+        scalars: Tensor,
+        state: tuple[Tensor, ...],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        width = scalars.shape[-1]
+        sums, *moments = self.messages(filters, geometry, scalars, state)
+        vectors, tensors = (
+            (state[0] + moments[0], state[1] + moments[1]) if state else tuple(moments)
+        )
+        v, other_v = self.mix_vectors(vectors).split(width, dim=-1)
+        t, other_t = self.mix_tensors(tensors).split(width, dim=-1)
+        turned = applied(t, v)
+        invariants = [scalars, sums.squeeze(2)]
+        for a, b in ((v, other_v), (t, other_t), (turned, other_v)):
+            invariants.append((a * b).sum(2))
+        mixed = self.outer(F.silu(self.inner(torch.cat(invariants, dim=-1))))
+        if self.last:
+            return scalars + mixed, ()
+        change, *gates = mixed.split(width, dim=-1)
+        a, b, c, d = (gate.unsqueeze(2) for gate in gates)
+        vectors = vectors + a * other_v + b * turned
+        tensors = tensors + c * other_t + d * traceless(v, other_v)
+        return scalars + change, (vectors, tensors)
+
+
+class MomentNet(Network):
+    """The network of given sizes; its forces are the negative gradient of its energy."""
+
+    name: ClassVar[str] = "MomentNet"
+    conservative: ClassVar[bool] = True
+
+    def __init__(self, sizes: Sizes, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff, self.heads = cutoff, sizes.heads
+        paths = FIRST_PATHS + PATHS * (sizes.layers - 1)
+        self.edge_width = 8 * sizes.heads
+        self.species = nn.Embedding(len(ELEMENTS), sizes.channels)
+        self.filters = nn.Linear(sizes.radial, paths * sizes.heads, bias=False)
+        last = sizes.layers - 1
+        self.layers = nn.ModuleList(
+            Layer(sizes, depth == 0, depth == last) for depth in range(sizes.layers)
+        )
+        self.inner = nn.Linear(sizes.channels, sizes.channels)
+        self.outer = nn.Linear(sizes.channels, 1)
+        self.shift = nn.Parameter(torch.zeros(len(ELEMENTS)))
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        """A network to be trained: `layers`, `channels`, … of `Sizes`, and `cutoff` (Å)."""
+        known = set(Sizes.__dataclass_fields__) | {"name", "cutoff"}
+        if surplus := set(config) - known:
+            raise ArchitectureMismatch(
+                f"MomentNet: no setting {', '.join(sorted(surplus))}; known: {sorted(known)}"
+            )
+        widths = {key: config[key] for key in Sizes.__dataclass_fields__ if key in config}
+        sizes = Sizes(**widths)
+        if sizes.channels % sizes.heads:
+            raise ArchitectureMismatch("MomentNet: channels must be a multiple of heads")
+        return cls(sizes, config.get("cutoff", 6.0))
+
+    @classmethod
+    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+        layers = sum(key.endswith(".of_scalars.weight") for key in shapes)
+        try:
+            _, channels = shapes["species.weight"]
+            rows, radial = shapes["filters.weight"]
+            hidden, _ = shapes["layers.0.inner.weight"]
+        except (KeyError, ValueError) as error:
+            raise ArchitectureMismatch(f"MomentNet: sizes do not show: {error}") from error
+        heads = rows // (FIRST_PATHS + PATHS * (layers - 1))
+        if layers < 1 or heads < 1 or channels % heads:
+            raise ArchitectureMismatch("MomentNet: number of layers and of filters do not agree")
+        with torch.device("meta"):
+            network = cls(Sizes(layers, channels, heads, radial, hidden), config["cutoff"])
+        return network.to_empty(device="cpu")
+
+    def prepare(self, molecules: Molecules) -> DenseGraph:
+        sizes, device = molecules.sizes, molecules.positions.device
+        count, size = len(sizes), max(sizes)
+        kinds = torch.zeros(100, dtype=torch.int64, device=device)
+        kinds[list(ELEMENTS)] = torch.arange(len(ELEMENTS), device=device)
+        kind, place = kinds[molecules.numbers], None
+        present = torch.ones(count, size, dtype=torch.bool, device=device)
+        if min(sizes) < size:
+            atoms = torch.tensor(sizes, device=device)
+            present = torch.arange(size, device=device) < atoms[:, None]
+            place = present.flatten().nonzero().squeeze(1)
+            kind = torch.zeros(count * size, dtype=kind.dtype, device=device).index_add(
+                0, place, kind
+            )
+        bonded = present[:, None] & present[:, :, None]
+        return DenseGraph(
+            molecules.numbers,
+            molecules.molecule,
+            sizes,
+            *pairs(sizes, device),
+            place=place,
+            bonded=bonded & ~torch.eye(size, dtype=torch.bool, device=device),
+            kinds=kind.reshape(count, size),
+            present=present.to(molecules.positions.dtype),
+        )
+
+    def forward(self, graph: Graph, positions: Tensor) -> tuple[Tensor, None]:
+        assert isinstance(graph, DenseGraph)
+        count, size = graph.kinds.shape
+        if graph.place is not None:
+            zero = torch.zeros(count * size, 3, dtype=positions.dtype, device=positions.device)
+            positions = torch.index_add(zero, 0, graph.place, positions)
+        at = positions.reshape(count, size, 3)
+        vector = at.unsqueeze(1) - at.unsqueeze(2)
+        squared = torch.where(graph.bonded, (vector * vector).sum(-1), 1.0)
+        distance = squared.sqrt()
+        geometry = harmonics(vector / distance.unsqueeze(-1)).unsqueeze(1)
+        [filters] = radial_function(self._of_distance, distance.reshape(-1, 1))
+        inside = graph.bonded.to(filters.dtype).reshape(count, 1, size, size)
+        filters = filters.reshape(count, size * size, -1).transpose(1, 2)
+        filters = filters.reshape(count, -1, size, size) * inside
+        filters = filters.reshape(count, -1, self.heads, size, size)
+
+        scalars, state, start = self.species(graph.kinds), (), 0
+        for layer in self.layers:
+            stop = start + (PATHS if state else FIRST_PATHS)
+            scalars, state = layer(filters[:, start:stop], geometry, scalars, state)
+            start = stop
+        energy = self.outer(F.silu(self.inner(scalars))).squeeze(-1) + self.shift[graph.kinds]
+        return (energy * graph.present).sum(1), None
+
+    def _of_distance(self, distance: Tensor) -> tuple[Tensor]:
+        """The radial functions (pairs, paths · heads) of the distances (pairs, 1), Å."""
+        x = (distance / self.cutoff).clamp(max=1.0)
+        envelope = 1 + x**6 * (-28 + x * (48 - 21 * x))
+        least, count = math.exp(-self.cutoff), self.filters.in_features
+        means = torch.linspace(least, 1.0, count, dtype=x.dtype, device=x.device)
+        gap = (torch.exp(-distance) - means) * (count / (2 * (1 - least)))
+        return (self.filters(torch.exp(-gap * gap) * envelope),)
+
+
+def harmonics(unit: Tensor) -> Tensor:
+    """Spherical harmonics of degree 1 and 2, (molecules, 8, size, size), of unit vectors.
+
+    Racah's normalisation: Σ_m Y_m² = 1 for each degree.
+    """
+    x, y, z = (unit[..., axis] for axis in range(3))
+    quadratic = [_ROOT3 * x * y, _ROOT3 * y * z, 1.5 * z * z - 0.5, _ROOT3 * x * z]
+    return torch.stack([x, y, z, *quadratic, 0.5 * _ROOT3 * (x * x - y * y)], dim=1)
+
+
+def traceless(a: Tensor, b: Tensor) -> Tensor:
+    """The traceless symmetric product (…, 5, C) of vectors (…, 3, C), as harmonics."""
+    ax, ay, az = (a[:, :, axis] for axis in range(3))
+    bx, by, bz = (b[:, :, axis] for axis in range(3))
+    xx, yy, half = ax * bx, ay * by, 0.5 * _ROOT3
+    parts = [
+        half * (ax * by + ay * bx),
+        half * (ay * bz + az * by),
+        az * bz - 0.5 * (xx + yy),
+        half * (ax * bz + az * bx),
+        half * (xx - yy),
+    ]
+    return torch.stack(parts, dim=2)
+
+
+def applied(tensor: Tensor, vector: Tensor) -> Tensor:
+    """√3 times the matrix of each tensor (…, 5, C) times a vector (…, 3, C)."""
+    xy, yz, zz, xz, planar = (tensor[:, :, component] for component in range(5))
+    x, y, z = (vector[:, :, axis] for axis in range(3))
+    zz = zz * (1 / _ROOT3)
+    parts = [
+        (planar - zz) * x + xy * y + xz * z,
+        xy * x - (planar + zz) * y + yz * z,
+        xz * x + yz * y + 2 * zz * z,
+    ]
+    return torch.stack(parts, dim=2)
