@@ -20,7 +20,8 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
 from horm_calc.catalogue import CATALOGUE, CheckpointNotFound, find
-from workflows.errors import InputError, SettingsError
+from horm_calc.configuration import SettingsError
+from workflows.errors import InputError
 
 if TYPE_CHECKING:
     from horm_calc.calculator import HormCalculator

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workflows.errors import SettingsError, WorkflowError
+from horm_calc.configuration import SettingsError, read_yaml
+from workflows.errors import WorkflowError
 from workflows.settings import SearchSettings, from_mapping, stage_types
 
 _DESCRIPTION = """\
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("Interrupted. Finished reactions are safe; the same command goes on from here.")
         return 130
-    except WorkflowError as error:
+    except (WorkflowError, SettingsError) as error:
         _say(f"horm-tssearch: {error}")
         from reactbench_runner.batch import StorageError
 
@@ -107,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _configuration(options: argparse.Namespace) -> tuple[str, SearchSettings]:
     """Calculator and settings: flags before the file of --config before the defaults."""
-    values = _read_config(options.config) if options.config else {}
+    values = read_yaml(options.config, "path: {images: 9}") if options.config else {}
     calculator = options.calculator or values.pop("calculator", None) or "gfn2-xtb"
     values.pop("calculator", None)
     for name, value in vars(options).items():
@@ -119,20 +120,6 @@ def _configuration(options: argparse.Namespace) -> tuple[str, SearchSettings]:
             raise SettingsError(f"'{stage}' in {options.config} needs settings below it")
         target[key] = value
     return str(calculator), from_mapping(values)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read --config {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path} must hold names and values, such as 'path: {{images: 9}}'")
-    return values
 
 
 def _parser() -> argparse.ArgumentParser:

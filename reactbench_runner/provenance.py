@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from horm_calc.configuration import to_mapping
 from reactbench_runner.calculators import Entry
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.store import replacing, without_password
 from workflows.errors import InputError
 from workflows.records import Reaction
-from workflows.settings import SearchSettings, to_mapping
+from workflows.settings import SearchSettings
 
 #: The packages whose version can change a result.
 PACKAGES = (

@@ -10,11 +10,7 @@ from typing import Any
 
 
 class WorkflowError(Exception):
-    """Base of every error that this project raises on purpose."""
-
-
-class SettingsError(WorkflowError, ValueError):
-    """A setting that does not exist or a value that it cannot take."""
+    """Base of every error that a search raises on purpose."""
 
 
 class InputError(WorkflowError, ValueError):

@@ -19,10 +19,11 @@ from ase import Atoms
 from ase.db import connect
 from ase.io import write
 
+from horm_calc.configuration import SettingsError
 from reactbench_runner import batch, store
 from reactbench_runner.batch import StorageError, run_batch
 from reactbench_runner.reactions import Unreadable
-from workflows.errors import InputError, SettingsError
+from workflows.errors import InputError
 from workflows.records import Reaction
 from workflows.settings import SearchSettings, from_mapping
 

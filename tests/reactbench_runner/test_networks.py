@@ -13,10 +13,11 @@ from ase.build import molecule
 from ase.io import write
 
 from horm_calc.checkpoints import save
+from horm_calc.configuration import SettingsError
 from horm_calc.models.leftnet import LEFTNet
 from reactbench_runner import calculators, cli
 from reactbench_runner.batch import _client, run_batch
-from workflows.errors import InputError, SettingsError
+from workflows.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from workflows.errors import SettingsError
-from workflows.settings import SearchSettings, from_mapping, stage_types, to_mapping
+from horm_calc.configuration import SettingsError, to_mapping
+from workflows.settings import SearchSettings, from_mapping, stage_types
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
