@@ -62,7 +62,9 @@ class Frames(Protocol):
 class Chosen:
     """Some frames of others, in a given order; of several sets one after the other too."""
 
-    def __init__(self, parts: Sequence[Frames], chosen: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[Frames], chosen: Sequence[int] | np.ndarray | None = None
+    ) -> None:
         self._parts = parts
         starts = np.cumsum([0, *map(len, parts)])
         self._starts = starts[:-1]
@@ -83,7 +85,7 @@ class Chosen:
         return self._parts[part][place - int(self._starts[part])]
 
 
-def chosen(frames: Frames, indices: Sequence[int]) -> Frames:
+def chosen(frames: Frames, indices: Sequence[int] | np.ndarray) -> Frames:
     """The frames number `indices`, in that order."""
     return Chosen([frames], indices)
 
