@@ -16,7 +16,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from horm_calc.checkpoints import CheckpointError
 from horm_calc.input_checks import check
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
-from horm_calc.references import LEVEL_OF_THEORY, reference_energy
+from horm_calc.references import reference_energy
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class HormCalculator(Calculator):
     published weights were trained on, in which the frames of the edges are constants) or
     'exact' (the derivative of the forces); the other networks have only the exact one.
     symmetrize: give the symmetric part of the Hessian, which direct forces do not make
-    symmetric. atomic_references: energies on the scale of ωB97X/6-31G(d), not the network's
-    own atomization-like scale. compile: compile the network for energies and forces (a
+    symmetric. atomic_references: total energies, as the level of theory of its training has them,
+    not the network's own atomization-like ones. compile: compile the network for energies and forces (a
     minute at first use). hessian_dtype: another precision for second derivatives.
 
     Results are in eV, eV/Å and eV/Å²: energy, free_energy (equal to it), forces (n, 3) and
@@ -69,12 +69,12 @@ class HormCalculator(Calculator):
         self._options = (where, device, dtype, hessian_kind, hessian_dtype, compile)
         self.potential: Potential = load_potential(*self._options)
         self._sha256 = self.potential.sha256
-        self.level_of_theory = LEVEL_OF_THEORY
+        self.level_of_theory = self.potential.level_of_theory
         log.info(
             "%s: %s, trained on %s, %s Hessian",
             self.potential.label,
             self.potential.name,
-            LEVEL_OF_THEORY,
+            self.level_of_theory,
             self.potential.hessian_kind,
         )
 
@@ -145,7 +145,7 @@ class HormCalculator(Calculator):
             found = in_batches(molecules, max_atoms, self.potential.energies_and_forces)
             for atoms, result, (energy, forces) in zip(molecules, results, found, strict=True):
                 if self.atomic_references:
-                    energy += reference_energy(atoms.numbers)
+                    energy += reference_energy(atoms.numbers, self.potential.references)
                 result |= {"energy": energy, "free_energy": energy, "forces": forces}
         if "hessian" in properties:
             matrices = in_batches(molecules, max_atoms, self.potential.hessians)

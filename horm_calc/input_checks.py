@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from horm_calc.references import ELEMENTS, LEVEL_OF_THEORY
+from horm_calc.references import ELEMENTS
 
 #: Closer than this (Å) no two atoms of the training data come.
 CLOSEST = 0.5
@@ -37,7 +37,7 @@ def check(atoms: Atoms, cutoff: float) -> None:
     if unknown:
         raise UnsupportedInput(
             f"the network knows H, C, N and O, not {', '.join(unknown)}: its training data "
-            f"({LEVEL_OF_THEORY}) have no others"
+            "have no others"
         )
     if atoms.pbc.any():
         raise UnsupportedInput("the structure is periodic; set atoms.pbc = False for a molecule")

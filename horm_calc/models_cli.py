@@ -151,7 +151,8 @@ def _show(options: argparse.Namespace) -> None:
             "licence": entry.licence,
         }
     else:
-        facts |= {"training": "not stated", "level of theory": "not stated"}
+        level = _inline(checkpoint.metadata.pop("level_of_theory", "not stated"))
+        facts |= {"training": "not stated", "level of theory": level}
     facts["configuration"] = _inline(checkpoint.config)
     facts |= {key: _inline(value) for key, value in checkpoint.metadata.items()}
     for key, value in facts.items():

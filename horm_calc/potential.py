@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +17,8 @@ from horm_calc.catalogue import find
 from horm_calc.checkpoints import load_network, read
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
+from horm_calc.references import told_by
+from horm_calc.torch_archive import CheckpointError
 
 HessianKind = Literal["frame-fixed", "exact"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -30,6 +32,8 @@ class Potential:
 
     name: the network's. label: the file it came from. hessian_network: the same network in
     the precision for second derivatives; it is `network` where that is the same.
+    level_of_theory: that of its training. references: energy of an atom of each element, eV,
+    which the network's own energies leave out.
     """
 
     network: Network
@@ -38,6 +42,8 @@ class Potential:
     label: str
     sha256: str
     hessian_kind: HessianKind
+    level_of_theory: str
+    references: Mapping[int, float]
 
     def energies_and_forces(self, molecules: Sequence[Atoms]) -> list[tuple[float, np.ndarray]]:
         """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule."""
@@ -107,8 +113,19 @@ def load_potential(
         second, _ = build(hessian_dtype or dtype)
     if compile:
         _compile(network, second, where)
+    try:
+        level, references = told_by(contents.metadata)
+    except ValueError as error:
+        raise CheckpointError(contents.path, str(error), "Train or convert it anew.") from None
     return Potential(
-        network, second, contents.config["name"], contents.path.stem, contents.sha256, kind
+        network,
+        second,
+        contents.config["name"],
+        contents.path.stem,
+        contents.sha256,
+        kind,
+        level,
+        references,
     )
 
 

@@ -93,7 +93,6 @@ def _network_entry(path: Path) -> Entry:
     """Reads the weights and lets go of them; on the CPU, as the workers need the GPU."""
     from horm_calc.checkpoints import CheckpointError
     from horm_calc.potential import load_potential
-    from horm_calc.references import LEVEL_OF_THEORY
 
     try:
         potential = load_potential(path, device="cpu")
@@ -102,7 +101,7 @@ def _network_entry(path: Path) -> Entry:
     return Entry(
         f"{HORM}{path}",
         partial(_build_network, path),
-        f"{potential.name} '{potential.label}' trained on {LEVEL_OF_THEORY}",
+        f"{potential.name} '{potential.label}' trained on {potential.level_of_theory}",
         {
             "architecture": potential.name,
             "sha256": potential.sha256,
