@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike
 from horm_calc.thermochemistry import normal_modes
 from horm_calc.training.frames import Frame
 
-# Å. An X-H bond of 1.1 Å that is turned by a straight displacement of d becomes sqrt(1.1² + d²):
-# at 0.3 Å it is stretched by 0.04 Å, which costs about kT at room temperature (half of 31 eV/Å²
-# times the square). Further out torsions along straight lines are stretched bonds, not torsions.
-LARGEST_AMPLITUDE = 0.3
+# Å. A bond of r = 1.1 Å whose end moves aside by d along a straight line is stretched by d²/2r;
+# with a force constant k = 31 eV/Å² (C-H) and a normal d of standard deviation s this costs
+# 3 k s⁴ / 8 r² on average, which at 0.2 Å is 0.015 eV, about the kT/2 that the mode should hold at
+# room temperature. Further out, turning along straight lines is nothing but stretching bonds.
+LARGEST_AMPLITUDE = 0.2
 
 # What stays true of displaced atoms; other entries of `info` may be labels of the old geometry.
 _KEPT = ("reaction", "charge", "spin")
