@@ -58,7 +58,7 @@ def along_normal_modes(
     modes = normal_modes(atoms, hessian).displacements.reshape(-1, 3 * len(atoms))
     if len(modes) == 0:
         raise ValueError("an atom alone has no normal modes")
-    # λ/reduced mass: along a unit vector in Å the same energy takes the force constant in eV/Å².
+    # Along a unit vector in Å, λ times the reduced mass: the force constant, eV/Å².
     constants = np.abs(np.einsum("mi,ij,mj->m", modes, np.asarray(hessian, float), modes))
     reach = np.linalg.norm(modes.reshape(len(modes), -1, 3), axis=2).max(axis=1)
     with np.errstate(divide="ignore"):
