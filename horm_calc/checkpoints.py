@@ -232,6 +232,7 @@ def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
     try:
         made = getattr(importlib.import_module(module), kind)
         network: Network = made.from_shapes(shapes, checkpoint.config | {"name": name})
+        problems = _mismatches(network, checkpoint.state)
     # ArchitectureMismatch is a ValueError; absurd shapes also end in these others.
     except (
         ArithmeticError,
@@ -242,7 +243,6 @@ def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
         ValueError,
     ) as error:
         return f"its weights are not those of {name}: {' '.join(str(error).split())[:300]}"
-    problems = _mismatches(network, checkpoint.state)
     return f"its weights are not those of {name}: {'; '.join(problems)}" if problems else network
 
 

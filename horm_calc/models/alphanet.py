@@ -23,10 +23,9 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.utils import skip_init
 
 from horm_calc.graphs import Molecules, pairs_within
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
 from horm_calc.models.ops import linear_silu, norm, radial_function, scalar_mlp
 
 #: Settings that are supported with their published value only.
@@ -77,15 +76,12 @@ class Sizes:
 
     @classmethod
     def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
-        try:
-            layers, channels, chi, _ = shapes["kernels_real"]
-            heads, width, results = shapes["message_layers.0.kernel_real"]
-            (phases,), (gate, _) = (
-                shapes[f"message_layers.0.{key}"] for key in ("diachi1", "diagonal.0.weight")
-            )
-            radial, scalar = shapes["radial_lin.0.weight"][1], shapes["lin.0.weight"][0]
-        except (KeyError, ValueError, IndexError) as error:
-            raise ArchitectureMismatch(f"AlphaNet: sizes do not show: {error}") from error
+        layers, channels, chi, _ = shape_of(shapes, "kernels_real", 4)
+        heads, width, results = shape_of(shapes, "message_layers.0.kernel_real", 3)
+        (phases,) = shape_of(shapes, "message_layers.0.diachi1", 1)
+        gate, _ = shape_of(shapes, "message_layers.0.diagonal.0.weight", 2)
+        _, radial = shape_of(shapes, "radial_lin.0.weight", 2)
+        scalar, _ = shape_of(shapes, "lin.0.weight", 2)
         return cls(layers, channels, chi, radial, scalar, phases, gate, (heads, width, results))
 
 
@@ -93,7 +89,7 @@ class Perceptron(nn.Sequential):
     """Linear–SiLU–Linear; checkpoints call the linear layers 0 and 2."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
-        super().__init__(_linear(inputs, hidden), nn.SiLU(), _linear(hidden, outputs))
+        super().__init__(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
     @property
     def inner(self) -> nn.Linear:
@@ -117,19 +113,19 @@ class Message(nn.Module):
         self.diachi1 = nn.Parameter(torch.empty(phases))
         self.kernel_real = nn.Parameter(torch.empty(sizes.kernel))
         self.kernel_imag = nn.Parameter(torch.empty(sizes.kernel))
-        self.scale = _linear(width, 2 * (heads - 1) * head_width)
+        self.scale = nn.Linear(width, 2 * (heads - 1) * head_width)
         self.dir_proj = Perceptron(3 * width + sizes.radial, 3 * width, 3 * width)
         self.x_proj = Perceptron(width, width, 3 * width)
-        self.rbf_proj = _linear(sizes.radial, 3 * width)
-        self.x_layernorm = skip_init(nn.LayerNorm, width)
+        self.rbf_proj = nn.Linear(sizes.radial, 3 * width)
+        self.x_layernorm = nn.LayerNorm(width)
         self.diagonal = Perceptron(3 * width, sizes.gate, results)
-        self.dx_layer_norm = skip_init(nn.LayerNorm, phases + width)
-        self.scale2 = nn.Sequential(_linear(phases, width // 2))
-        self.fc_mps = _linear(phases, phases)
-        self.dia = _linear(phases, phases)
+        self.dx_layer_norm = nn.LayerNorm(phases + width)
+        self.scale2 = nn.Sequential(nn.Linear(phases, width // 2))
+        self.fc_mps = nn.Linear(phases, phases)
+        self.dia = nn.Linear(phases, phases)
         # Checkpoints hold these two, though no output depends on them.
         self.unitary = nn.Parameter(torch.empty(phases, phases))
-        self.fc_dx = _linear(phases, width)
+        self.fc_dx = nn.Linear(phases, width)
 
     def of_distance(self, spread: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
         """The parts of `filters` that depend on the distance alone, each (pairs, 3 channels)."""
@@ -206,7 +202,7 @@ class FrameTransition(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.vec_proj = _linear(width, 2 * width, bias=False)
+        self.vec_proj = nn.Linear(width, 2 * width, bias=False)
         self.xvec_proj = Perceptron(2 * width, width, 3 * width)
 
     def forward(self, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,14 +230,14 @@ class AlphaNet(Network):
         self.kernel1 = nn.Parameter(torch.empty(width, 2 * chi))
         self.kernels_real = nn.Parameter(torch.empty(sizes.layers, width, chi, chi))
         self.kernels_imag = nn.Parameter(torch.empty(sizes.layers, width, chi, chi))
-        self.z_emb = skip_init(nn.Embedding, 95, width)
+        self.z_emb = nn.Embedding(95, width)
         self.radial_lin = Perceptron(sizes.radial, width, width)
-        self.neighbor_emb = nn.ModuleDict({"embedding": skip_init(nn.Embedding, 95, width)})
-        self.S_vector = nn.ModuleDict({"lin1": nn.Sequential(_linear(width, width))})
+        self.neighbor_emb = nn.ModuleDict({"embedding": nn.Embedding(95, width)})
+        self.S_vector = nn.ModuleDict({"lin1": nn.Sequential(nn.Linear(width, width))})
         self.lin = Perceptron(3, sizes.scalar, 1)
         self.message_layers = nn.ModuleList(Message(sizes) for _ in range(sizes.layers))
         self.FTEs = nn.ModuleList(FrameTransition(width) for _ in range(sizes.layers))
-        self.last_layer, self.last_layer_quantum = _linear(width, 1), _linear(2 * chi, 1)
+        self.last_layer, self.last_layer_quantum = nn.Linear(width, 1), nn.Linear(2 * chi, 1)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
@@ -249,15 +245,7 @@ class AlphaNet(Network):
         for key, value in SETTINGS.items():
             if config.get(key, value) != value:
                 raise ArchitectureMismatch(f"AlphaNet: {key} must be {value}, not {config[key]}")
-        network = cls(Sizes.of(shapes), config.get("cutoff", 5.0), config.get("eps", 1e-6))
-        wanted = {key: tuple(value.shape) for key, value in network.named_parameters()}
-        for key in wanted.keys() | shapes.keys():
-            constant = network.constant(key)
-            shape = wanted.get(key) if constant is None else tuple(constant.shape)
-            given = tuple(shapes[key]) if key in shapes else None
-            if given != shape and (constant is None or given is not None):
-                raise ArchitectureMismatch(f"AlphaNet: {key} has shape {given}, not {shape}")
-        return network
+        return cls.unfilled(Sizes.of(shapes), config.get("cutoff", 5.0), config.get("eps", 1e-6))
 
     def prepare(self, molecules: Molecules) -> PairGraph:
         target, source = pairs_within(molecules, self.cutoff)
@@ -359,10 +347,6 @@ class AlphaNet(Network):
         quarter_turned = torch.stack((-state[:, 1], state[:, 0]), dim=1)
         state = torch.matmul(torch.cat((state, quarter_turned), dim=-1), operator)
         return state / (state * state).sum(1, keepdim=True).sqrt()
-
-
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    return skip_init(nn.Linear, inputs, outputs, bias=bias)
 
 
 def _normalise(x: Tensor) -> Tensor:

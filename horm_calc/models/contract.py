@@ -47,6 +47,18 @@ class Graph:
         return [self.sizes, tuple(edges.tolist())]
 
 
+def shape_of(shapes: Mapping[str, tuple[int, ...]], key: str, rank: int) -> tuple[int, ...]:
+    """The shape of the tensor `key`, if it is there and of that rank."""
+    if key not in shapes:
+        raise ArchitectureMismatch(f"{key}, which shows sizes of the network, is missing")
+    if len(shapes[key]) != rank:
+        raise ArchitectureMismatch(
+            f"{key}, which shows sizes of the network, has the shape {tuple(shapes[key])}: "
+            f"{len(shapes[key])} dimensions instead of {rank}"
+        )
+    return shapes[key]
+
+
 class Network(torch.nn.Module):
     """Energies, and for some networks forces, of many molecules at once."""
 
@@ -69,9 +81,17 @@ class Network(torch.nn.Module):
         """The network that has parameters of these names and shapes, not yet filled.
 
         Depth and width come from the shapes; `config` (`model_config` of the checkpoint)
-        gives what shapes do not show. Raises `ArchitectureMismatch` where they fit no
-        network of this kind.
+        gives what shapes do not show. Raises `ArchitectureMismatch` where they show no
+        sizes that a network of this kind can have. Whether all the other shapes agree with
+        these sizes is for `horm_calc.checkpoints` to compare.
         """
+
+    @classmethod
+    def unfilled(cls, *sizes: Any) -> Self:
+        """`cls(*sizes)` without values in its parameters: no time spent, no numbers drawn."""
+        with torch.device("meta"):
+            network = cls(*sizes)
+        return network.to_empty(device="cpu")
 
     @abstractmethod
     def prepare(self, molecules: Molecules) -> Graph:

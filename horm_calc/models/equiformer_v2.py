@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models import so3
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
 from horm_calc.models.equiformer_v2_blocks import FeedForward, GraphAttention, TransformerBlock
 from horm_calc.models.equiformer_v2_layers import (
     EdgeDegreeEmbedding,
@@ -60,6 +60,9 @@ class EquiformerV2(Network):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        # The grid's 18 polar angles tell degrees up to 8 apart.
+        if not (1 <= sizes.mmax <= sizes.lmax < RESOLUTION // 2 and sizes.gaussians >= 2):
+            raise ArchitectureMismatch(f"No EquiformerV2 has {sizes}.")
         self.frame_fixed = True
         self.sizes = sizes
         self.edge_width = 2 * sizes.channels * (sizes.lmax + 1) ** 2
@@ -72,24 +75,7 @@ class EquiformerV2(Network):
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
-        sizes = _sizes(shapes)
-        with torch.device("meta"):  # no memory, no random numbers
-            network = cls(sizes)
-        expected = {name: tuple(value.shape) for name, value in network.named_parameters()}
-        if missing := sorted(expected.keys() - shapes.keys()):
-            raise ArchitectureMismatch(
-                f"An EquiformerV2 of this size has {missing[0]}; these tensors do not include it."
-            )
-        for name, shape in shapes.items():
-            constant = network.constant(name)
-            own = expected.get(name) if constant is None else tuple(constant.shape)
-            if own is None:
-                raise ArchitectureMismatch(f"{name} is no part of an EquiformerV2 of this size.")
-            if own != tuple(shape):
-                raise ArchitectureMismatch(
-                    f"{name} has the shape {tuple(shape)}; with the rest it should be {own}."
-                )
-        return network.to_empty(device="cpu")
+        return cls.unfilled(_sizes(shapes))
 
     @property
     def rotations(self) -> Literal["equivariant", "ignored", "unknown"]:  # type: ignore[override]
@@ -170,19 +156,14 @@ def _flat_grid(lmax: int, mmax: int) -> tuple[np.ndarray, np.ndarray]:
 def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
     """The sizes that the shapes show, each read where it shows most directly."""
     force = "force_block."
-    try:
-        elements, channels = shapes["sphere_embedding.weight"]
-        lmax, _ = shapes["norm.affine_weight"]
-        heads, alpha_channels = shapes[force + "alpha_dot"]
-        edge_channels, edge_inputs = shapes[force + "so2_conv_1.rad_func.net.0.weight"]
-        _, _, values = shapes[force + "proj.weight"]
-        _, hidden = shapes[force + "so2_conv_2.fc_m0.weight"]
-        _, ffn_channels, _ = shapes["energy_block.so3_linear_1.weight"]
-    except (KeyError, ValueError) as error:
-        raise ArchitectureMismatch(
-            f"These are not the tensors of an EquiformerV2: {error} (missing, or of another rank)."
-        ) from error
-    sizes = Sizes(
+    elements, channels = shape_of(shapes, "sphere_embedding.weight", 2)
+    lmax, _ = shape_of(shapes, "norm.affine_weight", 2)
+    heads, alpha_channels = shape_of(shapes, force + "alpha_dot", 2)
+    edge_channels, edge_inputs = shape_of(shapes, force + "so2_conv_1.rad_func.net.0.weight", 2)
+    _, _, values = shape_of(shapes, force + "proj.weight", 3)
+    _, hidden = shape_of(shapes, force + "so2_conv_2.fc_m0.weight", 2)
+    _, ffn_channels, _ = shape_of(shapes, "energy_block.so3_linear_1.weight", 3)
+    return Sizes(
         elements=elements,
         layers=len({key.split(".")[1] for key in shapes if key.startswith("blocks.")}),
         channels=channels,
@@ -196,9 +177,6 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
         edge_channels=edge_channels,
         gaussians=edge_inputs - 2 * edge_channels,
     )
-    if not (1 <= sizes.mmax <= sizes.lmax and sizes.gaussians >= 2):
-        raise ArchitectureMismatch(f"No EquiformerV2 has {sizes}.")
-    return sizes
 
 
 @cache

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import Graph, Network, shape_of
 from horm_calc.models.leftnet_layers import (
     CUTOFF,
     Block,
@@ -80,16 +80,11 @@ class LEFTNet(Network):
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
-        try:
-            channels, inputs = shapes["model.embedding.weight"]
-            radial = shapes["model.radial_lin.0.weight"][1]
-        except (KeyError, ValueError, IndexError) as error:
-            raise ArchitectureMismatch(f"{cls.name} needs the tensor {error}") from None
+        channels, inputs = shape_of(shapes, "model.embedding.weight", 2)
+        _, radial = shape_of(shapes, "model.radial_lin.0.weight", 2)
         prefix = "model.gcl_layers."
         layers = {key.split(".")[2] for key in shapes if key.startswith(prefix)}
-        with torch.device("meta"):  # no memory, no random numbers
-            network = cls(len(layers), channels, radial, inputs)
-        return network.to_empty(device="cpu")
+        return cls.unfilled(len(layers), channels, radial, inputs)
 
     def constant(self, key: str) -> Tensor | None:
         means, width = radial_constants(self.model.n_radial)

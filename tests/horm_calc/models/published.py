@@ -8,19 +8,22 @@ follow from their names alone (`tests.goldens.weights`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 
-from horm_calc.checkpoints import NETWORKS
+from horm_calc.checkpoints import NETWORKS, Checkpoint, load_network
 from horm_calc.graphs import Molecules
 from horm_calc.hessian import hessians
 from horm_calc.models.contract import Network
+from horm_calc.torch_archive import CheckpointError
 from tests.goldens.weights import fill
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
@@ -68,6 +71,14 @@ def fill_by_rule(network: Network) -> Network:
     }
     network.load_state_dict(values, strict=True)
     return network.requires_grad_(False).eval()
+
+
+def refusal(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What is said of a checkpoint of the network that has tensors of these shapes."""
+    state = {key: torch.zeros(shape) for key, shape in shapes.items()}
+    with pytest.raises(CheckpointError) as caught:
+        load_network(Checkpoint(Path(name), state, config(name), {}, ""), torch.float64)
+    return str(caught.value)
 
 
 def made(name: str) -> Network:
