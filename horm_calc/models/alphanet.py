@@ -26,7 +26,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
-from horm_calc.models.ops import linear_silu, norm, radial_function, scalar_mlp
+from horm_calc.models.ops import glorot, linear_silu, norm, radial_function, scalar_mlp
 
 #: Settings that are supported with their published value only.
 SETTINGS: Mapping[str, object] = {
@@ -36,7 +36,14 @@ SETTINGS: Mapping[str, object] = {
     "use_sigmoid": False,
     "has_norm_before_flag": True,
     "has_norm_after_flag": False,
+    "num_targets": 1,
+    "output_dim": 1,
+    "direct_forces": False,
+    "compute_stress": False,
 }
+#: Settings that published configurations hold and that choose nothing here. Dropout is among
+#: them: it is no part of the network at inference, and there is none in training either.
+UNREAD = {"pos_require_grad", "has_dropout_flag", "device", "compute_forces"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,25 @@ class Sizes:
     kernel: tuple[int, int, int]  # heads and 1, channels of a head, results
 
     @classmethod
+    def said(cls, settings: Mapping[str, int]) -> Self:
+        """As a configuration names them."""
+        width, head, chi = (settings[k] for k in ("hidden_channels", "head", "hidden_channels_chi"))
+        if chi % head or head > width:
+            raise ArchitectureMismatch(
+                "AlphaNet: head must divide hidden_channels_chi and not exceed hidden_channels"
+            )
+        return cls(
+            layers=settings["num_layers"],
+            channels=width,
+            chi=settings["main_chi1"],
+            radial=settings["num_radial"],
+            scalar=width // 4,
+            phases=settings["mp_chi1"],
+            gate=chi // 2,
+            kernel=(head + 1, chi // head, settings["chi2"]),
+        )
+
+    @classmethod
     def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
         layers, channels, chi, _ = shape_of(shapes, "kernels_real", 4)
         heads, width, results = shape_of(shapes, "message_layers.0.kernel_real", 3)
@@ -110,9 +136,9 @@ class Message(nn.Module):
         super().__init__()
         width, phases, (heads, head_width, results) = sizes.channels, sizes.phases, sizes.kernel
         self.kernel_norm, self.kernels = math.sqrt(width // (heads - 1)), results
-        self.diachi1 = nn.Parameter(torch.empty(phases))
-        self.kernel_real = nn.Parameter(torch.empty(sizes.kernel))
-        self.kernel_imag = nn.Parameter(torch.empty(sizes.kernel))
+        self.diachi1 = nn.Parameter(torch.randn(phases))
+        self.kernel_real = nn.Parameter(torch.randn(sizes.kernel))
+        self.kernel_imag = nn.Parameter(torch.randn(sizes.kernel))
         self.scale = nn.Linear(width, 2 * (heads - 1) * head_width)
         self.dir_proj = Perceptron(3 * width + sizes.radial, 3 * width, 3 * width)
         self.x_proj = Perceptron(width, width, 3 * width)
@@ -124,8 +150,9 @@ class Message(nn.Module):
         self.fc_mps = nn.Linear(phases, phases)
         self.dia = nn.Linear(phases, phases)
         # Checkpoints hold these two, though no output depends on them.
-        self.unitary = nn.Parameter(torch.empty(phases, phases))
+        self.unitary = nn.Parameter(torch.randn(phases, phases))
         self.fc_dx = nn.Linear(phases, width)
+        glorot(self.dir_proj, self.x_proj, self.rbf_proj)
 
     def of_distance(self, spread: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
         """The parts of `filters` that depend on the distance alone, each (pairs, 3 channels)."""
@@ -204,6 +231,7 @@ class FrameTransition(nn.Module):
         super().__init__()
         self.vec_proj = nn.Linear(width, 2 * width, bias=False)
         self.xvec_proj = Perceptron(2 * width, width, 3 * width)
+        glorot(self)
 
     def forward(self, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of x (atoms, channels) and of the vectors (atoms, 3, channels)."""
@@ -221,15 +249,23 @@ class AlphaNet(Network):
     name: ClassVar[str] = "AlphaNet"
     conservative: ClassVar[bool] = True
     rotations = "unknown"
+    defaults: ClassVar[Mapping[str, int | float]] = {
+        **{"num_layers": 4, "hidden_channels": 128, "num_radial": 64, "head": 16},
+        **{"main_chi1": 32, "mp_chi1": 32, "chi2": 8, "hidden_channels_chi": 96},
+        **{"cutoff": 5.0, "eps": 1e-6, "a": 0.35, "b": 0.0},
+    }
 
     def __init__(self, sizes: Sizes, cutoff: float, eps: float) -> None:
         super().__init__()
+        if sizes.channels % 2:  # real and imaginary parts
+            raise ArchitectureMismatch(f"AlphaNet: {sizes.channels} channels do not make pairs")
         self.edge_width = 3 * sizes.channels + sizes.radial
         self.cutoff, self.eps, width, chi = cutoff, eps, sizes.channels, sizes.chi
-        self.a, self.b = nn.Parameter(torch.empty(108)), nn.Parameter(torch.empty(108))
-        self.kernel1 = nn.Parameter(torch.empty(width, 2 * chi))
-        self.kernels_real = nn.Parameter(torch.empty(sizes.layers, width, chi, chi))
-        self.kernels_imag = nn.Parameter(torch.empty(sizes.layers, width, chi, chi))
+        self.a = nn.Parameter(torch.full((108,), self.defaults["a"]))
+        self.b = nn.Parameter(torch.full((108,), self.defaults["b"]))
+        self.kernel1 = nn.Parameter(torch.randn(width, 2 * chi))
+        self.kernels_real = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
+        self.kernels_imag = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
         self.z_emb = nn.Embedding(95, width)
         self.radial_lin = Perceptron(sizes.radial, width, width)
         self.neighbor_emb = nn.ModuleDict({"embedding": nn.Embedding(95, width)})
@@ -242,10 +278,21 @@ class AlphaNet(Network):
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         """The network of these shapes; cut-off (Å) and eps (Å) come from `config`."""
-        for key, value in SETTINGS.items():
-            if config.get(key, value) != value:
-                raise ArchitectureMismatch(f"AlphaNet: {key} must be {value}, not {config[key]}")
-        return cls.unfilled(Sizes.of(shapes), config.get("cutoff", 5.0), config.get("eps", 1e-6))
+        _require_supported(config)
+        cutoff, eps = (config.get(key, cls.defaults[key]) for key in ("cutoff", "eps"))
+        return cls.unfilled(Sizes.of(shapes), cutoff, eps)
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        """`a` and `b` are what the output of an atom is multiplied with and what is added to it
+        (eV), to start with: the published training took the forces' spread and zero."""
+        _require_supported(config)
+        read = config.keys() - SETTINGS.keys() - UNREAD
+        settings = cls.settings({key: config[key] for key in read})
+        network = cls(Sizes.said(settings), settings["cutoff"], settings["eps"])
+        for parameter, key in ((network.a, "a"), (network.b, "b")):
+            nn.init.constant_(parameter, settings[key])
+        return network
 
     def prepare(self, molecules: Molecules) -> PairGraph:
         target, source = pairs_within(molecules, self.cutoff)
@@ -347,6 +394,12 @@ class AlphaNet(Network):
         quarter_turned = torch.stack((-state[:, 1], state[:, 0]), dim=1)
         state = torch.matmul(torch.cat((state, quarter_turned), dim=-1), operator)
         return state / (state * state).sum(1, keepdim=True).sqrt()
+
+
+def _require_supported(config: Mapping[str, Any]) -> None:
+    for key, value in SETTINGS.items():
+        if config.get(key, value) != value:
+            raise ArchitectureMismatch(f"AlphaNet: {key} must be {value}, not {config[key]}")
 
 
 def _normalise(x: Tensor) -> Tensor:

@@ -57,6 +57,13 @@ class EquiformerV2(Network):
     name = "EquiformerV2"
     conservative: ClassVar[bool] = False
     cutoff = 12.0
+    # In the order of `Sizes`.
+    defaults: ClassVar[Mapping[str, int | float]] = {
+        **{"max_num_elements": 90, "num_layers": 4, "sphere_channels": 128, "lmax": 4, "mmax": 2},
+        **{"num_heads": 4, "attn_alpha_channels": 64, "attn_value_channels": 16},
+        **{"attn_hidden_channels": 64, "ffn_hidden_channels": 128, "edge_channels": 128},
+        **{"num_gaussians": 600},
+    }
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -72,10 +79,17 @@ class EquiformerV2(Network):
         self.norm = EquivariantNorm(sizes)
         self.energy_block = FeedForward(sizes, 1)
         self.force_block = GraphAttention(sizes, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         return cls.unfilled(_sizes(shapes))
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        return cls(Sizes(*cls.settings(config).values()))
 
     @property
     def rotations(self) -> Literal["equivariant", "ignored", "unknown"]:  # type: ignore[override]

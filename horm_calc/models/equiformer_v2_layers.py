@@ -9,6 +9,7 @@ channels), where the second index tells m from -m and the degrees run from m to 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,20 @@ class Geometry:
     message_grid: Grid
 
 
+def uniform(*shape: int) -> nn.Parameter:
+    """Weights of a new network, uniform between ±1/√inputs (the last of the shape), as those of
+    its ordinary linear layers are."""
+    bound = 1 / math.sqrt(shape[-1])
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def element_embedding(sizes: Sizes) -> nn.Embedding:
+    """An element as edges see it. In a new network it hardly shows beside the distance."""
+    embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
+    nn.init.uniform_(embedding.weight, -0.001, 0.001)
+    return embedding
+
+
 class RadialFunction(nn.Module):
     """Invariant weights of an edge: a function of its length and its two elements."""
 
@@ -115,8 +130,8 @@ class EdgeDegreeEmbedding(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.degrees, self.channels = sizes.lmax + 1, sizes.channels
-        self.source_embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
-        self.target_embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
+        self.source_embedding = element_embedding(sizes)
+        self.target_embedding = element_embedding(sizes)
         self.rad_func = RadialFunction(sizes, self.degrees * sizes.channels)
 
     def forward(self, geometry: Geometry) -> Tensor:
@@ -137,7 +152,7 @@ class EquivariantNorm(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.norm_l0 = nn.LayerNorm(sizes.channels, EPSILON)
-        self.affine_weight = nn.Parameter(torch.empty(sizes.lmax, sizes.channels))
+        self.affine_weight = nn.Parameter(torch.ones(sizes.lmax, sizes.channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(coefficients, atoms, channels), normalised over all but the atoms."""
@@ -157,8 +172,8 @@ class DegreeLinear(nn.Module):
 
     def __init__(self, sizes: Sizes, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(sizes.lmax + 1, outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs))
+        self.weight = uniform(sizes.lmax + 1, outputs, inputs)
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """(coefficients, atoms, inputs) to (coefficients, atoms, outputs)."""

@@ -68,6 +68,13 @@ class LEFTNet(Network):
     name: ClassVar[str] = "LEFTNet"
     conservative: ClassVar[bool] = True
     cutoff = CUTOFF
+    # In the order of the constructor's arguments.
+    defaults: ClassVar[Mapping[str, int | float]] = {
+        "num_layers": 6,
+        "hidden_channels": 196,
+        "num_radial": 96,
+        "in_hidden_channels": 8,
+    }
 
     def __init__(self, layers: int, channels: int, radial: int, inputs: int = 8) -> None:
         super().__init__()
@@ -85,6 +92,10 @@ class LEFTNet(Network):
         prefix = "model.gcl_layers."
         layers = {key.split(".")[2] for key in shapes if key.startswith(prefix)}
         return cls.unfilled(len(layers), channels, radial, inputs)
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        return cls(*cls.settings(config).values())
 
     def constant(self, key: str) -> Tensor | None:
         means, width = radial_constants(self.model.n_radial)

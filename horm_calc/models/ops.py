@@ -1,4 +1,4 @@
-"""Small operations that several networks share."""
+"""Small operations that several networks share, and how some of their layers start."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+
+def glorot(*modules: nn.Module) -> None:
+    """Draws the weights of all linear layers in them so that neither signals nor gradients grow
+    or fade on the way (Glorot & Bengio, AISTATS 2010); biases start at zero."""
+    for layer in (layer for module in modules for layer in module.modules()):
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def norm(vectors: Tensor) -> Tensor:

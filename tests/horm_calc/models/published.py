@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from horm_calc.checkpoints import NETWORKS, Checkpoint, load_network
+from horm_calc.checkpoints import Checkpoint, load_network, network_class
 from horm_calc.graphs import Molecules
 from horm_calc.hessian import hessians
 from horm_calc.models.contract import Network
@@ -83,8 +82,7 @@ def refusal(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 def made(name: str) -> Network:
     """A new network of the published size, in float64."""
-    module, _, kind = NETWORKS[name].partition(":")
-    network = getattr(import_module(module), kind).from_shapes(shapes(name), config(name))
+    network = network_class(name).from_shapes(shapes(name), config(name))
     return fill_by_rule(network.double())
 
 
