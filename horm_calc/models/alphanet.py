@@ -26,7 +26,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
-from horm_calc.models.ops import glorot, linear_silu, norm, radial_function, scalar_mlp
+from horm_calc.models.ops import gather_sum, glorot, linear_silu, norm, radial_function, scalar_mlp
 
 #: Settings that are supported with their published value only.
 SETTINGS: Mapping[str, object] = {
@@ -213,9 +213,9 @@ class Message(nn.Module):
         if vectors is not None:
             sent = (vectors * (1 / math.sqrt(3))).index_select(0, graph.sender)
             change = change + sent * of_vectors.unsqueeze(1)
-        change = _sum_at(graph.receiver, change, atoms) * (1 / math.sqrt(width))
-        phases = _sum_at(graph.receiver, self.phases(x, filters), atoms)
-        both = torch.cat((phases, _sum_at(graph.receiver, x, atoms)), dim=-1)
+        change = gather_sum(None, change, graph.receiver, atoms) * (1 / math.sqrt(width))
+        phases = gather_sum(None, self.phases(x, filters), graph.receiver, atoms)
+        both = torch.cat((phases, gather_sum(None, x, graph.receiver, atoms)), dim=-1)
         phases, x = self.dx_layer_norm(both).split([phases.shape[-1], width], dim=-1)
         return self.scale2(phases), x, change
 
@@ -322,7 +322,8 @@ class AlphaNet(Network):
 
         species = _normalise(self.z_emb(graph.numbers))
         neighbour = _normalise(self.neighbor_emb["embedding"](graph.numbers))
-        x = species + _sum_at(graph.receiver, _spread(graph, neighbour, spread), len(species))
+        spreading = _spread(graph, neighbour, spread)
+        x = species + gather_sum(None, spreading, graph.receiver, len(species))
         frame = self._frames(graph, positions, direction)
         scalars = self._scalars(graph, x, spread, frame) * envelope
 
@@ -340,7 +341,7 @@ class AlphaNet(Network):
         quantum = self.last_layer_quantum(state.flatten(1)) * (1 / state.shape[-1])
         output = (self.last_layer(x) + quantum).squeeze(-1)
         output = output * self.a[graph.numbers] + self.b[graph.numbers]
-        return _sum_at(graph.molecule, output, len(graph.sizes)), None
+        return gather_sum(None, output, graph.molecule, len(graph.sizes)), None
 
     def _of_distance(self, distance: Tensor) -> tuple[Tensor, ...]:
         """Of (pairs, 1): envelope, which is 0 at the cut-off; its message; parts of filters."""
@@ -368,7 +369,7 @@ class AlphaNet(Network):
     def _frames(self, graph: PairGraph, positions: Tensor, direction: Tensor) -> Tensor:
         """Frames (edges, 3, 3), each row an axis; only the first is of length one."""
         sender = positions.index_select(0, graph.sender)
-        centre = _sum_at(graph.receiver, sender, len(positions)) * (1 / graph.neighbours)
+        centre = gather_sum(None, sender, graph.receiver, len(positions)) * (1 / graph.neighbours)
         arm = (positions - centre).index_select(0, graph.receiver)
         across = torch.linalg.cross(arm, sender - centre.index_select(0, graph.receiver))
         return torch.stack((direction, across, torch.linalg.cross(direction, across)), dim=1)
@@ -377,7 +378,8 @@ class AlphaNet(Network):
         """Vectors of both ends of an edge as seen in its frame: (pairs, 2, 2 channels)."""
         width = x.shape[-1]
         sent = _spread(graph, F.silu(_normalise(self.S_vector["lin1"](x))), spread)
-        vectors = _sum_at(graph.receiver, frame[:, 0].unsqueeze(2) * sent.unsqueeze(1), len(x))
+        pushed = frame[:, 0].unsqueeze(2) * sent.unsqueeze(1)
+        vectors = gather_sum(None, pushed, graph.receiver, len(x))
         ends = [vectors.index_select(0, end) for end in (graph.receiver, graph.sender)]
         along, across, upright = torch.matmul(frame, torch.cat(ends, dim=-1)).split(1, dim=1)
         # Reflections change the sign of the second axis, and that alone.
@@ -405,12 +407,6 @@ def _require_supported(config: Mapping[str, Any]) -> None:
 def _normalise(x: Tensor) -> Tensor:
     """Mean 0 and variance 1 along the last axis."""
     return F.layer_norm(x, x.shape[-1:])
-
-
-def _sum_at(index: Tensor, values: Tensor, rows: int) -> Tensor:
-    """Sums (rows, ...) of those `values` that share an index."""
-    zero = torch.zeros(rows, *values.shape[1:], dtype=values.dtype, device=values.device)
-    return torch.index_add(zero, 0, index, values)
 
 
 def _spread(graph: PairGraph, x: Tensor, spread: Tensor) -> Tensor:

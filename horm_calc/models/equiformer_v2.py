@@ -25,7 +25,7 @@ from horm_calc.models.equiformer_v2_layers import (
     Geometry,
     Sizes,
 )
-from horm_calc.models.ops import sum_over_molecules
+from horm_calc.models.ops import gather_sum
 from horm_calc.models.sphere import Grid
 
 MAX_NEIGHBORS = 32
@@ -117,7 +117,7 @@ class EquiformerV2(Network):
             x = block(x, geometry)
         x = self.norm(x)
         atoms = self.energy_block.scalars(x)[:, 0]
-        energies = sum_over_molecules(atoms, graph.molecule, len(graph.sizes)) / MEAN_ATOMS
+        energies = gather_sum(None, atoms, graph.molecule, len(graph.sizes)) / MEAN_ATOMS
         return energies, self.force_block.vectors(x, geometry)
 
     def constant(self, key: str) -> Tensor | None:

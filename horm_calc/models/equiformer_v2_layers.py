@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from horm_calc.models.contract import Graph
-from horm_calc.models.ops import radial_function
+from horm_calc.models.ops import gather_sum, radial_function
 from horm_calc.models.sphere import Grid
 
 #: Mean number of neighbours in the data for which the architecture was made.
@@ -248,6 +248,4 @@ def coefficients_of_orders(sizes: Sizes) -> list[int]:
 
 def sum_over_neighbors(messages: Tensor, graph: Graph) -> Tensor:
     """(edges, ...) summed at their targets: (atoms, ...)."""
-    shape = (len(graph.numbers), *messages.shape[1:])
-    zeros = torch.zeros(shape, dtype=messages.dtype, device=messages.device)
-    return torch.index_add(zeros, 0, graph.target, messages)
+    return gather_sum(None, messages, graph.target, len(graph.numbers))

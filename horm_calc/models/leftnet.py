@@ -41,7 +41,7 @@ from horm_calc.models.leftnet_layers import (
     radial_constants,
     seen_without_sign,
 )
-from horm_calc.models.ops import gather_sum, radial_function, scalar_mlp, sum_over_molecules
+from horm_calc.models.ops import gather_sum, radial_function, scalar_mlp
 
 ELEMENTS = (1, 6, 7, 8)
 
@@ -129,7 +129,7 @@ class LEFTNet(Network):
         assert isinstance(graph, LEFTNetGraph)
         encoded = self._encoded_elements(graph, positions.dtype)
         scalars, vectors = self.model(graph, positions, encoded, not self.conservative)
-        energy = sum_over_molecules(self.readout(scalars), graph.molecule, len(graph.sizes))
+        energy = gather_sum(None, self.readout(scalars), graph.molecule, len(graph.sizes))
         return energy, self.direct_forces(scalars, vectors)
 
     def direct_forces(self, scalars: Tensor, vectors: Tensor) -> Tensor | None:
@@ -295,7 +295,7 @@ def _atom_frames(centred: Tensor, graph: LEFTNetGraph) -> Tensor:
     these axes are zero exactly, and so are their derivatives.
     """
     in_pieces = graph.in_pieces[graph.molecule]
-    total = sum_over_molecules(centred, graph.molecule, len(graph.sizes))
+    total = gather_sum(None, centred, graph.molecule, len(graph.sizes))
     others = (total.index_select(0, graph.molecule) * in_pieces - centred) * graph.share
     _, along = norm_and_direction(centred - others)
     _, normal = norm_and_direction(torch.linalg.cross(centred, others) * in_pieces)
