@@ -36,6 +36,7 @@ from tests.horm_calc.models.published import (
     hessian_of_golden,
     reference,
 )
+from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small
 
 #: Relative to the largest element. Rounding of float64 after divisions by short lengths; the
@@ -43,13 +44,6 @@ from tests.horm_calc.small_networks import small
 CLOSE = 1e-9
 
 all_networks = pytest.mark.parametrize("name", NAMES)
-
-
-def crooked(formula: str, seed: int = 5) -> Atoms:
-    """Without the symmetry that would put the energy on a kink."""
-    atoms = molecule(formula)
-    atoms.rattle(0.1, seed=seed)
-    return atoms
 
 
 def batch_of(*molecules: Atoms, dtype: torch.dtype = torch.float64) -> Molecules:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from ase.build import molecule
 
 from horm_calc.checkpoints import network_class
 from horm_calc.graphs import Molecules
 from horm_calc.hessian import energies_and_forces, hessians
 from horm_calc.models.contract import ArchitectureMismatch, Network
 from tests.horm_calc.models.published import NAMES, config, shapes
+from tests.horm_calc.molecules import crooked
 
 all_networks = pytest.mark.parametrize("name", NAMES)
 
@@ -84,9 +84,7 @@ def test_parameters_follow_from_the_seed(name):
 
 @all_networks
 def test_gives_finite_results_that_depend_on_the_seed(name):
-    atoms = molecule("CH3OH")
-    atoms.rattle(0.05, seed=1)
-    molecules = Molecules.from_atoms([atoms], torch.float32)
+    molecules = Molecules.from_atoms([crooked()], torch.float32)
     energies = []
     for seed in range(2):
         network = fresh(name, SMALL[name], seed).requires_grad_(False).eval()
@@ -102,7 +100,7 @@ def test_gives_finite_results_that_depend_on_the_seed(name):
 @all_networks
 def test_every_parameter_that_is_read_learns(name):
     network = fresh(name, SMALL[name])
-    molecules = Molecules.from_atoms([molecule("CH3OH")], torch.float32)
+    molecules = Molecules.from_atoms([crooked()], torch.float32)
     positions = molecules.positions.requires_grad_()
     energies, forces = network(network.prepare(molecules), positions)
     if forces is None:
