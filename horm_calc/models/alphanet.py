@@ -8,7 +8,8 @@ because its weights were trained with them:
   translations, permutations of like atoms, and rotations and reflections that map the
   coordinate axes onto each other leave it as it is;
 - forces jump where a number of which the absolute value is taken passes through zero: the
-  second component of a vector in an edge's frame, any component of an atom's vectors;
+  second component of a vector in an edge's frame, any component of an atom's vectors; at
+  zero itself their slope is zero, see `_absolute`;
 - the energy jumps where two atoms cross the cut-off, because frames hang on the mean position
   of an atom's neighbours, and where one of the phases of a message crosses ±π.
 """
@@ -44,6 +45,10 @@ SETTINGS: Mapping[str, object] = {
 #: Settings that published configurations hold and that choose nothing here. Dropout is among
 #: them: it is no part of the network at inference, and there is none in training either.
 UNREAD = {"pos_require_grad", "has_dropout_flag", "device", "compute_forces"}
+
+
+#: Of the largest number of its kind, in units of the machine's precision: less may be zero.
+ROUNDING = 30
 
 
 @dataclass(frozen=True)
@@ -233,12 +238,13 @@ class FrameTransition(nn.Module):
         self.xvec_proj = Perceptron(2 * width, width, 3 * width)
         glorot(self)
 
-    def forward(self, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, graph: Graph, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of x (atoms, channels) and of the vectors (atoms, 3, channels)."""
         width = x.shape[-1]
         left, right = self.vec_proj(vectors).split(width, dim=-1)
         product = (left * right).sum(1) * (1 / math.sqrt(width))
-        mixed = self.xvec_proj(torch.cat((x, left.abs().sum(1)), dim=-1))
+        length = _absolute(left, left, graph.molecule, len(graph.sizes)).sum(1)
+        mixed = self.xvec_proj(torch.cat((x, length), dim=-1))
         first, second, third = mixed.split(width, dim=-1)
         return (first + second + product) * (1 / math.sqrt(2)), third.unsqueeze(1) * right
 
@@ -335,7 +341,7 @@ class AlphaNet(Network):
             angles, dx, change = message(graph, direction, filters, turned, vectors)
             x, vectors = x + dx, change if vectors is None else vectors + change
             state = self._evolve(layer, x, state)
-            dx, change = transition(x, vectors)
+            dx, change = transition(graph, x, vectors)
             x, vectors = x + dx, vectors + change
             turned = _turn(x, angles)
         quantum = self.last_layer_quantum(state.flatten(1)) * (1 / state.shape[-1])
@@ -383,7 +389,9 @@ class AlphaNet(Network):
         ends = [vectors.index_select(0, end) for end in (graph.receiver, graph.sender)]
         along, across, upright = torch.matmul(frame, torch.cat(ends, dim=-1)).split(1, dim=1)
         # Reflections change the sign of the second axis, and that alone.
-        seen = torch.cat((along, across.abs(), upright), dim=1)
+        molecule = graph.molecule.index_select(0, graph.receiver)
+        across = _absolute(across, along, molecule, len(graph.sizes))
+        seen = torch.cat((along, across, upright), dim=1)
         bent = scalar_mlp(seen, *self.lin.inner.parameters(), *self.lin.outer.parameters())
         return ((bent + along.squeeze(1)) * (1 / math.sqrt(width))).reshape(-1, 2, 2 * width)
 
@@ -407,6 +415,20 @@ def _require_supported(config: Mapping[str, Any]) -> None:
 def _normalise(x: Tensor) -> Tensor:
     """Mean 0 and variance 1 along the last axis."""
     return F.layer_norm(x, x.shape[-1:])
+
+
+def _absolute(x: Tensor, like: Tensor, molecule: Tensor, count: int) -> Tensor:
+    """|x|, but zero with slope zero where x is zero except for rounding.
+
+    By symmetry it often is, and then the sign that rounding gives it, and the forces with it,
+    would depend on what else is computed at the same time. x, like: (rows, ...), rows of which
+    `molecule` says to which of the `count` molecules they belong; numbers as large as the
+    largest of `like` in the same molecule were rounded to make x.
+    """
+    values, largest = x.detach(), like.detach().abs().flatten(1).amax(1)
+    scale = largest.new_zeros(count).scatter_reduce(0, molecule, largest, "amax")[molecule]
+    certain = values.abs() > ROUNDING * torch.finfo(x.dtype).eps * scale.reshape(-1, 1, 1)
+    return x * (values.sign() * certain)
 
 
 def _spread(graph: PairGraph, x: Tensor, spread: Tensor) -> Tensor:

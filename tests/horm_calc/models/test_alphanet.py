@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from horm_calc.graphs import Molecules
+from horm_calc.hessian import energies_and_forces, hessians
 from horm_calc.models.alphanet import AlphaNet
 from horm_calc.models.contract import ArchitectureMismatch
 from tests.horm_calc.models import published
@@ -212,6 +213,35 @@ def test_energy_jumps_at_the_cutoff():
 
 def _edges(atoms: Atoms) -> Tensor:
     return network().prepare(Molecules.from_atoms([atoms])).target
+
+
+def symmetric() -> dict[str, Atoms]:
+    """Exactly so: methane, water in the xz-plane, carbon dioxide along no axis."""
+    water, dioxide = named("H2O"), named("CO2")
+    water.positions = water.positions[:, [1, 0, 2]]
+    dioxide.rotate(35, "x")
+    return {"CH4": named("CH4"), "H2O": water, "CO2": dioxide}
+
+
+@pytest.mark.parametrize("formula", ["CH4", "H2O", "CO2"])
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float64, 1e-12), (torch.float32, 2e-4)], ids=str
+)
+def test_rounding_does_not_choose_a_side_at_kinks(formula, dtype, limit):
+    """Numbers that are zero by symmetry have one slope, whatever is computed beside them."""
+    atoms = symmetric()[formula]
+
+    def results(copies: int) -> tuple[Tensor, Tensor]:
+        molecules = Molecules.from_atoms([atoms] * copies, dtype)
+        _, forces = energies_and_forces(network(dtype), molecules)
+        return forces.reshape(copies, -1, 3), torch.stack(hessians(network(dtype), molecules))
+
+    alone = results(1)
+    assert (alone[0] != 0).any()
+    for copies in (2, 3):
+        for found, expected in zip(results(copies), alone, strict=True):
+            scale = expected.abs().max()
+            assert (found - expected).abs().max() <= limit * scale
 
 
 def test_parameters_go_both_ways():
