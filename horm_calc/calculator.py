@@ -34,9 +34,9 @@ class HormCalculator(Calculator):
     published weights were trained on, in which the frames of the edges are constants) or
     'exact' (the derivative of the forces); the other networks have only the exact one.
     symmetrize: give the symmetric part of the Hessian, which direct forces do not make
-    symmetric. atomic_references: total energies, as the level of theory of its training has them,
-    not the network's own atomization-like ones. compile: compile the network for energies and forces (a
-    minute at first use). hessian_dtype: another precision for second derivatives.
+    symmetric. atomic_references: total energies, as the level of theory of its training has
+    them, not the network's own atomization-like ones. compile: compile the network for energies
+    and forces (a minute at first use). hessian_dtype: another precision for second derivatives.
 
     Results are in eV, eV/Å and eV/Å²: energy, free_energy (equal to it), forces (n, 3) and
     hessian (3n, 3n). Raises `CheckpointNotFound` or `CheckpointError` for a checkpoint that

@@ -72,6 +72,11 @@ class CheckpointNotFound(FileNotFoundError):
     """No such checkpoint, or it could not be downloaded; the message says what to do."""
 
 
+def list_checkpoints() -> dict[str, Entry]:
+    """The published checkpoints by name; what `find` and `HormCalculator` take for a name."""
+    return dict(CATALOGUE)
+
+
 def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint, given by its path or by its name in the catalogue.
 

@@ -98,6 +98,12 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(path, state, _named(path, config, metadata, state), metadata, sha256)
 
 
+def network_class(name: str) -> type[Network]:
+    """The class of the networks of that name, one of `NETWORKS`."""
+    module, _, kind = NETWORKS[name].partition(":")
+    return getattr(importlib.import_module(module), kind)
+
+
 def load_network(
     checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> Network:
@@ -224,15 +230,14 @@ def _named(
 
 def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
     """The network of that name, not yet filled, or what does not fit."""
-    module, _, kind = NETWORKS[name].partition(":")
     shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
     # Networks take their depth from the numbers in names: no invitation to build a million layers.
     numbers = [int(part[:9]) for key in shapes for part in key.split(".") if part.isdecimal()]
     if max(numbers, default=0) > len(shapes) + 100:
         return f"its weights are not those of {name}: more layers than weights"
     try:
-        made = getattr(importlib.import_module(module), kind)
-        network: Network = made.from_shapes(shapes, checkpoint.config | {"name": name})
+        network = network_class(name).from_shapes(shapes, checkpoint.config | {"name": name})
+        problems = _mismatches(network, checkpoint.state)
     # ArchitectureMismatch is a ValueError; absurd shapes also end in these others.
     except (
         ArithmeticError,
@@ -243,7 +248,6 @@ def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
         ValueError,
     ) as error:
         return f"its weights are not those of {name}: {' '.join(str(error).split())[:300]}"
-    problems = _mismatches(network, checkpoint.state)
     return f"its weights are not those of {name}: {'; '.join(problems)}" if problems else network
 
 

@@ -8,7 +8,8 @@ because its weights were trained with them:
   translations, permutations of like atoms, and rotations and reflections that map the
   coordinate axes onto each other leave it as it is;
 - forces jump where a number of which the absolute value is taken passes through zero: the
-  second component of a vector in an edge's frame, any component of an atom's vectors;
+  second component of a vector in an edge's frame, any component of an atom's vectors; at
+  zero itself their slope is zero, see `_absolute`;
 - the energy jumps where two atoms cross the cut-off, because frames hang on the mean position
   of an atom's neighbours, and where one of the phases of a message crosses ±π.
 """
@@ -23,11 +24,10 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.utils import skip_init
 
 from horm_calc.graphs import Molecules, pairs_within
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
-from horm_calc.models.ops import linear_silu, norm, radial_function, scalar_mlp
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
+from horm_calc.models.ops import gather_sum, glorot, linear_silu, norm, radial_function, scalar_mlp
 
 #: Settings that are supported with their published value only.
 SETTINGS: Mapping[str, object] = {
@@ -37,7 +37,18 @@ SETTINGS: Mapping[str, object] = {
     "use_sigmoid": False,
     "has_norm_before_flag": True,
     "has_norm_after_flag": False,
+    "num_targets": 1,
+    "output_dim": 1,
+    "direct_forces": False,
+    "compute_stress": False,
 }
+#: Settings that published configurations hold and that choose nothing here. Dropout is among
+#: them: it is no part of the network at inference, and there is none in training either.
+UNREAD = {"pos_require_grad", "has_dropout_flag", "device", "compute_forces"}
+
+
+#: Of the largest number of its kind, in units of the machine's precision: less may be zero.
+ROUNDING = 30
 
 
 @dataclass(frozen=True)
@@ -76,16 +87,32 @@ class Sizes:
     kernel: tuple[int, int, int]  # heads and 1, channels of a head, results
 
     @classmethod
-    def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
-        try:
-            layers, channels, chi, _ = shapes["kernels_real"]
-            heads, width, results = shapes["message_layers.0.kernel_real"]
-            (phases,), (gate, _) = (
-                shapes[f"message_layers.0.{key}"] for key in ("diachi1", "diagonal.0.weight")
+    def said(cls, settings: Mapping[str, int]) -> Self:
+        """As a configuration names them."""
+        width, head, chi = (settings[k] for k in ("hidden_channels", "head", "hidden_channels_chi"))
+        if chi % head or head > width:
+            raise ArchitectureMismatch(
+                "AlphaNet: head must divide hidden_channels_chi and not exceed hidden_channels"
             )
-            radial, scalar = shapes["radial_lin.0.weight"][1], shapes["lin.0.weight"][0]
-        except (KeyError, ValueError, IndexError) as error:
-            raise ArchitectureMismatch(f"AlphaNet: sizes do not show: {error}") from error
+        return cls(
+            layers=settings["num_layers"],
+            channels=width,
+            chi=settings["main_chi1"],
+            radial=settings["num_radial"],
+            scalar=width // 4,
+            phases=settings["mp_chi1"],
+            gate=chi // 2,
+            kernel=(head + 1, chi // head, settings["chi2"]),
+        )
+
+    @classmethod
+    def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        layers, channels, chi, _ = shape_of(shapes, "kernels_real", 4)
+        heads, width, results = shape_of(shapes, "message_layers.0.kernel_real", 3)
+        (phases,) = shape_of(shapes, "message_layers.0.diachi1", 1)
+        gate, _ = shape_of(shapes, "message_layers.0.diagonal.0.weight", 2)
+        _, radial = shape_of(shapes, "radial_lin.0.weight", 2)
+        scalar, _ = shape_of(shapes, "lin.0.weight", 2)
         return cls(layers, channels, chi, radial, scalar, phases, gate, (heads, width, results))
 
 
@@ -93,7 +120,7 @@ class Perceptron(nn.Sequential):
     """Linear–SiLU–Linear; checkpoints call the linear layers 0 and 2."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
-        super().__init__(_linear(inputs, hidden), nn.SiLU(), _linear(hidden, outputs))
+        super().__init__(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
     @property
     def inner(self) -> nn.Linear:
@@ -114,22 +141,23 @@ class Message(nn.Module):
         super().__init__()
         width, phases, (heads, head_width, results) = sizes.channels, sizes.phases, sizes.kernel
         self.kernel_norm, self.kernels = math.sqrt(width // (heads - 1)), results
-        self.diachi1 = nn.Parameter(torch.empty(phases))
-        self.kernel_real = nn.Parameter(torch.empty(sizes.kernel))
-        self.kernel_imag = nn.Parameter(torch.empty(sizes.kernel))
-        self.scale = _linear(width, 2 * (heads - 1) * head_width)
+        self.diachi1 = nn.Parameter(torch.randn(phases))
+        self.kernel_real = nn.Parameter(torch.randn(sizes.kernel))
+        self.kernel_imag = nn.Parameter(torch.randn(sizes.kernel))
+        self.scale = nn.Linear(width, 2 * (heads - 1) * head_width)
         self.dir_proj = Perceptron(3 * width + sizes.radial, 3 * width, 3 * width)
         self.x_proj = Perceptron(width, width, 3 * width)
-        self.rbf_proj = _linear(sizes.radial, 3 * width)
-        self.x_layernorm = skip_init(nn.LayerNorm, width)
+        self.rbf_proj = nn.Linear(sizes.radial, 3 * width)
+        self.x_layernorm = nn.LayerNorm(width)
         self.diagonal = Perceptron(3 * width, sizes.gate, results)
-        self.dx_layer_norm = skip_init(nn.LayerNorm, phases + width)
-        self.scale2 = nn.Sequential(_linear(phases, width // 2))
-        self.fc_mps = _linear(phases, phases)
-        self.dia = _linear(phases, phases)
+        self.dx_layer_norm = nn.LayerNorm(phases + width)
+        self.scale2 = nn.Sequential(nn.Linear(phases, width // 2))
+        self.fc_mps = nn.Linear(phases, phases)
+        self.dia = nn.Linear(phases, phases)
         # Checkpoints hold these two, though no output depends on them.
-        self.unitary = nn.Parameter(torch.empty(phases, phases))
-        self.fc_dx = _linear(phases, width)
+        self.unitary = nn.Parameter(torch.randn(phases, phases))
+        self.fc_dx = nn.Linear(phases, width)
+        glorot(self.dir_proj, self.x_proj, self.rbf_proj)
 
     def of_distance(self, spread: Tensor, radial: Tensor) -> tuple[Tensor, Tensor]:
         """The parts of `filters` that depend on the distance alone, each (pairs, 3 channels)."""
@@ -190,9 +218,9 @@ class Message(nn.Module):
         if vectors is not None:
             sent = (vectors * (1 / math.sqrt(3))).index_select(0, graph.sender)
             change = change + sent * of_vectors.unsqueeze(1)
-        change = _sum_at(graph.receiver, change, atoms) * (1 / math.sqrt(width))
-        phases = _sum_at(graph.receiver, self.phases(x, filters), atoms)
-        both = torch.cat((phases, _sum_at(graph.receiver, x, atoms)), dim=-1)
+        change = gather_sum(None, change, graph.receiver, atoms) * (1 / math.sqrt(width))
+        phases = gather_sum(None, self.phases(x, filters), graph.receiver, atoms)
+        both = torch.cat((phases, gather_sum(None, x, graph.receiver, atoms)), dim=-1)
         phases, x = self.dx_layer_norm(both).split([phases.shape[-1], width], dim=-1)
         return self.scale2(phases), x, change
 
@@ -206,15 +234,17 @@ class FrameTransition(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.vec_proj = _linear(width, 2 * width, bias=False)
+        self.vec_proj = nn.Linear(width, 2 * width, bias=False)
         self.xvec_proj = Perceptron(2 * width, width, 3 * width)
+        glorot(self)
 
-    def forward(self, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, graph: Graph, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Changes of x (atoms, channels) and of the vectors (atoms, 3, channels)."""
         width = x.shape[-1]
         left, right = self.vec_proj(vectors).split(width, dim=-1)
         product = (left * right).sum(1) * (1 / math.sqrt(width))
-        mixed = self.xvec_proj(torch.cat((x, left.abs().sum(1)), dim=-1))
+        length = _absolute(left, left, graph.molecule, len(graph.sizes)).sum(1)
+        mixed = self.xvec_proj(torch.cat((x, length), dim=-1))
         first, second, third = mixed.split(width, dim=-1)
         return (first + second + product) * (1 / math.sqrt(2)), third.unsqueeze(1) * right
 
@@ -225,38 +255,49 @@ class AlphaNet(Network):
     name: ClassVar[str] = "AlphaNet"
     conservative: ClassVar[bool] = True
     rotations = "unknown"
+    defaults: ClassVar[Mapping[str, int | float]] = {
+        **{"num_layers": 4, "hidden_channels": 128, "num_radial": 64, "head": 16},
+        **{"main_chi1": 32, "mp_chi1": 32, "chi2": 8, "hidden_channels_chi": 96},
+        **{"cutoff": 5.0, "eps": 1e-6, "a": 0.35, "b": 0.0},
+    }
 
     def __init__(self, sizes: Sizes, cutoff: float, eps: float) -> None:
         super().__init__()
+        if sizes.channels % 2:  # real and imaginary parts
+            raise ArchitectureMismatch(f"AlphaNet: {sizes.channels} channels do not make pairs")
         self.edge_width = 3 * sizes.channels + sizes.radial
         self.cutoff, self.eps, width, chi = cutoff, eps, sizes.channels, sizes.chi
-        self.a, self.b = nn.Parameter(torch.empty(108)), nn.Parameter(torch.empty(108))
-        self.kernel1 = nn.Parameter(torch.empty(width, 2 * chi))
-        self.kernels_real = nn.Parameter(torch.empty(sizes.layers, width, chi, chi))
-        self.kernels_imag = nn.Parameter(torch.empty(sizes.layers, width, chi, chi))
-        self.z_emb = skip_init(nn.Embedding, 95, width)
+        self.a = nn.Parameter(torch.full((108,), self.defaults["a"]))
+        self.b = nn.Parameter(torch.full((108,), self.defaults["b"]))
+        self.kernel1 = nn.Parameter(torch.randn(width, 2 * chi))
+        self.kernels_real = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
+        self.kernels_imag = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
+        self.z_emb = nn.Embedding(95, width)
         self.radial_lin = Perceptron(sizes.radial, width, width)
-        self.neighbor_emb = nn.ModuleDict({"embedding": skip_init(nn.Embedding, 95, width)})
-        self.S_vector = nn.ModuleDict({"lin1": nn.Sequential(_linear(width, width))})
+        self.neighbor_emb = nn.ModuleDict({"embedding": nn.Embedding(95, width)})
+        self.S_vector = nn.ModuleDict({"lin1": nn.Sequential(nn.Linear(width, width))})
         self.lin = Perceptron(3, sizes.scalar, 1)
         self.message_layers = nn.ModuleList(Message(sizes) for _ in range(sizes.layers))
         self.FTEs = nn.ModuleList(FrameTransition(width) for _ in range(sizes.layers))
-        self.last_layer, self.last_layer_quantum = _linear(width, 1), _linear(2 * chi, 1)
+        self.last_layer, self.last_layer_quantum = nn.Linear(width, 1), nn.Linear(2 * chi, 1)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         """The network of these shapes; cut-off (Å) and eps (Å) come from `config`."""
-        for key, value in SETTINGS.items():
-            if config.get(key, value) != value:
-                raise ArchitectureMismatch(f"AlphaNet: {key} must be {value}, not {config[key]}")
-        network = cls(Sizes.of(shapes), config.get("cutoff", 5.0), config.get("eps", 1e-6))
-        wanted = {key: tuple(value.shape) for key, value in network.named_parameters()}
-        for key in wanted.keys() | shapes.keys():
-            constant = network.constant(key)
-            shape = wanted.get(key) if constant is None else tuple(constant.shape)
-            given = tuple(shapes[key]) if key in shapes else None
-            if given != shape and (constant is None or given is not None):
-                raise ArchitectureMismatch(f"AlphaNet: {key} has shape {given}, not {shape}")
+        _require_supported(config)
+        cutoff, eps = (config.get(key, cls.defaults[key]) for key in ("cutoff", "eps"))
+        return cls.unfilled(Sizes.of(shapes), cutoff, eps)
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        """`a` and `b` are what the output of an atom is multiplied with and what is added to it
+        (eV), to start with: the published training took the forces' spread and zero."""
+        _require_supported(config)
+        read = config.keys() - SETTINGS.keys() - UNREAD
+        settings = cls.settings({key: config[key] for key in read})
+        network = cls(Sizes.said(settings), settings["cutoff"], settings["eps"])
+        for parameter, key in ((network.a, "a"), (network.b, "b")):
+            nn.init.constant_(parameter, settings[key])
         return network
 
     def prepare(self, molecules: Molecules) -> PairGraph:
@@ -287,7 +328,8 @@ class AlphaNet(Network):
 
         species = _normalise(self.z_emb(graph.numbers))
         neighbour = _normalise(self.neighbor_emb["embedding"](graph.numbers))
-        x = species + _sum_at(graph.receiver, _spread(graph, neighbour, spread), len(species))
+        spreading = _spread(graph, neighbour, spread)
+        x = species + gather_sum(None, spreading, graph.receiver, len(species))
         frame = self._frames(graph, positions, direction)
         scalars = self._scalars(graph, x, spread, frame) * envelope
 
@@ -299,13 +341,13 @@ class AlphaNet(Network):
             angles, dx, change = message(graph, direction, filters, turned, vectors)
             x, vectors = x + dx, change if vectors is None else vectors + change
             state = self._evolve(layer, x, state)
-            dx, change = transition(x, vectors)
+            dx, change = transition(graph, x, vectors)
             x, vectors = x + dx, vectors + change
             turned = _turn(x, angles)
         quantum = self.last_layer_quantum(state.flatten(1)) * (1 / state.shape[-1])
         output = (self.last_layer(x) + quantum).squeeze(-1)
         output = output * self.a[graph.numbers] + self.b[graph.numbers]
-        return _sum_at(graph.molecule, output, len(graph.sizes)), None
+        return gather_sum(None, output, graph.molecule, len(graph.sizes)), None
 
     def _of_distance(self, distance: Tensor) -> tuple[Tensor, ...]:
         """Of (pairs, 1): envelope, which is 0 at the cut-off; its message; parts of filters."""
@@ -333,7 +375,7 @@ class AlphaNet(Network):
     def _frames(self, graph: PairGraph, positions: Tensor, direction: Tensor) -> Tensor:
         """Frames (edges, 3, 3), each row an axis; only the first is of length one."""
         sender = positions.index_select(0, graph.sender)
-        centre = _sum_at(graph.receiver, sender, len(positions)) * (1 / graph.neighbours)
+        centre = gather_sum(None, sender, graph.receiver, len(positions)) * (1 / graph.neighbours)
         arm = (positions - centre).index_select(0, graph.receiver)
         across = torch.linalg.cross(arm, sender - centre.index_select(0, graph.receiver))
         return torch.stack((direction, across, torch.linalg.cross(direction, across)), dim=1)
@@ -342,11 +384,14 @@ class AlphaNet(Network):
         """Vectors of both ends of an edge as seen in its frame: (pairs, 2, 2 channels)."""
         width = x.shape[-1]
         sent = _spread(graph, F.silu(_normalise(self.S_vector["lin1"](x))), spread)
-        vectors = _sum_at(graph.receiver, frame[:, 0].unsqueeze(2) * sent.unsqueeze(1), len(x))
+        pushed = frame[:, 0].unsqueeze(2) * sent.unsqueeze(1)
+        vectors = gather_sum(None, pushed, graph.receiver, len(x))
         ends = [vectors.index_select(0, end) for end in (graph.receiver, graph.sender)]
         along, across, upright = torch.matmul(frame, torch.cat(ends, dim=-1)).split(1, dim=1)
         # Reflections change the sign of the second axis, and that alone.
-        seen = torch.cat((along, across.abs(), upright), dim=1)
+        molecule = graph.molecule.index_select(0, graph.receiver)
+        across = _absolute(across, along, molecule, len(graph.sizes))
+        seen = torch.cat((along, across, upright), dim=1)
         bent = scalar_mlp(seen, *self.lin.inner.parameters(), *self.lin.outer.parameters())
         return ((bent + along.squeeze(1)) * (1 / math.sqrt(width))).reshape(-1, 2, 2 * width)
 
@@ -361,8 +406,10 @@ class AlphaNet(Network):
         return state / (state * state).sum(1, keepdim=True).sqrt()
 
 
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    return skip_init(nn.Linear, inputs, outputs, bias=bias)
+def _require_supported(config: Mapping[str, Any]) -> None:
+    for key, value in SETTINGS.items():
+        if config.get(key, value) != value:
+            raise ArchitectureMismatch(f"AlphaNet: {key} must be {value}, not {config[key]}")
 
 
 def _normalise(x: Tensor) -> Tensor:
@@ -370,10 +417,18 @@ def _normalise(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def _sum_at(index: Tensor, values: Tensor, rows: int) -> Tensor:
-    """Sums (rows, ...) of those `values` that share an index."""
-    zero = torch.zeros(rows, *values.shape[1:], dtype=values.dtype, device=values.device)
-    return torch.index_add(zero, 0, index, values)
+def _absolute(x: Tensor, like: Tensor, molecule: Tensor, count: int) -> Tensor:
+    """|x|, but zero with slope zero where x is zero except for rounding.
+
+    By symmetry it often is, and then the sign that rounding gives it, and the forces with it,
+    would depend on what else is computed at the same time. x, like: (rows, ...), rows of which
+    `molecule` says to which of the `count` molecules they belong; numbers as large as the
+    largest of `like` in the same molecule were rounded to make x.
+    """
+    values, largest = x.detach(), like.detach().abs().flatten(1).amax(1)
+    scale = largest.new_zeros(count).scatter_reduce(0, molecule, largest, "amax")[molecule]
+    certain = values.abs() > ROUNDING * torch.finfo(x.dtype).eps * scale.reshape(-1, 1, 1)
+    return x * (values.sign() * certain)
 
 
 def _spread(graph: PairGraph, x: Tensor, spread: Tensor) -> Tensor:

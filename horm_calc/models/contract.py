@@ -2,12 +2,13 @@
 
 A network is a `torch.nn.Module` whose parameters carry the names of the published
 checkpoints (without their prefix `potential.`), so that the files load strictly and go both
-ways. It keeps no state between calls, draws no random numbers, and runs in whatever dtype
-and on whatever device its parameters are.
+ways. It keeps no state between calls, draws no random numbers but those that a new network
+starts with, and runs in whatever dtype and on whatever device its parameters are.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,18 @@ class Graph:
         return [self.sizes, tuple(edges.tolist())]
 
 
+def shape_of(shapes: Mapping[str, tuple[int, ...]], key: str, rank: int) -> tuple[int, ...]:
+    """The shape of the tensor `key`, if it is there and of that rank."""
+    if key not in shapes:
+        raise ArchitectureMismatch(f"{key}, which shows sizes of the network, is missing")
+    if len(shapes[key]) != rank:
+        raise ArchitectureMismatch(
+            f"{key}, which shows sizes of the network, has the shape {tuple(shapes[key])}: "
+            f"{len(shapes[key])} dimensions instead of {rank}"
+        )
+    return shapes[key]
+
+
 class Network(torch.nn.Module):
     """Energies, and for some networks forces, of many molecules at once."""
 
@@ -58,6 +71,8 @@ class Network(torch.nn.Module):
     #: How forces answer to a rotation of the molecule: they turn with it ("equivariant"), their
     #: derivative along it is taken as zero ("ignored"), or nothing is promised ("unknown").
     rotations: Literal["equivariant", "ignored", "unknown"] = "equivariant"
+    #: What `fresh` reads of a configuration, with the published values.
+    defaults: ClassVar[Mapping[str, int | float]]
     #: Numbers that a layer keeps or makes for each edge, at most.
     edge_width: int
     #: Distance (Å) beyond which two atoms exchange no message.
@@ -69,9 +84,47 @@ class Network(torch.nn.Module):
         """The network that has parameters of these names and shapes, not yet filled.
 
         Depth and width come from the shapes; `config` (`model_config` of the checkpoint)
-        gives what shapes do not show. Raises `ArchitectureMismatch` where they fit no
-        network of this kind.
+        gives what shapes do not show. Raises `ArchitectureMismatch` where they show no
+        sizes that a network of this kind can have. Whether all the other shapes agree with
+        these sizes is for `horm_calc.checkpoints` to compare.
         """
+
+    @classmethod
+    @abstractmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        """A network to be trained: of the sizes that `config` says, with random parameters.
+
+        `config` is a `model_config` such as checkpoints have, with any of the keys of
+        `defaults`; it goes into the checkpoint that is trained. Parameters are drawn as in
+        the published training, from PyTorch's generator (`torch.manual_seed`). Raises
+        `ArchitectureMismatch` for other keys and for sizes that no such network has.
+        """
+
+    @classmethod
+    def settings(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """`defaults`, with what `config` says in their place."""
+        if config.get("name", cls.name) != cls.name:
+            raise ArchitectureMismatch(f"{cls.name}: the configuration is of {config['name']}")
+        said = {key: value for key, value in config.items() if key != "name"}
+        if unknown := sorted(said.keys() - cls.defaults.keys()):
+            raise ArchitectureMismatch(
+                f"{cls.name} has no setting {', '.join(unknown)}; known: {', '.join(cls.defaults)}"
+            )
+        for key, value in said.items():
+            if isinstance(cls.defaults[key], int):
+                fits, wanted = type(value) is int and value >= 1, "a whole number from 1"
+            else:
+                fits, wanted = type(value) in (int, float) and math.isfinite(value), "a number"
+            if not fits:
+                raise ArchitectureMismatch(f"{cls.name}: {key} must be {wanted}, not {value!r}")
+        return {**cls.defaults, **said}
+
+    @classmethod
+    def unfilled(cls, *sizes: Any) -> Self:
+        """`cls(*sizes)` without values in its parameters: no time spent, no numbers drawn."""
+        with torch.device("meta"):
+            network = cls(*sizes)
+        return network.to_empty(device="cpu")
 
     @abstractmethod
     def prepare(self, molecules: Molecules) -> Graph:

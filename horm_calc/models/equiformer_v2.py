@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models import so3
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
 from horm_calc.models.equiformer_v2_blocks import FeedForward, GraphAttention, TransformerBlock
 from horm_calc.models.equiformer_v2_layers import (
     EdgeDegreeEmbedding,
@@ -25,7 +25,7 @@ from horm_calc.models.equiformer_v2_layers import (
     Geometry,
     Sizes,
 )
-from horm_calc.models.ops import sum_over_molecules
+from horm_calc.models.ops import gather_sum
 from horm_calc.models.sphere import Grid
 
 MAX_NEIGHBORS = 32
@@ -57,9 +57,19 @@ class EquiformerV2(Network):
     name = "EquiformerV2"
     conservative: ClassVar[bool] = False
     cutoff = 12.0
+    # In the order of `Sizes`.
+    defaults: ClassVar[Mapping[str, int | float]] = {
+        **{"max_num_elements": 90, "num_layers": 4, "sphere_channels": 128, "lmax": 4, "mmax": 2},
+        **{"num_heads": 4, "attn_alpha_channels": 64, "attn_value_channels": 16},
+        **{"attn_hidden_channels": 64, "ffn_hidden_channels": 128, "edge_channels": 128},
+        **{"num_gaussians": 600},
+    }
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        # The grid's 18 polar angles tell degrees up to 8 apart.
+        if not (1 <= sizes.mmax <= sizes.lmax < RESOLUTION // 2 and sizes.gaussians >= 2):
+            raise ArchitectureMismatch(f"No EquiformerV2 has {sizes}.")
         self.frame_fixed = True
         self.sizes = sizes
         self.edge_width = 2 * sizes.channels * (sizes.lmax + 1) ** 2
@@ -69,27 +79,17 @@ class EquiformerV2(Network):
         self.norm = EquivariantNorm(sizes)
         self.energy_block = FeedForward(sizes, 1)
         self.force_block = GraphAttention(sizes, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
-        sizes = _sizes(shapes)
-        with torch.device("meta"):  # no memory, no random numbers
-            network = cls(sizes)
-        expected = {name: tuple(value.shape) for name, value in network.named_parameters()}
-        if missing := sorted(expected.keys() - shapes.keys()):
-            raise ArchitectureMismatch(
-                f"An EquiformerV2 of this size has {missing[0]}; these tensors do not include it."
-            )
-        for name, shape in shapes.items():
-            constant = network.constant(name)
-            own = expected.get(name) if constant is None else tuple(constant.shape)
-            if own is None:
-                raise ArchitectureMismatch(f"{name} is no part of an EquiformerV2 of this size.")
-            if own != tuple(shape):
-                raise ArchitectureMismatch(
-                    f"{name} has the shape {tuple(shape)}; with the rest it should be {own}."
-                )
-        return network.to_empty(device="cpu")
+        return cls.unfilled(_sizes(shapes))
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        return cls(Sizes(*cls.settings(config).values()))
 
     @property
     def rotations(self) -> Literal["equivariant", "ignored", "unknown"]:  # type: ignore[override]
@@ -117,7 +117,7 @@ class EquiformerV2(Network):
             x = block(x, geometry)
         x = self.norm(x)
         atoms = self.energy_block.scalars(x)[:, 0]
-        energies = sum_over_molecules(atoms, graph.molecule, len(graph.sizes)) / MEAN_ATOMS
+        energies = gather_sum(None, atoms, graph.molecule, len(graph.sizes)) / MEAN_ATOMS
         return energies, self.force_block.vectors(x, geometry)
 
     def constant(self, key: str) -> Tensor | None:
@@ -170,19 +170,14 @@ def _flat_grid(lmax: int, mmax: int) -> tuple[np.ndarray, np.ndarray]:
 def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
     """The sizes that the shapes show, each read where it shows most directly."""
     force = "force_block."
-    try:
-        elements, channels = shapes["sphere_embedding.weight"]
-        lmax, _ = shapes["norm.affine_weight"]
-        heads, alpha_channels = shapes[force + "alpha_dot"]
-        edge_channels, edge_inputs = shapes[force + "so2_conv_1.rad_func.net.0.weight"]
-        _, _, values = shapes[force + "proj.weight"]
-        _, hidden = shapes[force + "so2_conv_2.fc_m0.weight"]
-        _, ffn_channels, _ = shapes["energy_block.so3_linear_1.weight"]
-    except (KeyError, ValueError) as error:
-        raise ArchitectureMismatch(
-            f"These are not the tensors of an EquiformerV2: {error} (missing, or of another rank)."
-        ) from error
-    sizes = Sizes(
+    elements, channels = shape_of(shapes, "sphere_embedding.weight", 2)
+    lmax, _ = shape_of(shapes, "norm.affine_weight", 2)
+    heads, alpha_channels = shape_of(shapes, force + "alpha_dot", 2)
+    edge_channels, edge_inputs = shape_of(shapes, force + "so2_conv_1.rad_func.net.0.weight", 2)
+    _, _, values = shape_of(shapes, force + "proj.weight", 3)
+    _, hidden = shape_of(shapes, force + "so2_conv_2.fc_m0.weight", 2)
+    _, ffn_channels, _ = shape_of(shapes, "energy_block.so3_linear_1.weight", 3)
+    return Sizes(
         elements=elements,
         layers=len({key.split(".")[1] for key in shapes if key.startswith("blocks.")}),
         channels=channels,
@@ -196,9 +191,6 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
         edge_channels=edge_channels,
         gaussians=edge_inputs - 2 * edge_channels,
     )
-    if not (1 <= sizes.mmax <= sizes.lmax and sizes.gaussians >= 2):
-        raise ArchitectureMismatch(f"No EquiformerV2 has {sizes}.")
-    return sizes
 
 
 @cache

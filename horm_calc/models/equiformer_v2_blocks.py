@@ -20,7 +20,9 @@ from horm_calc.models.equiformer_v2_layers import (
     SO2Convolution,
     coefficients_of_orders,
     degrees_of_orders,
+    element_embedding,
     sum_over_neighbors,
+    uniform,
 )
 from horm_calc.models.sphere import Grid, perceptron_on_sphere, silu_on_sphere
 
@@ -36,12 +38,12 @@ class GraphAttention(nn.Module):
         self.sizes = sizes
         pair, values = 2 * sizes.channels, sizes.heads * sizes.value_channels
         scalars = sizes.heads * sizes.alpha_channels + sizes.hidden_channels
-        self.source_embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
-        self.target_embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
+        self.source_embedding = element_embedding(sizes)
+        self.target_embedding = element_embedding(sizes)
         self.so2_conv_1 = SO2Convolution(sizes, pair, sizes.hidden_channels, scalars)
         self.so2_conv_1.rad_func = RadialFunction(sizes, pair * sum(degrees_of_orders(sizes)))
         self.alpha_norm = nn.LayerNorm(sizes.alpha_channels, EPSILON)
-        self.alpha_dot = nn.Parameter(torch.empty(sizes.heads, sizes.alpha_channels))
+        self.alpha_dot = uniform(sizes.heads, sizes.alpha_channels)
         self.so2_conv_2 = SO2Convolution(sizes, sizes.hidden_channels, values)
         self.proj = DegreeLinear(sizes, values, outputs)
 

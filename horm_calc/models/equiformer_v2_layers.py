@@ -9,6 +9,7 @@ channels), where the second index tells m from -m and the degrees run from m to 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from horm_calc.models.contract import Graph
-from horm_calc.models.ops import radial_function
+from horm_calc.models.ops import gather_sum, radial_function
 from horm_calc.models.sphere import Grid
 
 #: Mean number of neighbours in the data for which the architecture was made.
@@ -62,6 +63,20 @@ class Geometry:
     centers: Tensor
     atom_grid: Grid
     message_grid: Grid
+
+
+def uniform(*shape: int) -> nn.Parameter:
+    """Weights of a new network, uniform between ±1/√inputs (the last of the shape), as those of
+    its ordinary linear layers are."""
+    bound = 1 / math.sqrt(shape[-1])
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+def element_embedding(sizes: Sizes) -> nn.Embedding:
+    """An element as edges see it. In a new network it hardly shows beside the distance."""
+    embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
+    nn.init.uniform_(embedding.weight, -0.001, 0.001)
+    return embedding
 
 
 class RadialFunction(nn.Module):
@@ -115,8 +130,8 @@ class EdgeDegreeEmbedding(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.degrees, self.channels = sizes.lmax + 1, sizes.channels
-        self.source_embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
-        self.target_embedding = nn.Embedding(sizes.elements, sizes.edge_channels)
+        self.source_embedding = element_embedding(sizes)
+        self.target_embedding = element_embedding(sizes)
         self.rad_func = RadialFunction(sizes, self.degrees * sizes.channels)
 
     def forward(self, geometry: Geometry) -> Tensor:
@@ -137,7 +152,7 @@ class EquivariantNorm(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.norm_l0 = nn.LayerNorm(sizes.channels, EPSILON)
-        self.affine_weight = nn.Parameter(torch.empty(sizes.lmax, sizes.channels))
+        self.affine_weight = nn.Parameter(torch.ones(sizes.lmax, sizes.channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(coefficients, atoms, channels), normalised over all but the atoms."""
@@ -157,8 +172,8 @@ class DegreeLinear(nn.Module):
 
     def __init__(self, sizes: Sizes, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(sizes.lmax + 1, outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs))
+        self.weight = uniform(sizes.lmax + 1, outputs, inputs)
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """(coefficients, atoms, inputs) to (coefficients, atoms, outputs)."""
@@ -233,6 +248,4 @@ def coefficients_of_orders(sizes: Sizes) -> list[int]:
 
 def sum_over_neighbors(messages: Tensor, graph: Graph) -> Tensor:
     """(edges, ...) summed at their targets: (atoms, ...)."""
-    shape = (len(graph.numbers), *messages.shape[1:])
-    zeros = torch.zeros(shape, dtype=messages.dtype, device=messages.device)
-    return torch.index_add(zeros, 0, graph.target, messages)
+    return gather_sum(None, messages, graph.target, len(graph.numbers))

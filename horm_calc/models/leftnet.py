@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import Graph, Network, shape_of
 from horm_calc.models.leftnet_layers import (
     CUTOFF,
     Block,
@@ -41,7 +41,7 @@ from horm_calc.models.leftnet_layers import (
     radial_constants,
     seen_without_sign,
 )
-from horm_calc.models.ops import gather_sum, radial_function, scalar_mlp, sum_over_molecules
+from horm_calc.models.ops import gather_sum, radial_function, scalar_mlp
 
 ELEMENTS = (1, 6, 7, 8)
 
@@ -68,6 +68,13 @@ class LEFTNet(Network):
     name: ClassVar[str] = "LEFTNet"
     conservative: ClassVar[bool] = True
     cutoff = CUTOFF
+    # In the order of the constructor's arguments.
+    defaults: ClassVar[Mapping[str, int | float]] = {
+        "num_layers": 6,
+        "hidden_channels": 196,
+        "num_radial": 96,
+        "in_hidden_channels": 8,
+    }
 
     def __init__(self, layers: int, channels: int, radial: int, inputs: int = 8) -> None:
         super().__init__()
@@ -80,16 +87,15 @@ class LEFTNet(Network):
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
-        try:
-            channels, inputs = shapes["model.embedding.weight"]
-            radial = shapes["model.radial_lin.0.weight"][1]
-        except (KeyError, ValueError, IndexError) as error:
-            raise ArchitectureMismatch(f"{cls.name} needs the tensor {error}") from None
+        channels, inputs = shape_of(shapes, "model.embedding.weight", 2)
+        _, radial = shape_of(shapes, "model.radial_lin.0.weight", 2)
         prefix = "model.gcl_layers."
         layers = {key.split(".")[2] for key in shapes if key.startswith(prefix)}
-        with torch.device("meta"):  # no memory, no random numbers
-            network = cls(len(layers), channels, radial, inputs)
-        return network.to_empty(device="cpu")
+        return cls.unfilled(len(layers), channels, radial, inputs)
+
+    @classmethod
+    def fresh(cls, config: Mapping[str, Any]) -> Self:
+        return cls(*cls.settings(config).values())
 
     def constant(self, key: str) -> Tensor | None:
         means, width = radial_constants(self.model.n_radial)
@@ -123,7 +129,7 @@ class LEFTNet(Network):
         assert isinstance(graph, LEFTNetGraph)
         encoded = self._encoded_elements(graph, positions.dtype)
         scalars, vectors = self.model(graph, positions, encoded, not self.conservative)
-        energy = sum_over_molecules(self.readout(scalars), graph.molecule, len(graph.sizes))
+        energy = gather_sum(None, self.readout(scalars), graph.molecule, len(graph.sizes))
         return energy, self.direct_forces(scalars, vectors)
 
     def direct_forces(self, scalars: Tensor, vectors: Tensor) -> Tensor | None:
@@ -289,7 +295,7 @@ def _atom_frames(centred: Tensor, graph: LEFTNetGraph) -> Tensor:
     these axes are zero exactly, and so are their derivatives.
     """
     in_pieces = graph.in_pieces[graph.molecule]
-    total = sum_over_molecules(centred, graph.molecule, len(graph.sizes))
+    total = gather_sum(None, centred, graph.molecule, len(graph.sizes))
     others = (total.index_select(0, graph.molecule) * in_pieces - centred) * graph.share
     _, along = norm_and_direction(centred - others)
     _, normal = norm_and_direction(torch.linalg.cross(centred, others) * in_pieces)

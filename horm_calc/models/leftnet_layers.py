@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from horm_calc.models.ops import gather_sum, linear_silu, norm, scalar_mlp, sum_of_ends
+from horm_calc.models.ops import gather_sum, glorot, linear_silu, norm, scalar_mlp, sum_of_ends
 
 CUTOFF = 10.0  # Å
 EPSILON = 1e-6  # Å or Å², added to lengths before a division
@@ -121,6 +121,7 @@ class Message(nn.Module):
         )
         self.rbf_proj = nn.Linear(radial, wide, bias=False)
         self.x_layernorm = nn.LayerNorm(channels)
+        glorot(self.x_proj, self.rbf_proj)
 
     def forward(
         self,
@@ -171,6 +172,7 @@ class Update(nn.Module):
         self.lin3 = nn.Sequential(
             nn.Linear(3, 48), nn.SiLU(), nn.Linear(48, 8), nn.SiLU(), nn.Linear(8, 1)
         )
+        glorot(self.vec_proj, self.xvec_proj)
 
     def forward(
         self, s: Tensor, vectors: Tensor, frame: Tensor, with_vectors: bool
@@ -194,6 +196,7 @@ class VectorOutput(nn.Module):
         self.update_net = nn.Sequential(
             nn.Linear(2 * channels, channels), nn.SiLU(), nn.Linear(channels, 2)
         )
+        glorot(self)
 
     def forward(self, s: Tensor, vectors: Tensor) -> Tensor:
         lengths = norm(self.vec1_proj(vectors).transpose(1, 2)).squeeze(-1)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
 from horm_calc.models.ops import radial_function
 from horm_calc.references import ELEMENTS
 
@@ -160,6 +160,7 @@ class MomentNet(Network):
 
     name: ClassVar[str] = "MomentNet"
     conservative: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, int | float]] = {**asdict(Sizes()), "cutoff": 6.0}
 
     def __init__(self, sizes: Sizes, cutoff: float) -> None:
         super().__init__()
@@ -178,33 +179,24 @@ class MomentNet(Network):
 
     @classmethod
     def fresh(cls, config: Mapping[str, Any]) -> Self:
-        """A network to be trained: `layers`, `channels`, … of `Sizes`, and `cutoff` (Å)."""
-        known = set(Sizes.__dataclass_fields__) | {"name", "cutoff"}
-        if surplus := set(config) - known:
-            raise ArchitectureMismatch(
-                f"MomentNet: no setting {', '.join(sorted(surplus))}; known: {sorted(known)}"
-            )
-        widths = {key: config[key] for key in Sizes.__dataclass_fields__ if key in config}
-        sizes = Sizes(**widths)
+        settings = cls.settings(config)
+        cutoff = settings.pop("cutoff")
+        sizes = Sizes(**settings)
         if sizes.channels % sizes.heads:
             raise ArchitectureMismatch("MomentNet: channels must be a multiple of heads")
-        return cls(sizes, config.get("cutoff", 6.0))
+        return cls(sizes, cutoff)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         layers = sum(key.endswith(".of_scalars.weight") for key in shapes)
-        try:
-            _, channels = shapes["species.weight"]
-            rows, radial = shapes["filters.weight"]
-            hidden, _ = shapes["layers.0.inner.weight"]
-        except (KeyError, ValueError) as error:
-            raise ArchitectureMismatch(f"MomentNet: sizes do not show: {error}") from error
+        _, channels = shape_of(shapes, "species.weight", 2)
+        rows, radial = shape_of(shapes, "filters.weight", 2)
+        hidden, _ = shape_of(shapes, "layers.0.inner.weight", 2)
         heads = rows // (FIRST_PATHS + PATHS * (layers - 1))
         if layers < 1 or heads < 1 or channels % heads:
-            raise ArchitectureMismatch("MomentNet: number of layers and of filters do not agree")
-        with torch.device("meta"):
-            network = cls(Sizes(layers, channels, heads, radial, hidden), config["cutoff"])
-        return network.to_empty(device="cpu")
+            raise ArchitectureMismatch("numbers of layers, filters and channels do not agree")
+        sizes = Sizes(layers, channels, heads, radial, hidden)
+        return cls.unfilled(sizes, config.get("cutoff", cls.defaults["cutoff"]))
 
     def prepare(self, molecules: Molecules) -> DenseGraph:
         sizes, device = molecules.sizes, molecules.positions.device

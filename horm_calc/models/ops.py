@@ -1,4 +1,4 @@
-"""Small operations that several networks share."""
+"""Small operations that several networks share, and how some of their layers start."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+
+def glorot(*modules: nn.Module) -> None:
+    """Draws the weights of all linear layers in them so that neither signals nor gradients grow
+    or fade on the way (Glorot & Bengio, AISTATS 2010); biases start at zero."""
+    for layer in (layer for module in modules for layer in module.modules()):
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def norm(vectors: Tensor) -> Tensor:
@@ -21,17 +31,12 @@ def norm(vectors: Tensor) -> Tensor:
     return torch.where(vanishing, 0.0, torch.where(vanishing, 1.0, squared).sqrt())
 
 
-def sum_over_molecules(values: Tensor, molecule: Tensor, count: int) -> Tensor:
-    """(count, ...) sums of `values` (atoms, ...) over the atoms of each molecule."""
-    zero = torch.zeros(count, *values.shape[1:], dtype=values.dtype, device=values.device)
-    return torch.index_add(zero, 0, molecule, values)
-
-
 def gather_sum(total: Tensor | None, values: Tensor, index: Tensor, count: int) -> Tensor:
     """`total` (count, ...) plus `values` (edges, ...), each at its place in `index` (edges,).
 
-    A `total` of None is zero. What is passed as `total` must not be used again: where
-    derivatives are carried along, it is changed in place.
+    So messages are summed at atoms, and atoms in molecules. A `total` of None is zero. What is
+    passed as `total` must not be used again: where derivatives are carried along, it is
+    changed in place.
     """
     if torch.overrides.has_torch_function((total, values)):
         return torch.overrides.handle_torch_function(

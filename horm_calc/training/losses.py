@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from horm_calc.models.contract import Network
-from horm_calc.models.ops import sum_over_molecules
+from horm_calc.models.ops import gather_sum
 from horm_calc.training.batches import Part
 
 #: HORM's training code divides its loss on rows by this.
@@ -80,7 +80,7 @@ def product_errors(found: Prediction, part: Part, form: str) -> Tensor:
         of_atoms = _length(error) / HORM_DIVISOR
         drawn = (part.weights > 0).to(error.dtype)
         weights = drawn / drawn.sum(0)
-    of_molecules = sum_over_molecules(of_atoms.T, molecule, count)
+    of_molecules = gather_sum(None, of_atoms.T, molecule, count)
     return (of_molecules * weights.T).sum(1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -151,9 +150,8 @@ def start(settings: TrainingSettings) -> tuple[Network, dict[str, Any]]:
         if given.name not in checkpoints.NETWORKS:
             known = ", ".join(checkpoints.NETWORKS)
             raise SettingsError(f"network.name is '{given.name}'; known: {known}")
-        where, _, kind = checkpoints.NETWORKS[given.name].partition(":")
         try:
-            network = getattr(importlib.import_module(where), kind).fresh(given.config)
+            network = checkpoints.network_class(given.name).fresh(given.config)
         except ValueError as error:
             raise SettingsError(f"network.config: {error}") from None
         config = given.config | {"name": given.name}

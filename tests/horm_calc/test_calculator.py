@@ -34,6 +34,7 @@ from horm_calc.input_checks import OutsideTrainingDomain, UnsupportedInput
 from horm_calc.potential import Potential, in_batches
 from horm_calc.references import ATOMIC_ENERGIES, reference_energy
 from tests.horm_calc.models.published import NAMES
+from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small, write
 from workflows import pysis, with_geometric, with_sella
 from workflows.settings import EndpointSettings, SaddleSettings
@@ -63,12 +64,6 @@ def make(files):
 @pytest.fixture
 def leftnet(make) -> HormCalculator:
     return make("LEFTNet")
-
-
-def crooked(formula: str, seed: int = 5) -> Atoms:
-    atoms = molecule(formula)
-    atoms.rattle(0.1, seed=seed)
-    return atoms
 
 
 @pytest.fixture
@@ -138,6 +133,9 @@ def test_properties_that_do_not_exist(leftnet):
 
 def test_the_package_offers_it():
     assert horm_calc.HormCalculator is HormCalculator
+    assert horm_calc.list_checkpoints()["eqv2"].network == "EquiformerV2"
+    for name in horm_calc.__all__:
+        assert callable(getattr(horm_calc, name))
     with pytest.raises(AttributeError, match="no attribute 'Calculator'"):
         _ = horm_calc.Calculator
 

@@ -12,6 +12,7 @@ from ase.build import molecule
 from ase.io import write
 
 from reactbench_runner import cli
+from tests.reactbench_runner.commands import call, refused
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -20,10 +21,6 @@ def table(folder: Path, *lines: str) -> Path:
     path = folder / "reactions.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def call(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
 
 
 def test_help_teaches_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,10 +71,7 @@ def test_wrong_calls_say_what_is_wrong(
     (tmp_path / "broken.yaml").write_text("path: {images: 9\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    assert call(*arguments) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
+    assert message in refused(capsys, *arguments)
 
 
 def test_wrong_reactions_do_not_stop_the_others(

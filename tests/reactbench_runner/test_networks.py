@@ -15,8 +15,9 @@ from ase.io import write
 from horm_calc.checkpoints import save
 from horm_calc.configuration import SettingsError
 from horm_calc.models.leftnet import LEFTNet
-from reactbench_runner import calculators, cli
+from reactbench_runner import calculators
 from reactbench_runner.batch import _client, run_batch
+from tests.reactbench_runner.commands import call, refused
 from workflows.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
@@ -34,10 +35,6 @@ def network(path: Path, seed: int = 0) -> Path:
     made = LEFTNet(layers=1, channels=8, radial=8)
     save(path, made.state_dict(), {"name": "LEFTNet"}, {})
     return path
-
-
-def call(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
 
 
 def test_a_run_from_end_to_end(
@@ -109,8 +106,7 @@ def test_what_cannot_be_had_is_known_before_anything_runs(
     monkeypatch.chdir(tmp_path)
     Path("damaged.ckpt").write_text("<html>Not found</html>")
     Path("reactions.csv").write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
-    assert call("reactions.csv", "--out", "out", "--calculator", name) == 2
-    error = capsys.readouterr().err
+    error = refused(capsys, "reactions.csv", "--out", "out", "--calculator", name)
     assert message in error
     assert len(error.splitlines()) == 1
     assert not Path("out").exists()

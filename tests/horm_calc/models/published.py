@@ -8,19 +8,21 @@ follow from their names alone (`tests.goldens.weights`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 
-from horm_calc.checkpoints import NETWORKS
+from horm_calc.checkpoints import Checkpoint, load_network, network_class
 from horm_calc.graphs import Molecules
 from horm_calc.hessian import hessians
 from horm_calc.models.contract import Network
+from horm_calc.torch_archive import CheckpointError
 from tests.goldens.weights import fill
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
@@ -70,10 +72,17 @@ def fill_by_rule(network: Network) -> Network:
     return network.requires_grad_(False).eval()
 
 
+def refusal(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What is said of a checkpoint of the network that has tensors of these shapes."""
+    state = {key: torch.zeros(shape) for key, shape in shapes.items()}
+    with pytest.raises(CheckpointError) as caught:
+        load_network(Checkpoint(Path(name), state, config(name), {}, ""), torch.float64)
+    return str(caught.value)
+
+
 def made(name: str) -> Network:
     """A new network of the published size, in float64."""
-    module, _, kind = NETWORKS[name].partition(":")
-    network = getattr(import_module(module), kind).from_shapes(shapes(name), config(name))
+    network = network_class(name).from_shapes(shapes(name), config(name))
     return fill_by_rule(network.double())
 
 

@@ -15,6 +15,7 @@ from horm_calc.graphs import Molecules, pairs, pairs_within
 from horm_calc.hessian import energies_and_forces
 from horm_calc.models.contract import ArchitectureMismatch, Network
 from tests.horm_calc.models.published import NAMES, config, golden, network, shapes
+from tests.horm_calc.molecules import crooked
 
 #: Rounding of sums of some 1e4 terms, in eV and eV/Å, here after divisions by short lengths.
 ROUNDING = 1e-10
@@ -31,13 +32,6 @@ def evaluate(
     energies, forces = energies_and_forces(network(name, dtype), tensors)
     assert energies.dtype == forces.dtype == dtype
     return energies.numpy(), forces.numpy()
-
-
-def crooked(formula: str = "CH3OH") -> Atoms:
-    """A molecule without the symmetry that would put forces and frames on their kinks."""
-    atoms = molecule(formula)
-    atoms.rattle(0.1, seed=5)
-    return atoms
 
 
 def transformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:

@@ -155,8 +155,10 @@ def test_depth_follows_from_the_shapes():
 @pytest.mark.parametrize("key", ["model.embedding.weight", "model.radial_lin.0.weight"])
 def test_shapes_without_what_shows_the_sizes_are_refused(name, key):
     wrong = {other: shape for other, shape in shapes(name).items() if other != key}
-    with pytest.raises(ArchitectureMismatch, match=key):
+    with pytest.raises(ArchitectureMismatch, match=f"{key}.* is missing"):
         CLASSES[name].from_shapes(wrong, config(name))
+    with pytest.raises(ArchitectureMismatch, match=f"{key}.* 3 dimensions instead of 2"):
+        CLASSES[name].from_shapes(wrong | {key: (1, 2, 3)}, config(name))
 
 
 # --- what the network does not have, as it is ---

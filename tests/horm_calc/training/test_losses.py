@@ -135,4 +135,4 @@ def test_gradient_has_that_of_the_whole_hessian_as_its_mean(kind) -> None:
     # Across it, nothing but noise remains, which falls with the root of the number of draws.
     rest = drawn - along[:, None] * exact
     spread = rest.std(0) / len(drawn) ** 0.5
-    assert float((rest.mean(0).norm() / spread.norm())) < 2
+    assert float(rest.mean(0).norm() / spread.norm()) < 2
