@@ -1,4 +1,4 @@
-"""The four networks in their published sizes, and molecules, for the measurements beside this.
+"""The networks in their published or default sizes, and molecules, for the measurements beside this.
 
 Trained weights are not needed to measure time, memory or rounding, and may not be at hand;
 without a checkpoint the parameters have the values that tests/goldens/weights.py gives them.
@@ -22,7 +22,7 @@ from ase import Atoms
 from ase.io import read as read_atoms
 
 from horm_calc.catalogue import find
-from horm_calc.checkpoints import NETWORKS, Checkpoint, load_network, read
+from horm_calc.checkpoints import NETWORKS, Checkpoint, load_network, network_class, read
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
 from tests.goldens.weights import fill
@@ -129,10 +129,15 @@ def _saddles() -> dict[int, Atoms]:
 def _by_rule(name: str) -> Checkpoint:
     """As a file would hold it: in float32, so that networks in either precision are the same."""
     path = GOLDENS / f"{name}.json"
-    record = json.loads(path.read_text("utf-8"))
+    if path.exists():
+        record = json.loads(path.read_text("utf-8"))
+        config, tensors = record["model_config"], record["state"]
+        shapes = {key: value["shape"] for key, value in tensors.items() if value["parameter"]}
+    else:
+        config = {"name": name}
+        shapes = {key: x.shape for key, x in network_class(name).fresh({}).named_parameters()}
     state = {
-        key.removeprefix(PREFIX): torch.as_tensor(fill(key, tuple(entry["shape"]))).float()
-        for key, entry in record["state"].items()
-        if entry["parameter"]
+        key.removeprefix(PREFIX): torch.as_tensor(fill(key, tuple(shape))).float()
+        for key, shape in shapes.items()
     }
-    return Checkpoint(path, state, record["model_config"], {}, "")
+    return Checkpoint(path, state, config, {}, "")

@@ -58,9 +58,9 @@ class DenseGraph(Graph):
 
     @property
     def rows(self) -> list[tuple[int, ...]]:
-        """Atoms one after the other, tables of atoms, and pairs one after the other."""
+        """Also tables, one a molecule, and the rows of tables one after the other."""
         count, size = self.kinds.shape
-        return [self.sizes, (1,) * count, (size * size,) * count]
+        return [*super().rows, (1,) * count, (size * size,) * count]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Networks of all four kinds, so small that hundreds of evaluations take no time."""
+"""Networks of all kinds, so small that hundreds of evaluations take no time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from horm_calc.checkpoints import save
-from horm_calc.models import alphanet, equiformer_v2, equiformer_v2_layers
+from horm_calc.models import alphanet, equiformer_v2, equiformer_v2_layers, momentnet
 from horm_calc.models.contract import Network
 from horm_calc.models.leftnet import LEFTNet, LEFTNetDirect
 from tests.horm_calc.models.published import fill_by_rule
@@ -22,11 +22,13 @@ EQUIFORMER = equiformer_v2_layers.Sizes(
     **{"alpha_channels": 4, "value_channels": 4, "hidden_channels": 8, "ffn_channels": 8},
     **{"edge_channels": 8, "gaussians": 24},
 )
+MOMENTNET = momentnet.Sizes(layers=2, channels=8, heads=4, radial=8, hidden=8)
 CONFIGS: dict[str, dict[str, Any]] = {
     "LEFTNet": {"name": "LEFTNet"},
     "LEFTNet-df": {"name": "LEFTNet-df"},
     "AlphaNet": {"name": "AlphaNet", "cutoff": 5.0, "eps": 1e-6},
     "EquiformerV2": {"name": "EquiformerV2"},
+    "MomentNet": {"name": "MomentNet", "cutoff": 6.0},
 }
 
 
@@ -37,6 +39,8 @@ def made(name: str) -> Network:
         network = alphanet.AlphaNet(ALPHANET, cutoff=5.0, eps=1e-6)
     elif name == "EquiformerV2":
         network = equiformer_v2.EquiformerV2(EQUIFORMER)
+    elif name == "MomentNet":
+        network = momentnet.MomentNet(MOMENTNET, cutoff=6.0)
     else:
         kind = {"LEFTNet": LEFTNet, "LEFTNet-df": LEFTNetDirect}[name]
         network = kind(layers=2, channels=8, radial=8)

@@ -1,6 +1,6 @@
 """The calculator: ASE's conventions, its options, and the programs that use it.
 
-With small networks of all four kinds. Their surfaces are those of no molecule, but AlphaNet's
+With small networks of all kinds. Their surfaces are those of no molecule, but AlphaNet's
 has a minimum of HCN, and LEFTNet's is smooth enough to walk on.
 """
 

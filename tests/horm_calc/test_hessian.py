@@ -1,6 +1,6 @@
 """Hessians in one sweep against rows by automatic differentiation and published values.
 
-Most of it with networks of all four kinds that are small, in float64, where everything must
+Most of it with networks of all kinds that are small, in float64, where everything must
 agree but for rounding.
 """
 
@@ -32,6 +32,7 @@ from horm_calc.models.leftnet import LEFTNet
 from tests.horm_calc import small_networks
 from tests.horm_calc.models.published import (
     NAMES,
+    PUBLISHED,
     fill_by_rule,
     hessian_of_golden,
     reference,
@@ -74,7 +75,7 @@ def exact_frames() -> EquiformerV2:
 # --- the whole matrix ---
 
 
-@all_networks
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_hessian(name):
     expected = torch.from_numpy(reference(name)["m2_hessian"])
     assert_close(torch.from_numpy(hessian_of_golden(name)), expected, tolerance=1e-8)

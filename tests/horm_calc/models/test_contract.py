@@ -1,4 +1,4 @@
-"""What every network promises, asked of all four."""
+"""What every network promises, asked of all of them."""
 
 from __future__ import annotations
 
@@ -180,6 +180,7 @@ SINGLE = {
     "LEFTNet-df": (1e-6, 1e-5),
     "AlphaNet": (2e-6, 1e-4),
     "EquiformerV2": (1e-7, 2e-5),
+    "MomentNet": (1e-6, 1e-5),
 }
 
 
