@@ -1,4 +1,4 @@
-"""The networks in their published or default sizes, and molecules, for the measurements beside this.
+"""The networks in their published or default sizes, and molecules, for measurements.
 
 Trained weights are not needed to measure time, memory or rounding, and may not be at hand;
 without a checkpoint the parameters have the values that tests/goldens/weights.py gives them.
