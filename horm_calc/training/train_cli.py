@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return _run(options.config, options.out)
-    except (ValueError, OSError) as error:
+    except (ArithmeticError, ValueError, OSError) as error:
         print(f"horm-train: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Frames labelled by a network, so that a network can be trained on them without a file."""
+"""Labelled frames and tiny networks, so that networks can be trained without a file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import molecule
+from ase.data import covalent_radii
+from torch import Tensor
+from torch.func import hessian, jacrev
 
-from horm_calc import hessian
-from horm_calc.graphs import Molecules
 from horm_calc.models.momentnet import MomentNet
 from horm_calc.training.frames import Frame
 
@@ -26,22 +27,33 @@ def network(seed: int) -> MomentNet:
 
 
 def frames(per_formula: int = 4, curved: int = 2) -> list[Frame]:
-    """Rattled molecules with labels of a tiny network, the first `curved` of each with Hessians."""
-    teacher, made = network(seed=77), []
+    """Rattled molecules whose atoms attract each other in pairs (Morse's potential, 4 eV deep).
+
+    The first `curved` of each formula have Hessians.
+    """
+    made = []
     for formula in FORMULAS:
         for place in range(per_formula):
             atoms: Atoms = molecule(formula)
             atoms.rattle(0.1, seed=place)
-            one = Molecules.from_atoms([atoms])
-            energies, forces = hessian.energies_and_forces(teacher, one)
-            [matrix] = hessian.hessians(teacher, one)
+            i, j = np.triu_indices(len(atoms), 1)
+            bond = torch.as_tensor(
+                covalent_radii[atoms.numbers][i] + covalent_radii[atoms.numbers][j]
+            )
+            at = torch.as_tensor(atoms.positions).flatten()
+
+            def morse(flat: Tensor, i=i, j=j, bond=bond) -> Tensor:
+                positions = flat.reshape(-1, 3)
+                distance = (positions[i] - positions[j]).norm(dim=-1)
+                return (4 * (1 - torch.exp(-2 * (distance - bond))) ** 2 - 4).sum()
+
             made.append(
                 Frame(
                     atoms.numbers,
                     atoms.positions,
-                    float(energies[0]),
-                    forces.numpy(),
-                    matrix.numpy() if place < curved else None,
+                    float(morse(at)),
+                    -jacrev(morse)(at).reshape(-1, 3).numpy(),
+                    hessian(morse)(at).numpy() if place < curved else None,
                     reaction=formula,
                 )
             )
@@ -51,7 +63,7 @@ def frames(per_formula: int = 4, curved: int = 2) -> list[Frame]:
 class Listed:
     """Frames in a list, as `Frames`."""
 
-    level_of_theory = "a tiny network"
+    level_of_theory = "Morse"
 
     def __init__(self, listed: list[Frame]) -> None:
         self._frames = listed

@@ -76,12 +76,13 @@ def test_a_molecule_with_fewer_vectors_is_averaged_over_its_own() -> None:
 
 
 def test_a_vanishing_error_has_a_gradient() -> None:
-    part = part_of("projections", listed=frames(1, 1))
-    teacher = network(seed=77)
-    found = predict(teacher, part, second=True)
+    """Labels that are what the network says."""
+    student, part = network(seed=1), part_of("projections", listed=frames(1, 1))
+    found = predict(student, part, second=True)
+    part = dataclasses.replace(part, forces=found.forces.detach(), products=found.products.detach())
     loss = force_errors(found, part, "norm").sum() + product_errors(found, part, "norm").sum()
     loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in teacher.parameters() if p.grad is not None)
+    assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,11 +123,11 @@ def gradient(student, part: Part) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["rows", "projections"])
 def test_gradient_has_that_of_the_whole_hessian_as_its_mean(kind) -> None:
-    """Averages of 400 draws. Along the exact gradient g, the sample mean of g·ĝ / g·g is 1."""
+    """Averages of 150 draws. Along the exact gradient g, the sample mean of g·ĝ / g·g is 1."""
     student, listed = network(seed=1), frames(1, 1)[:2]
     exact = gradient(student, part_of("full", listed=listed))
     drawn = torch.stack(
-        [gradient(student, part_of(kind, seed=seed, listed=listed)) for seed in range(400)]
+        [gradient(student, part_of(kind, seed=seed, listed=listed)) for seed in range(150)]
     )
     along = drawn @ exact / (exact @ exact)
     error = float(along.std() / len(along) ** 0.5)
