@@ -19,7 +19,11 @@ class DataError(ValueError):
     """A file of frames that cannot be used; the message names it and says what helps."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{path}: {problem}" + (f". {remedy}" if remedy else ""))
+        super().__init__(path, problem, remedy)  # all three, so that it passes between processes
+
+    def __str__(self) -> str:
+        path, problem, remedy = self.args
+        return f"{path}: {problem}" + (f". {remedy}" if remedy else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_nothing_to_open(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=problem):
             open_frames(*paths)
+
+
+def test_errors_pass_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(DataError("x.h5", "empty", "Make it again.")))
+    assert str(error) == "x.h5: empty. Make it again."
+    assert str(DataError("x.h5", "empty")) == "x.h5: empty"
 
 
 def test_fingerprint_tells_data_apart(files: list[Path]) -> None:
