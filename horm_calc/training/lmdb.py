@@ -22,17 +22,16 @@ from typing import Any
 import lmdb
 import numpy as np
 from ase.symbols import Symbols
-from rich.console import Console
-from rich.progress import track
 
 from horm_calc.references import LEVEL_OF_THEORY
 from horm_calc.safe_pickle import Malformed, interpret
 from horm_calc.torch_archive import printable
 from horm_calc.training.frames import DataError, Frame
 from horm_calc.training.pickled import array, fields
+from horm_calc.training.progress import progress
 
 _ONE_HOT = np.array([1, 6, 7, 8, 9])  # what the columns of one_hot stand for
-_LONG = 1000  # frames, from which a pass takes long enough to show it and to keep its outcome
+_LONG = 1000  # frames, from which the outcome of the pass is worth keeping
 _VERSION = 1  # of the index
 _AGAIN = "Download or copy the file again."
 
@@ -197,14 +196,7 @@ def _scan(path: Path, length: int) -> _Index:
     """Names of reactions, and for each frame the place of its name, its atoms, if it is curved."""
     names: dict[str, int] = {}
     rows = np.zeros((3, length), np.int32)
-    frames = track(
-        range(length),
-        f"Reading {path.name} (once)",
-        console=Console(stderr=True),
-        transient=True,
-        disable=length < _LONG,
-    )
-    for index in frames:
+    for index in progress(range(length), f"Reading {path.name} (once)", length):
         frame = _frame(path, index)
         place = names.setdefault(frame.reaction, len(names))
         rows[:, index] = place, len(frame.numbers), frame.hessian is not None
