@@ -158,6 +158,13 @@ def _atoms(frame: Frame, level_of_theory: str) -> Atoms:
 
 
 def _text(text: str) -> str:
-    """The text such that it is read as it is: ASE takes 007 for a number and T for true."""
-    read = key_val_str_to_dict(key_val_dict_to_str({"text": text}))["text"]
-    return text if isinstance(read, str) and read == text else f"_JSON {json.dumps(text)}"
+    """The text in a form that is read as it is.
+
+    ASE takes 007 for a number and T for true, and drops the backslash of a SMILES.
+    """
+    quoted = f"_JSON {json.dumps(text, ensure_ascii=False)}"
+    for form in (text, text.replace("\\", "\\\\"), quoted, quoted.replace("\\", "\\\\")):
+        read = key_val_str_to_dict(key_val_dict_to_str({"text": form})).get("text")
+        if isinstance(read, str) and read == text:
+            return form
+    return text
