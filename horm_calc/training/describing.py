@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from horm_calc.thermochemistry import IMAGINARY_THRESHOLD, normal_modes
 from horm_calc.training.frames import Frames
 from horm_calc.training.progress import progress
-from horm_calc.training.references import solve_references
+from horm_calc.training.references import Compositions
 
 _MOST_HESSIANS = 5000  # are diagonalised, evenly spread over the set
 
@@ -48,13 +48,13 @@ def describe(frames: Frames) -> Description:
     and rotations. Most frames are no stationary points: there they are directions of negative
     curvature.
     """
-    counts = np.zeros((len(frames), 119), np.int16)
-    energies, forces, orders = np.zeros(len(frames)), [], Counter[int]()
+    compositions, forces, orders = Compositions(), [], Counter[int]()
+    energies = np.zeros(len(frames))
     kinds: Counter[str] = Counter()
     step = max(1, int(np.asarray(frames.curved).sum()) // _MOST_HESSIANS)
     for i in progress(range(len(frames)), "Reading frames", len(frames)):
         frame = frames[i]
-        counts[i] = np.bincount(frame.numbers, minlength=119)
+        compositions.add(frame)
         energies[i] = frame.energy
         forces.append(np.linalg.norm(frame.forces, axis=1).astype(np.float32))
         kinds["partly"] += frame.products is not None
@@ -62,17 +62,16 @@ def describe(frames: Frames) -> Description:
         if frame.hessian is not None and kinds["whole"] % step == 0:
             modes = normal_modes(Atoms(frame.numbers, frame.positions), frame.hessian)
             orders[len(modes.imaginary_frequencies(IMAGINARY_THRESHOLD))] += 1
-    references = solve_references(counts, energies)
-    present = sorted(references)
+    references = compositions.references(energies)
     return Description(
         reactions=Counter(frames.reactions),
         level_of_theory=frames.level_of_theory,
         sizes=np.asarray(frames.sizes),
-        elements={number: int(counts[:, number].sum()) for number in present},
+        elements=compositions.elements(),
         whole=kinds["whole"],
         partly=kinds["partly"],
         references=references,
-        energies=energies - counts[:, present] @ np.array([references[n] for n in present]),
+        energies=energies - compositions.sums(references),
         forces=np.concatenate(forces),
         orders=orders,
     )

@@ -96,8 +96,8 @@ def open_frames(*paths: Path | str) -> Frames:
     """The frames of files and folders, told apart by their names' endings.
 
     `.h5`, `.hdf5`: this project's own format (see `hdf5`). `.lmdb`: HORM's (see `lmdb`).
-    Anything else that ASE reads, with energies and forces (extended xyz). A folder stands for
-    all such files in it. Raises `DataError`.
+    `.xyz`, `.extxyz`, `.traj`, `.db`: ASE's, with energies and forces (see `ase_frames`). A
+    folder stands for all such files in it. Raises `DataError`.
     """
     if not paths:
         raise DataError("frames", "no file given")

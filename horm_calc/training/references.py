@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from horm_calc.training.frames import Frames, iterate
+from horm_calc.training.frames import Frame, Frames, iterate
 from horm_calc.training.progress import progress
 
 
@@ -20,19 +22,45 @@ def fit_references(frames: Frames) -> dict[int, float]:
     """
     if not len(frames):
         raise ValueError("no frames to fit the energies of atoms to")
-    numbers, energies = [], np.zeros(len(frames))
-    for i, frame in enumerate(progress(iterate(frames), "Fitting atoms' energies", len(frames))):
-        numbers.append(np.bincount(frame.numbers, minlength=119).astype(np.int16))
-        energies[i] = frame.energy
-    return solve_references(np.array(numbers), energies)
+    compositions, energies = Compositions(), []
+    for frame in progress(iterate(frames), "Fitting atoms' energies", len(frames)):
+        compositions.add(frame)
+        energies.append(frame.energy)
+    return compositions.references(np.array(energies))
 
 
-def solve_references(counts: np.ndarray, energies: np.ndarray) -> dict[int, float]:
-    """The same from counts of atoms (frames, 119) by atomic number, and energies (frames,), eV."""
-    elements = np.flatnonzero(counts.any(0))
-    # A frame's weight is the number of its like: sums over them give the same normal equations.
-    kinds, kind = np.unique(counts[:, elements], axis=0, return_inverse=True)
-    weight = np.sqrt(np.bincount(kind))
-    means = np.bincount(kind, energies) / weight**2
-    solution, *_ = np.linalg.lstsq(kinds * weight[:, None], means * weight, rcond=None)
-    return dict(zip(elements.tolist(), solution.tolist(), strict=True))
+class Compositions:
+    """Which atoms frames have, kept once for all frames alike."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, int] = {}
+        self._kind: list[int] = []
+
+    def add(self, frame: Frame) -> None:
+        counts = np.bincount(frame.numbers, minlength=119).astype(np.int16).tobytes()
+        self._kind.append(self._kinds.setdefault(counts, len(self._kinds)))
+
+    def _counts(self) -> np.ndarray:
+        """(kinds, 119): atoms of each atomic number."""
+        return np.frombuffer(b"".join(self._kinds), np.int16).reshape(-1, 119)
+
+    def elements(self) -> dict[int, int]:
+        """How many atoms there are of each atomic number, in all frames."""
+        total = np.bincount(self._kind) @ self._counts()
+        return {int(number): int(total[number]) for number in np.flatnonzero(total)}
+
+    def references(self, energies: np.ndarray) -> dict[int, float]:
+        """As `fit_references` for total energies (frames,), eV."""
+        elements = list(self.elements())
+        number = np.bincount(self._kind)
+        # Frames alike as one with their mean, weighted by the root of their number, give the
+        # same normal equations as all of them.
+        weight = np.sqrt(number)
+        means = np.bincount(self._kind, energies) / number
+        rows = self._counts()[:, elements] * weight[:, None]
+        solution, *_ = np.linalg.lstsq(rows, means * weight, rcond=None)
+        return dict(zip(elements, solution.tolist(), strict=True))
+
+    def sums(self, references: Mapping[int, float]) -> np.ndarray:
+        """(frames,) eV: the sum of the atoms' energies in each."""
+        return (self._counts()[:, list(references)] @ list(references.values()))[self._kind]
