@@ -47,52 +47,49 @@ class LMDBFrames:
     `rxn` is the same number in all of the published sample, while the formula is that of all
     frames of a reaction. So a reaction here may stand for several, but none is in two.
 
-    May be pickled and used in several processes and threads. Raises `DataError` for what is
+    May be pickled and used in several processes. Raises `DataError` for what is
     damaged or no such file, at opening or where a frame is read.
     """
 
     level_of_theory = LEVEL_OF_THEORY
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        length = _length(path)
-        names, codes, self.sizes, self.curved = _read_index(path, length) or _scan(path, length)
+        file = (path / "data.mdb" if path.is_dir() else path).resolve()
+        length = _length(file)
+        names, codes, self.sizes, self.curved = _read_index(file, length) or _scan(file, length)
+        self._file = file
         self.reactions = [names[code] for code in codes.tolist()]
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Frame:
-        return _frame(self._path, range(len(self))[index])
-
-
-def _file(path: Path) -> Path:
-    return path / "data.mdb" if path.is_dir() else path
+        return _frame(self._file, range(len(self))[index])
 
 
 def _state(path: Path) -> tuple[int, int]:
     """Size and time of the file, which change with its content."""
     try:
-        stat = _file(path).stat()
+        stat = path.stat()
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from None
     return stat.st_size, stat.st_mtime_ns
 
 
 def _environment(path: Path) -> lmdb.Environment:
-    file, stamp = _file(path).resolve(), (os.getpid(), *_state(path))
-    if file in _opened:
-        before, environment = _opened[file]
+    stamp = (os.getpid(), *_state(path))
+    if path in _opened:
+        before, environment = _opened[path]
         if before == stamp:
             return environment
-        del _opened[file]
+        del _opened[path]
         environment.close()
-    environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=False)
+    environment = lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False)
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if needed > stamp[1]:  # reading what is not there would end the process
         environment.close()
         raise DataError(path, f"cut short: {stamp[1]} of {needed} bytes", _AGAIN)
-    _opened[file] = stamp, environment
+    _opened[path] = stamp, environment
     return environment
 
 
@@ -207,10 +204,9 @@ def _scan(path: Path, length: int) -> _Index:
 
 
 def _index_files(path: Path) -> list[Path]:
-    file = _file(path).resolve()
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "horm"
-    digest = hashlib.sha256(str(file).encode()).hexdigest()[:20]
-    return [file.with_name(f"{file.name}.index.npz"), home / f"{digest}.npz"]
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:20]
+    return [path.with_name(f"{path.name}.index.npz"), home / f"{digest}.npz"]
 
 
 def _read_index(path: Path, length: int) -> _Index | None:

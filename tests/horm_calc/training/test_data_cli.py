@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -200,6 +201,23 @@ def test_cut_input(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     labels.write_bytes(labels.read_bytes()[:5000])
     assert "labels.h5: cannot be read as HDF5" in refused(capsys, "info", labels)
     assert "cannot be read" in refused(capsys, "convert", labels, tmp_path / "x.h5")
+
+
+def test_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half a file never has the name of a whole one, and is not in the way of the next try."""
+    source, target = real("xtb_dev.h5"), tmp_path / "x.xyz"
+    arguments = ["convert", str(source), str(target), "--level", "GFN2-xTB"]
+    child = subprocess.Popen([sys.executable, "-m", "horm_calc.training.data_cli", *arguments])
+    while not list(tmp_path.iterdir()):
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    [partial] = tmp_path.iterdir()
+    assert partial.suffix == ".partial"
+    write_hdf5(tmp_path / "few.h5", [frame(0)], "GFN2-xTB")
+    run(capsys, "convert", tmp_path, target)  # the folder: what was left in it is no set of frames
+    assert len(open_frames(target)) == 1
 
 
 def test_as_a_program(labels: Path, tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"x\.lmdb: cannot be read as LMDB"):
             LMDBFrames(path)
     (tmp_path / "folder.lmdb").mkdir()
-    with pytest.raises(DataError, match=r"folder\.lmdb: cannot be read \(No such file"):
+    with pytest.raises(DataError, match=r"folder\.lmdb/data\.mdb: cannot be read \(No such file"):
         LMDBFrames(tmp_path / "folder.lmdb")
 
 
@@ -313,9 +313,11 @@ def test_a_file_that_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_several_processes(tmp_path: Path, method: str) -> None:
+def test_several_processes(tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.lmdb", [pickled("Data", record(i)) for i in range(20)])
-    frames = open_frames(path)
+    monkeypatch.chdir(tmp_path)
+    frames = open_frames("x.lmdb")
+    monkeypatch.chdir("/")
     energies = [one.energy for one in iterate(frames)]  # opens the file before there are children
     with multiprocessing.get_context(method).Pool(2) as pool:
         read = pool.map(frames.__getitem__, list(range(20)) * 3)
