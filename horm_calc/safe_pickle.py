@@ -9,7 +9,8 @@ library only parses (`pickletools.genops`), and knows nothing but containers, nu
   an `Inert`, with four exceptions that are ours: empty dictionaries, `torch.Size`, and the two
   functions that rebuild a tensor, which give a `StoredTensor`, a description of where a tensor
   lies;
-- a tensor must fit into the storage that it names, without overlap;
+- a tensor must fit into the storage that it names, without overlap (where the numbers stand in
+  the pickle itself, as in a plain pickle of a tensor, the call stays an `Inert`);
 - nothing here recurses or copies on the file's demand, and only text and small numbers become
   keys of dictionaries.
 """
@@ -25,7 +26,7 @@ from typing import Any
 _MOST_DIMENSIONS = 16
 
 #: Types of storages by their names in the file: the torch dtype and its bytes per element.
-_STORAGES = {
+STORAGES = {
     "DoubleStorage": ("float64", 8),
     "FloatStorage": ("float32", 4),
     "HalfStorage": ("float16", 2),
@@ -37,6 +38,10 @@ _STORAGES = {
     "ByteStorage": ("uint8", 1),
     "BoolStorage": ("bool", 1),
 }
+
+#: What a plain pickle of a tensor calls with the bytes of its storage, and then to rebuild it.
+INLINE_STORAGE = "torch.storage._load_from_bytes"
+REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
 
 
 class Malformed(ValueError):
@@ -99,16 +104,19 @@ def _storage(reference: Any) -> Storage:
         raise Malformed("a reference that is not one to a storage")
     _, kind, key, _, length = reference
     module, _, name = kind.text.rpartition(".") if isinstance(kind, Name) else ("", "", "")
-    if module not in ("torch", "torch.cuda") or name not in _STORAGES:
+    if module not in ("torch", "torch.cuda") or name not in STORAGES:
         raise Malformed("a storage of unknown type")
     if type(key) is not str or not _is_count(length):
         raise Malformed("a storage with an impossible key or length")
-    dtype, width = _STORAGES[name]
+    dtype, width = STORAGES[name]
     return Storage(key, dtype, width, length)
 
 
-def _tensor(arguments: tuple[Any, ...]) -> StoredTensor:
-    """The tensor of a call of `_rebuild_tensor_v2`, if its storage can hold what it claims."""
+def stored_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
+    """The tensor of a call of `_rebuild_tensor_v2`, if its storage can hold what it claims.
+
+    Raises `Malformed` if not.
+    """
     storage, offset, shape, strides = (*arguments, None, None, None, None)[:4]
     if not isinstance(storage, Storage):
         raise Malformed("a tensor without storage")
@@ -131,8 +139,10 @@ def _call(target: Any, arguments: Any) -> Any:
         return Inert(target.name, arguments)
     if not isinstance(target, Name):
         raise Malformed("a call of something that has no name")
-    if target.text == "torch._utils._rebuild_tensor_v2":
-        return _tensor(arguments)
+    if target.text == REBUILD_TENSOR:
+        storage = arguments[0] if arguments else None
+        inline = isinstance(storage, Inert) and storage.name == INLINE_STORAGE
+        return Inert(target.text, arguments) if inline else stored_tensor(arguments)
     if target.text == "torch._utils._rebuild_parameter" and arguments:
         if isinstance(arguments[0], StoredTensor):
             return arguments[0]
@@ -228,7 +238,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _FROM_MARK: dict[str, Callable[[list[Any]], Any]] = {
     "TUPLE": tuple,
@@ -267,7 +277,9 @@ def interpret(program: bytes) -> Any:
 
 def _step(machine: _Machine, opcode: str, argument: Any) -> None:
     stack = machine.stack
-    if opcode in _LITERALS:
+    if opcode == "MEMOIZE":  # every second one
+        machine.memo[len(machine.memo)] = machine.top()
+    elif opcode in _LITERALS:
         stack.append(argument)
     elif opcode in ("BINPUT", "LONG_BINPUT"):
         machine.memo[argument] = machine.top()
@@ -291,8 +303,6 @@ def _step(machine: _Machine, opcode: str, argument: Any) -> None:
     elif opcode == "GLOBAL":
         module, _, name = argument.partition(" ")
         stack.append(_name(module, name))
-    elif opcode == "MEMOIZE":
-        machine.memo[len(machine.memo)] = machine.top()
     elif opcode == "POP":
         machine.pop(1)
     elif opcode not in ("PROTO", "FRAME"):

@@ -19,7 +19,11 @@ class DataError(ValueError):
     """A file of frames that cannot be used; the message names it and says what helps."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{path}: {problem}" + (f". {remedy}" if remedy else ""))
+        super().__init__(path, problem, remedy)  # all three, so that it passes between processes
+
+    def __str__(self) -> str:
+        path, problem, remedy = self.args
+        return f"{path}: {problem}" + (f". {remedy}" if remedy else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +98,8 @@ def open_frames(*paths: Path | str) -> Frames:
     """The frames of files and folders, told apart by their names' endings.
 
     `.h5`, `.hdf5`: this project's own format (see `hdf5`). `.lmdb`: HORM's (see `lmdb`).
-    Anything else that ASE reads, with energies and forces (extended xyz). A folder stands for
-    all such files in it. Raises `DataError`.
+    `.xyz`, `.extxyz`, `.traj`, `.db`: ASE's, with energies and forces (see `ase_frames`). A
+    folder stands for all such files in it. Raises `DataError`.
     """
     if not paths:
         raise DataError("frames", "no file given")

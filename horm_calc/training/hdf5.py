@@ -1,6 +1,8 @@
 """This project's own file of frames: HDF5, one group a reaction.
 
-Each group, named by its reaction, holds
+Each group is named by its reaction. Where that cannot be, because the name is none for HDF5
+(with a slash) or another group has it already (a reaction's frames with other atoms, or in
+another order), the group's attribute `reaction` has the name. A group holds
 
 | dataset | shape | |
 | --- | --- | --- |
@@ -19,8 +21,10 @@ The last five may be absent, and other datasets are let be. The file's attribute
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +34,12 @@ import numpy as np
 from horm_calc.training.frames import DataError, Frame
 
 LEVEL = "level_of_theory"
+REACTION = "reaction"
 _NEEDED = ("numbers", "positions", "energy", "forces")
 _OPTIONAL = ("hessian_frame", "hessian", "product_frame", "vectors", "products")
+
+# What h5py raises, depending on the place of the damage.
+_H5PY_ERRORS = (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError)
 
 
 class HDF5Frames:
@@ -44,32 +52,31 @@ class HDF5Frames:
         try:
             with h5py.File(path) as file:
                 self.level_of_theory = str(file.attrs.get(LEVEL, ""))
-                self._groups = {
-                    name: _read(path, name, file[name])
-                    for name in file
-                    if isinstance(file[name], h5py.Group)
-                }
-        except OSError as error:
-            raise DataError(path, f"cannot be read as HDF5 ({error})") from None
+                groups = {key: file[key] for key in file if isinstance(file.get(key), h5py.Group)}
+                names = [str(group.attrs.get(REACTION, key)) for key, group in groups.items()]
+                self._groups = [_read(path, key, group) for key, group in groups.items()]
+        except DataError:
+            raise
+        except _H5PY_ERRORS as error:
+            remedy = "It is damaged or another kind of file: copy or make it again."
+            raise DataError(path, f"cannot be read as HDF5 ({error})", remedy) from None
         if not self._groups:
             raise DataError(path, "holds no groups of frames")
-        names, counts = list(self._groups), [len(g["energy"]) for g in self._groups.values()]
-        self._names = names
+        counts = [len(group["energy"]) for group in self._groups]
         self._group = np.repeat(np.arange(len(names)), counts)
         self._place = np.concatenate([np.arange(count) for count in counts])
-        sizes = [len(group["numbers"]) for group in self._groups.values()]
-        self.sizes = np.repeat(sizes, counts)
+        self.sizes = np.repeat([len(group["numbers"]) for group in self._groups], counts)
         self.reactions = [names[group] for group in self._group]
         self._hessian = _rows_of(self._groups, "hessian_frame")
         self._product = _rows_of(self._groups, "product_frame")
-        self.curved = np.concatenate([self._hessian, self._product]).reshape(2, -1).max(0) >= 0
+        self.curved = np.maximum(self._hessian, self._product) >= 0
 
     def __len__(self) -> int:
         return len(self._group)
 
     def __getitem__(self, index: int) -> Frame:
-        name, place = self._names[self._group[index]], self._place[index]
-        group, row, product = self._groups[name], self._hessian[index], self._product[index]
+        group, place = self._groups[self._group[index]], self._place[index]
+        row, product = self._hessian[index], self._product[index]
         return Frame(
             group["numbers"],
             group["positions"][place],
@@ -78,27 +85,36 @@ class HDF5Frames:
             hessian=unpacked(group["hessian"][row]) if row >= 0 else None,
             vectors=group["vectors"][product] if product >= 0 else None,
             products=group["products"][product] if product >= 0 else None,
-            reaction=name,
+            reaction=self.reactions[index],
         )
 
 
 def write_hdf5(path: Path, frames: Iterable[Frame], level_of_theory: str) -> None:
-    """Writes frames, grouped by reaction, into a new file.
+    """Writes frames, grouped by reaction, into a new file; all of them are in memory at once.
 
-    Frames of one reaction must have the same atoms. Raises `DataError` where they do not, or
-    where the file exists.
+    Raises `DataError` where the file exists.
     """
-    groups: dict[str, list[Frame]] = {}
+    reactions: dict[str, list[Frame]] = {}
     for frame in frames:
-        groups.setdefault(frame.reaction or "frames", []).append(frame)
+        reactions.setdefault(frame.reaction, []).append(frame)
+    write_reactions(path, reactions.values(), level_of_theory)
+
+
+def write_reactions(path: Path, reactions: Iterable[list[Frame]], level_of_theory: str) -> None:
+    """The same for the frames of one reaction after the other, one reaction in memory at once."""
     if path.exists():
         raise DataError(path, "exists already", "Move it away or choose another name.")
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with h5py.File(partial, "w") as file:
             file.attrs[LEVEL] = level_of_theory
-            for name, members in groups.items():
-                _write(path, file.create_group(name), name, members)
+            for members in reactions:
+                reaction = members[0].reaction or "frames"
+                for kind in _kinds(members):
+                    group = file.create_group(_free_name(file, reaction))
+                    if group.name != f"/{reaction}":
+                        group.attrs[REACTION] = reaction
+                    _write(group, kind)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -124,33 +140,66 @@ def _triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(path: Path, name: str, group: Any) -> dict[str, np.ndarray]:
-    missing = [key for key in _NEEDED if key not in group]
-    if missing:
-        raise DataError(path, f"group '{name}' lacks {', '.join(missing)}")
-    read = {key: group[key][()] for key in (*_NEEDED, *_OPTIONAL) if key in group}
-    atoms, count = len(read["numbers"]), len(read["energy"])
-    triangle = 3 * atoms * (3 * atoms + 1) // 2
-    wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("positions", "forces"), (count, atoms, 3))
-    if "hessian" in read:
-        wanted["hessian"] = (len(read.get("hessian_frame", ())), triangle)
-    if "products" in read:
-        chosen = len(read.get("product_frame", ()))
-        wanted["products"] = (chosen, *read["products"].shape[1:2], atoms, 3)
-        wanted["vectors"] = wanted["products"]
-    for key, shape in wanted.items():
-        if key not in read or read[key].shape != shape:
-            found = read[key].shape if key in read else "absent"
-            raise DataError(path, f"group '{name}': {key} is {found}, not {shape}")
-    for key, value in read.items():
-        if not np.isfinite(value).all():
-            raise DataError(path, f"group '{name}': {key} holds numbers that are not finite")
+    """A group's datasets, once they are known to be sound."""
+    found = {key: group[key] for key in (*_NEEDED, *_OPTIONAL) if key in group}
+    missing = [key for key in _NEEDED if key not in found]
+    problem = f"lacks {', '.join(missing)}" if missing else _misshapen(found)
+    if not problem:
+        read = {key: dataset[()] for key, dataset in found.items()}
+        problem = _implausible(read)
+    if problem:
+        raise DataError(path, f"group '{name}': {problem}")
     return read
 
 
-def _rows_of(groups: Mapping[str, Mapping[str, np.ndarray]], key: str) -> np.ndarray:
+def _misshapen(found: Mapping[str, Any]) -> str:
+    """What of the datasets is no array of numbers, or one that fits no other; "" if all do."""
+    for key, dataset in found.items():
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf":
+            return f"{key} holds no numbers"
+    shapes = {key: dataset.shape or () for key, dataset in found.items()}
+    for key, shape in _wanted(shapes).items():
+        if shapes.get(key) != shape:
+            return f"{key} is {shapes.get(key, 'absent')}, not {shape}"
+    return ""
+
+
+def _implausible(read: Mapping[str, np.ndarray]) -> str:
+    """What the numbers cannot mean; "" if they can."""
+    for key, values in read.items():
+        if not np.isfinite(values).all():
+            return f"{key} holds numbers that are not finite"
+    frames = range(len(read["energy"]))
+    for key in ("hessian_frame", "product_frame"):
+        places = read.get(key, np.zeros(0, int)).tolist()
+        if len(set(places)) < len(places) or not all(place in frames for place in places):
+            return f"{key} does not name frames, each once, of the {len(frames)} there are"
+    if not set(read["numbers"].tolist()) <= set(range(1, 119)) or not read["numbers"].size:
+        return "numbers are not atomic numbers"
+    return ""
+
+
+def _wanted(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes that the datasets must have, from those that they have."""
+    atoms, count, whole, partly = (
+        (*shapes.get(key, ()), 0)[0]
+        for key in ("numbers", "energy", "hessian_frame", "product_frame")
+    )
+    wanted: dict[str, tuple[int, ...]] = {"numbers": (atoms,), "energy": (count,)}
+    wanted |= dict.fromkeys(("positions", "forces"), (count, atoms, 3))
+    if not shapes.keys().isdisjoint(("hessian_frame", "hessian")):
+        wanted |= {"hessian_frame": (whole,), "hessian": (whole, 3 * atoms * (3 * atoms + 1) // 2)}
+    if not shapes.keys().isdisjoint(("product_frame", "vectors", "products")):
+        width = (*shapes.get("vectors", ()), 0, 0)[1]
+        wanted["product_frame"] = (partly,)
+        wanted |= dict.fromkeys(("vectors", "products"), (partly, width, atoms, 3))
+    return wanted
+
+
+def _rows_of(groups: Iterable[Mapping[str, np.ndarray]], key: str) -> np.ndarray:
     """For each frame of all groups, its place in `key`; -1 where it is not there."""
     places = []
-    for group in groups.values():
+    for group in groups:
         place = np.full(len(group["energy"]), -1)
         if key in group:
             place[group[key]] = np.arange(len(group[key]))
@@ -158,9 +207,27 @@ def _rows_of(groups: Mapping[str, Mapping[str, np.ndarray]], key: str) -> np.nda
     return np.concatenate(places)
 
 
-def _write(path: Path, group: Any, name: str, members: list[Frame]) -> None:
-    if any(not np.array_equal(frame.numbers, members[0].numbers) for frame in members):
-        raise DataError(path, f"frames of reaction '{name}' have different atoms")
+def _kinds(members: list[Frame]) -> list[list[Frame]]:
+    """The frames that fit into one group each: the same atoms and as many vectors, if any."""
+    widths = [0 if frame.vectors is None else len(frame.vectors) for frame in members]
+    usual = next(filter(None, widths), 0)
+    kinds: dict[tuple[Any, ...], list[Frame]] = {}
+    for frame, width in zip(members, widths, strict=True):
+        kinds.setdefault((width or usual, *frame.numbers.tolist()), []).append(frame)
+    return list(kinds.values())
+
+
+def _free_name(file: Any, reaction: str) -> str:
+    """A name for a group, the reaction's where that is possible."""
+    name = plain = "_" if reaction == "." else reaction.replace("/", "_")
+    for number in count(2):
+        if name not in file:
+            break
+        name = f"{plain} ({number})"
+    return name
+
+
+def _write(group: Any, members: list[Frame]) -> None:
     group["numbers"] = members[0].numbers
     group["positions"] = np.stack([frame.positions for frame in members])
     group["energy"] = [frame.energy for frame in members]

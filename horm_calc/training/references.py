@@ -1,27 +1,66 @@
-"""Energies of atoms, so that a network learns only what bonds them."""
+"""Energies of atoms, by which total energies become comparable between molecules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 
-from horm_calc.references import ELEMENTS
-from horm_calc.training.frames import Frame
+from horm_calc.training.frames import Frame, Frames, iterate
+from horm_calc.training.progress import progress
 
 
-def fit_references(frames: Iterable[Frame]) -> dict[int, float]:
-    """Energy of an atom of each element, eV, by least squares of total energy on composition.
+def fit_references(frames: Frames) -> dict[int, float]:
+    """For each element, by atomic number, the energy of its atom (eV) that fits the frames best.
 
-    Where the frames do not determine all of them, the solution of least norm. Raises
-    `ValueError` for elements that networks do not know.
+    The sum of the atoms' energies is fitted to the frames' total energies by least squares, all
+    frames alike. These are no energies of free atoms but of average atoms in molecules, so what
+    is left has a mean near zero. Where the compositions do not tell elements apart (only water:
+    two hydrogens always come with one oxygen), of all equally good solutions the one of minimum
+    norm is taken: sums for the compositions that there are remain right, single energies and
+    other compositions mean nothing. Raises `ValueError` if there are no frames.
     """
-    compositions, energies = [], []
-    for frame in frames:
-        counts = [int(np.sum(frame.numbers == number)) for number in ELEMENTS]
-        if sum(counts) != len(frame.numbers):
-            raise ValueError(f"reaction '{frame.reaction}' has elements other than H, C, N, O")
-        compositions.append(counts)
+    if not len(frames):
+        raise ValueError("no frames to fit the energies of atoms to")
+    compositions, energies = Compositions(), []
+    for frame in progress(iterate(frames), "Fitting atoms' energies", len(frames)):
+        compositions.add(frame)
         energies.append(frame.energy)
-    fitted, *_ = np.linalg.lstsq(np.array(compositions, float), np.array(energies), rcond=None)
-    return dict(zip(ELEMENTS, map(float, fitted), strict=True))
+    return compositions.references(np.array(energies))
+
+
+class Compositions:
+    """Which atoms frames have, kept once for all frames alike."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, int] = {}
+        self._kind: list[int] = []
+
+    def add(self, frame: Frame) -> None:
+        counts = np.bincount(frame.numbers, minlength=119).astype(np.int16).tobytes()
+        self._kind.append(self._kinds.setdefault(counts, len(self._kinds)))
+
+    def _counts(self) -> np.ndarray:
+        """(kinds, 119): atoms of each atomic number."""
+        return np.frombuffer(b"".join(self._kinds), np.int16).reshape(-1, 119)
+
+    def elements(self) -> dict[int, int]:
+        """How many atoms there are of each atomic number, in all frames."""
+        total = np.bincount(self._kind) @ self._counts()
+        return {int(number): int(total[number]) for number in np.flatnonzero(total)}
+
+    def references(self, energies: np.ndarray) -> dict[int, float]:
+        """As `fit_references` for total energies (frames,), eV."""
+        elements = list(self.elements())
+        number = np.bincount(self._kind)
+        # Frames alike as one with their mean, weighted by the root of their number, give the
+        # same normal equations as all of them.
+        weight = np.sqrt(number)
+        means = np.bincount(self._kind, energies) / number
+        rows = self._counts()[:, elements] * weight[:, None]
+        solution, *_ = np.linalg.lstsq(rows, means * weight, rcond=None)
+        return dict(zip(elements, solution.tolist(), strict=True))
+
+    def sums(self, references: Mapping[int, float]) -> np.ndarray:
+        """(frames,) eV: the sum of the atoms' energies in each."""
+        return (self._counts()[:, list(references)] @ list(references.values()))[self._kind]

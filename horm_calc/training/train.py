@@ -26,9 +26,10 @@ from horm_calc import checkpoints
 from horm_calc.catalogue import find
 from horm_calc.configuration import SettingsError, to_mapping
 from horm_calc.models.contract import Network
+from horm_calc.references import ELEMENTS
 from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
 from horm_calc.training.callbacks import KeepLast, Reporter, mean_of_weights
-from horm_calc.training.frames import DataError, Frames, chosen, fingerprint, iterate, open_frames
+from horm_calc.training.frames import DataError, Frames, chosen, fingerprint, open_frames
 from horm_calc.training.module import TrainingModule
 from horm_calc.training.references import fit_references
 from horm_calc.training.settings import TrainingSettings
@@ -55,7 +56,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
     frames, held = load(settings)
     network, config = start(settings)
     making = Making(
-        fit_references(_sample(frames, FITTED_FRAMES, settings.run.seed)),
+        _references(settings, frames),
         settings.loss.probe,
         settings.loss.vectors,
         torch.float64 if settings.run.precision == "64-true" else torch.float32,
@@ -132,11 +133,18 @@ def _drawn(frames: Frames, count: int, rng: np.random.Generator) -> Frames:
     return chosen(frames, np.sort(np.concatenate([curved, plain[: count - len(curved)]])))
 
 
-def _sample(frames: Frames, count: int, seed: int) -> Any:
-    if len(frames) <= count:
-        return iterate(frames)
-    drawn = np.random.default_rng([seed, 5]).choice(len(frames), count, replace=False)
-    return iterate(chosen(frames, np.sort(drawn)))
+def _references(settings: TrainingSettings, frames: Frames) -> dict[int, float]:
+    """Energies of atoms, eV, fitted to at most `FITTED_FRAMES` of the frames."""
+    if len(frames) > FITTED_FRAMES:
+        rng = np.random.default_rng([settings.run.seed, 5])
+        frames = chosen(frames, np.sort(rng.choice(len(frames), FITTED_FRAMES, replace=False)))
+    fitted = fit_references(frames)
+    unknown = [chemical_symbols[number] for number in fitted.keys() - set(ELEMENTS)]
+    if unknown:
+        problem = f"has {', '.join(unknown)}, which the networks do not know"
+        raise DataError(settings.data.train[0], problem, "Leave these frames out.")
+    # Of an element that no frame has nothing is learned; any energy will do.
+    return dict.fromkeys(ELEMENTS, 0.0) | fitted
 
 
 def start(settings: TrainingSettings) -> tuple[Network, dict[str, Any]]:

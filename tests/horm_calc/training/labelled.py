@@ -58,23 +58,3 @@ def frames(per_formula: int = 4, curved: int = 2) -> list[Frame]:
                 )
             )
     return made
-
-
-class Listed:
-    """Frames in a list, as `Frames`."""
-
-    level_of_theory = "Morse"
-
-    def __init__(self, listed: list[Frame]) -> None:
-        self._frames = listed
-        self.sizes = np.array([len(frame.numbers) for frame in listed])
-        self.curved = np.array(
-            [frame.hessian is not None or frame.products is not None for frame in listed]
-        )
-        self.reactions = [frame.reaction for frame in listed]
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> Frame:
-        return self._frames[index]

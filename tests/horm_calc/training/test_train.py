@@ -19,9 +19,7 @@ from horm_calc import HormCalculator
 from horm_calc.checkpoints import read
 from horm_calc.configuration import from_mapping, to_mapping
 from horm_calc.training.curves import read_metrics
-from horm_calc.training.frames import open_frames
 from horm_calc.training.hdf5 import write_hdf5
-from horm_calc.training.references import fit_references
 from horm_calc.training.settings import TrainingSettings
 from horm_calc.training.train_cli import default_config, main
 from tests.horm_calc.training.labelled import TINY, frames
@@ -91,17 +89,6 @@ def test_checkpoints_carry_what_they_were_trained_on(data, empty) -> None:
     energy = calculator.get_potential_energy(atoms)
     assert energy == pytest.approx(bare.get_potential_energy(atoms) + shift, abs=1e-5)
     assert calculator.get_property("hessian", atoms).shape == (9, 9)
-
-
-def test_references_are_fitted_to_what_is_trained_on(data) -> None:
-    """Total energies are linear in the composition up to what the molecules' shapes make."""
-    fitted = fit_references(open_frames(data)[i] for i in range(16))
-    energies = [frame.energy for frame in frames()]
-    left = [
-        e - sum(fitted[int(z)] for z in f.numbers) for e, f in zip(energies, frames(), strict=True)
-    ]
-    assert np.std(left) < np.std(energies)
-    assert abs(np.mean(left)) < 1e-9  # least squares with enough freedom leaves no mean
 
 
 def command(values: Values, folder: Path, out: str) -> list[str]:
