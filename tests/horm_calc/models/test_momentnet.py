@@ -1,0 +1,123 @@
+"""MomentNet: its algebra of tensors, and that it is smooth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from scipy.spatial.transform import Rotation
+
+from horm_calc.graphs import Molecules
+from horm_calc.hessian import energies_and_forces, hessians
+from horm_calc.models.contract import ArchitectureMismatch
+from horm_calc.models.momentnet import MomentNet, applied, harmonics, traceless
+from tests.horm_calc.models.published import network
+from tests.horm_calc.molecules import crooked
+from tests.horm_calc.small_networks import small
+
+
+def columns(vectors: np.ndarray) -> torch.Tensor:
+    """(1, 1, 3, C) of vectors (C, 3)."""
+    return torch.as_tensor(vectors.T).reshape(1, 1, 3, -1)
+
+
+def matrix(tensor: torch.Tensor) -> np.ndarray:
+    """The 3 × 3 matrix, times √3, of a tensor of five components: its columns by `applied`."""
+    unit = torch.eye(3, dtype=tensor.dtype).reshape(1, 1, 3, 3)
+    return applied(tensor.reshape(1, 1, 5, 1).expand(1, 1, 5, 3), unit)[0, 0].numpy()
+
+
+def random_vectors(count: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, 3))
+
+
+def test_a_tensor_is_the_traceless_symmetric_part_of_a_product() -> None:
+    for a, b in zip(random_vectors(5), random_vectors(10)[5:], strict=True):
+        found = matrix(traceless(columns(a[None]), columns(b[None])))
+        outer = 0.5 * (np.outer(a, b) + np.outer(b, a)) - np.eye(3) * (a @ b) / 3
+        # √3 of `applied` and √3/2 · 2 of `traceless`: three halves on the traceless part.
+        np.testing.assert_allclose(found, 1.5 * 2 / math.sqrt(3) * outer, atol=1e-12)
+
+
+def test_harmonics_are_those_products_of_unit_vectors() -> None:
+    unit = random_vectors(7)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    found = harmonics(torch.as_tensor(unit).reshape(1, 7, 1, 3))[0, :, :, 0]
+    np.testing.assert_allclose(found[:3].T, unit)
+    tensors = traceless(columns(unit), columns(unit))[0, 0]
+    np.testing.assert_allclose(found[3:], tensors, atol=1e-12)
+    np.testing.assert_allclose((found[3:] ** 2).sum(0), 1.0)  # Racah's normalisation
+
+
+def test_products_turn_with_their_factors() -> None:
+    turn = Rotation.random(rng=np.random.default_rng(1)).as_matrix()
+    a, b = random_vectors(2)
+    before = matrix(traceless(columns(a[None]), columns(b[None])))
+    after = matrix(traceless(columns((turn @ a)[None]), columns((turn @ b)[None])))
+    np.testing.assert_allclose(after, turn @ before @ turn.T, atol=1e-12)
+
+
+def test_a_mirror_image_has_the_same_energy() -> None:
+    atoms = crooked()
+    mirrored = atoms.copy()
+    mirrored.positions[:, 2] *= -1
+    energies, forces = energies_and_forces(
+        network("MomentNet"), Molecules.from_atoms([atoms, mirrored])
+    )
+    before, after = forces.reshape(2, -1, 3)
+    assert energies[1] == pytest.approx(float(energies[0]), abs=1e-12)
+    torch.testing.assert_close(after, before * torch.tensor([1.0, 1.0, -1.0]))
+
+
+def test_angles_change_the_energy_at_fixed_distances() -> None:
+    """Two molecules with the same lengths of bonds but other angles, in one layer's sight."""
+    bent = [Atoms("OHH", [[0, 0, 0], [0, 0, 1], [math.sin(t), 0, math.cos(t)]]) for t in (1.5, 2.5)]
+    for atoms in bent:  # far beyond the cut-off of the two hydrogens
+        atoms.positions *= 4.0
+    net = MomentNet.fresh({"layers": 1, "cutoff": 5.0}).double().requires_grad_(False)
+    energies, _ = energies_and_forces(net, Molecules.from_atoms(bent))
+    distances = [atoms.get_distance(1, 2) for atoms in bent]
+    assert min(distances) > 5.0
+    assert abs(float(energies[0] - energies[1])) > 1e-6
+
+
+@pytest.mark.parametrize("formula", ["CH3OH", "C2H4", "CO2"])
+def test_the_hessian_is_the_slope_of_the_forces(formula) -> None:
+    """Also at symmetric geometries, where networks with local frames have spikes."""
+    atoms, step, net = molecule(formula), 1e-4, small("MomentNet")
+    [found] = hessians(net, Molecules.from_atoms([atoms]))
+    moved = []
+    for place in range(3 * len(atoms)):
+        for sign in (1, -1):
+            image = atoms.copy()
+            image.positions[place // 3, place % 3] += sign * step
+            moved.append(image)
+    _, forces = energies_and_forces(net, Molecules.from_atoms(moved))
+    ahead, behind = forces.reshape(-1, 2, 3 * len(atoms)).unbind(1)
+    expected = (behind - ahead) / (2 * step)
+    # The third derivative times the step squared: 1e-8 of the order of the elements.
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(found.abs().max()))
+
+
+def test_two_derivatives_are_continuous_at_the_cut_off() -> None:
+    net = small("MomentNet")
+
+    def second(distance: float) -> float:
+        atoms = Atoms("CO", [[0, 0, 0], [0, 0, distance]])
+        [matrix] = hessians(net, Molecules.from_atoms([atoms]))
+        return float(matrix[5, 5])
+
+    inside, outside = second(net.cutoff - 1e-5), second(net.cutoff + 1e-5)
+    assert outside == 0
+    # The third derivative of the envelope jumps: 336 / 6³ per Å³ and 1e-5 Å.
+    assert abs(inside) < 1e-4
+    assert abs(second(net.cutoff - 0.5)) > abs(inside)
+
+
+def test_channels_must_divide_among_heads() -> None:
+    with pytest.raises(ArchitectureMismatch, match="multiple of heads"):
+        MomentNet.fresh({"channels": 10, "heads": 4})
