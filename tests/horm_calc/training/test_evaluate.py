@@ -18,6 +18,7 @@ from horm_calc import HormCalculator
 from horm_calc.input_checks import OutsideTrainingDomain
 from horm_calc.potential import Potential, load_potential
 from horm_calc.references import ATOMIC_ENERGIES, reference_energy
+from horm_calc.thermochemistry import normal_modes
 from horm_calc.training import evaluate as evaluate_module
 from horm_calc.training.evaluate import drawn, evaluate
 from horm_calc.training.evaluation import BINS, ERRORS, OVERLAP
@@ -184,12 +185,15 @@ def minimum(checkpoint: Path, potential: Potential) -> Frame:
 
 
 def test_gibbs_energies_near_stationary_points(potential: Potential, minimum: Frame) -> None:
-    root = np.sqrt(np.repeat(Atoms(minimum.numbers).get_masses(), 3))
     hessian = np.asarray(minimum.hessian)
+    atoms = Atoms(minimum.numbers, minimum.positions)
+    masses = np.repeat(atoms.get_masses(), 3)
+    [softest, *_] = normal_modes(atoms, hessian).displacements.reshape(-1, len(masses)) * masses
+    uphill = np.outer(softest, softest) / (softest @ (softest / masses))  # 1 eV/Å²/u of this mode
     labels = [
         replace(minimum, energy=minimum.energy + 0.1),  # 0: the network is 0.1 eV too low
-        replace(minimum, hessian=hessian + 50 * np.diag(root**2)),  # 1: too soft
-        replace(minimum, hessian=hessian - 50 * np.diag(root**2)),  # 2: no minimum for the label
+        replace(minimum, hessian=hessian + 50 * np.diag(masses)),  # 1: too soft
+        replace(minimum, hessian=hessian - uphill),  # 2: a saddle by the label
         replace(minimum, forces=minimum.forces + 1.0),  # 3: not stationary
     ]
     found = evaluate(potential, Listed(labels))
@@ -200,6 +204,8 @@ def test_gibbs_energies_near_stationary_points(potential: Potential, minimum: Fr
     # The label's twelve modes are stiffer by 50 eV/Å²/u, and have the larger zero-point energy.
     assert gibbs[1] == pytest.approx(thermal[1], abs=1e-8)
     assert thermal[1] < -10
+    assert found.columns["imaginary_reference"][2] == 1
+    assert found.columns["imaginary_predicted"][2] == 0
     assert np.isnan(gibbs[2:]).all()
     assert found.count("stationary") == 3
     wide = evaluate(potential, Listed(labels), stationary=10.0)
