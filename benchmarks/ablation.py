@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     runs = {name: _start(name, probe, options) for name, probe in PROTOCOLS.items()}
-    for process in runs.values():
+    for name, process in runs.items():
         if process.wait():
-            sys.exit(f"a run failed: {process.args}")
+            sys.exit(f"the run of {name} failed, see above")
     torch.set_num_threads(1)
     results = {name: _judged(name, probe, options) for name, probe in PROTOCOLS.items()}
     Console().print(table(results))
