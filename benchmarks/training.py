@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import multiprocessing
-import resource
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ from horm_calc.training.probes import KINDS
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "xtb_dev.h5"
 #: Steps of which the fastest counts.
-REPEATS = 7
+REPEATS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -88,9 +88,16 @@ def peak(name: str, batch: Batch) -> float:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = network_class(name).fresh({})
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the highest memory so far
+    before = _memory("VmRSS")
     step(network, batch)
-    return 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return _memory("VmHWM") - before
+
+
+def _memory(which: str) -> float:
+    """Bytes that Linux tells of this process: VmRSS now, VmHWM at the highest."""
+    [line] = re.findall(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024.0 * int(line)
 
 
 def step(network: Any, batch: Batch) -> None:
@@ -125,7 +132,7 @@ def loading_speed(options: argparse.Namespace) -> dict[str, Any]:
     source = steps(open_frames(options.data), options.frames, "projections")
     network = network_class(name).fresh({})
     speeds = []
-    for work, count in ((lambda _: None, 200), (lambda batch: step(network, batch), 10)):
+    for work, count in ((lambda _: None, 100), (lambda batch: step(network, batch), 10)):
         started = time.perf_counter()
         for batch in DataLoader(source, batch_size=None, sampler=range(count)):
             work(batch)

@@ -8,8 +8,10 @@ from pathlib import Path
 import h5py
 import pytest
 
-from benchmarks import hessian, precision
+from benchmarks import hessian, overfit, precision, training
 from benchmarks.networks import alkane, rattled, saddle, sizes
+from horm_calc.training.hdf5 import write_hdf5
+from tests.horm_calc.training.labelled import frames
 
 
 def test_hessian_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +68,28 @@ def test_molecules() -> None:
     assert distances[distances > 0].min() == pytest.approx(1.09)
     first, second = rattled(saddle(8), 2)
     assert abs(first.positions - second.positions).max() > 1e-3
+
+
+def test_training_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = tmp_path / "frames.h5", tmp_path / "new" / "training.json"
+    write_hdf5(data, frames(), "Morse")
+    training.main(["--data", str(data), "--frames", "4", "--json", str(file)])
+    assert "with projections" in capsys.readouterr().out
+    content = json.loads(file.read_text("utf-8"))
+    costs = content["steps"]["MomentNet"]
+    assert set(costs) == {"none", "rows", "projections"}
+    assert all(cost["seconds"] > 0 for cost in costs.values())
+    # A second derivative keeps at least what the first keeps.
+    assert costs["projections"]["bytes"] >= costs["none"]["bytes"]
+    assert content["loading"]["alone"] > content["loading"]["with_network"] > 0
+
+
+def test_overfit_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = tmp_path / "frames.h5", tmp_path / "overfit.json"
+    write_hdf5(data, frames(2, 2), "Morse")
+    few = ["--frames", "4", "--steps", "6", "--networks", "MomentNet", "LEFTNet-df"]
+    overfit.main(["--data", str(data), *few, "--json", str(file)])
+    assert "LEFTNet-df" in capsys.readouterr().out
+    moment, direct = json.loads(file.read_text("utf-8"))["networks"]
+    assert [step for step, _ in moment["curve"]] == [0, 1, 2, 3, 4, 5, 6]
+    assert direct["curve"][0][1] != direct["curve"][-1][1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from ase import Atoms
@@ -26,6 +28,7 @@ def network(seed: int) -> MomentNet:
     return made
 
 
+@cache
 def frames(per_formula: int = 4, curved: int = 2) -> list[Frame]:
     """Rattled molecules whose atoms attract each other in pairs (Morse's potential, 4 eV deep).
 

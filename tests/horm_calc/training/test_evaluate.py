@@ -20,12 +20,13 @@ from horm_calc.potential import Potential, load_potential
 from horm_calc.references import ATOMIC_ENERGIES, reference_energy
 from horm_calc.thermochemistry import normal_modes
 from horm_calc.training import evaluate as evaluate_module
+from horm_calc.training.ase_frames import Listed
 from horm_calc.training.evaluate import drawn, evaluate
 from horm_calc.training.evaluation import BINS, ERRORS, OVERLAP
 from horm_calc.training.frames import DataError, Frame, chosen, open_frames
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import write
-from tests.horm_calc.training.labelled import Listed, frames
+from tests.horm_calc.training.labelled import frames
 
 XTB = Path(__file__).parents[4] / "shared" / "data" / "xtb_dev.h5"
 MOLECULES = [crooked(name, seed) for name in ("H2O", "CH3OH", "HCN") for seed in (0, 1, 2)]

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from horm_calc.references import LEVEL_OF_THEORY, reference_energy
+from horm_calc.references import ATOMIC_ENERGIES, LEVEL_OF_THEORY, reference_energy
 from horm_calc.training.frames import DataError, fingerprint, iterate, open_frames
 from horm_calc.training.lmdb import LMDBFrames
 from tests.horm_calc.training.frame_sets import assert_same, frame, real
@@ -91,7 +91,7 @@ def test_published_sample_is_what_pickle_says(tmp_path: Path) -> None:
             assert frames.sizes[i] == data.natoms
             # Total energies: less those of the atoms, they are the published differences
             # but for the rounding of a float32 of -10^4 eV and of the fit.
-            atomization = one.energy - reference_energy(one.numbers)
+            atomization = one.energy - reference_energy(one.numbers, ATOMIC_ENERGIES)
             assert atomization == pytest.approx(data.ae.item(), abs=2e-3)
 
 
