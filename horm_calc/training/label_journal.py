@@ -38,7 +38,10 @@ class Journal:
     def __init__(self, path: Path, geometries: Sequence[Geometry], settings: Settings) -> None:
         self.path = path
         self.geometries, self.settings = geometries, settings
-        self._file = sqlite3.connect(path, isolation_level=None, timeout=0.2)
+        try:
+            self._file = sqlite3.connect(path, isolation_level=None, timeout=0.2)
+        except sqlite3.OperationalError as error:
+            raise DataError(path, f"cannot be made ({error})", "Is its folder writable?") from None
         try:
             self._begin()
         except (sqlite3.DatabaseError, DataError) as error:

@@ -11,22 +11,15 @@ A geometry that cannot be labelled costs itself only: a `Failure` takes its plac
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from horm_calc.training.frames import Frame
 from horm_calc.training.levels import LEVELS, NotLabelled
+from horm_calc.training.processes import in_processes
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -138,9 +131,9 @@ def label_all(
         for place, item in enumerate(geometries)
         if place not in done
     )
-    if workers:
-        return _in_processes(tasks, min(workers, max(1, len(geometries) - len(done))))
-    return ((task.geometry.number, _labelled(task)) for task in tasks)
+    if not workers:
+        return ((task.geometry.number, _labelled(task)) for task in tasks)
+    return _in_processes(tasks, min(workers, max(1, len(geometries) - len(done))))
 
 
 def geometry(number: int, item: Atoms | Frame, reaction: str = "") -> Geometry:
@@ -201,6 +194,12 @@ def _labelled(task: _Task) -> Frame | Failure:
     return Failure(task.geometry.number, task.geometry.reaction, " ".join(cause.split()))
 
 
+def _in_processes(tasks: Iterator[_Task], workers: int) -> Iterator[tuple[int, Frame | Failure]]:
+    for task, outcome in in_processes(_labelled, tasks, workers):
+        number, reaction = task.geometry.number, task.geometry.reaction
+        yield number, outcome or Failure(number, reaction, "its process was killed (memory?)")
+
+
 def _compute(task: _Task) -> Frame:
     settings, item = task.settings, task.geometry
     if item.problem:
@@ -236,80 +235,3 @@ def _ordered(
         while place in ready:
             yield place, ready.pop(place)
             place += 1
-
-
-def _in_processes(tasks: Iterator[_Task], workers: int) -> Iterator[tuple[int, Frame | Failure]]:
-    """Each worker is a pool of its own, so that it is known which frame one died of."""
-    free: list[Executor] = [_pool() for _ in range(workers)]
-    running: dict[Future[Frame | Failure], tuple[Executor, _Task]] = {}
-    try:
-        while True:
-            while free and (task := next(tasks, None)) is not None:
-                pool, future = _submit(free.pop(), task)
-                running[future] = pool, task
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                pool, task = running.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    cause = "the process that computed it was killed (memory?) or crashed"
-                    outcome = Failure(task.geometry.number, task.geometry.reaction, cause)
-                    pool.shutdown()
-                    pool = _pool()
-                free.append(pool)
-                yield task.geometry.number, outcome
-    finally:
-        for pool in [*free, *(pool for pool, _ in running.values())]:
-            for process in (getattr(pool, "_processes", None) or {}).values():
-                process.kill()
-            pool.shutdown(cancel_futures=True)
-
-
-def _submit(pool: Executor, task: _Task) -> tuple[Executor, Future[Frame | Failure]]:
-    """Gives a task to a worker; to a new one, if that was killed while it had nothing to do."""
-    with _for_workers():
-        try:
-            return pool, pool.submit(_labelled, task)
-        except BrokenProcessPool:
-            pool = _pool()
-            return pool, pool.submit(_labelled, task)
-
-
-def _pool() -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
-
-
-def _begin() -> None:
-    """What a worker does first: fall silent, and end when its parent does, however that ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # what Fortran prints goes past sys.stdout
-        os.dup2(nowhere, stream)
-
-
-@contextlib.contextmanager
-def _for_workers() -> Iterator[None]:
-    """Processes started within have one thread, and leave Ctrl-C to their parent."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    # What is blocked here stays so in the child, and reaches this process afterwards. The
-    # tracker that multiprocessing starts with its first child unblocks it, so it goes first.
-    resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

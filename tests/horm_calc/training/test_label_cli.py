@@ -245,6 +245,7 @@ def test_other_geometries_do_not_go_on(
         (["good.xyz", "none/out.h5"], "its folder does not exist"),
         (["good.xyz", "torn.h5"], "exists already"),
         (["good.xyz", "junk.h5"], "junk.partial: cannot be used"),
+        (["good.xyz", "barred.h5"], "barred.partial: cannot be made"),
         (["good.xyz", "out.h5", "--workers", "0"], "--workers: at least 1"),
         (["good.xyz", "out.h5", "--hessians", "10"], "not within 0 to 1"),
         (["good.xyz", "out.h5", "--projections", "3"], "the fraction of Hessians is 0"),
@@ -262,6 +263,7 @@ def test_wrong_calls_say_what_is_wrong(
     (folder / "text.xyz").write_text("three atoms, all of them nice\n")
     (folder / "torn.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
     (folder / "junk.partial").write_bytes(b"not a database" * 100)
+    (folder / "barred.partial").mkdir()
     before = sorted(folder.iterdir())
     level = [] if "--level" in arguments else ["--level", "gfn2-xtb"]
     assert call(*arguments, *level) == 2

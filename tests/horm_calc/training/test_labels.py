@@ -201,11 +201,11 @@ def test_wb97x_derivatives_are_those_of_the_energy() -> None:
     # act on this molecule as a whole.
     slope = (up.energy - down.energy) / (2 * length)
     assert_allclose(-np.vdot(point.forces, direction), slope, atol=1e-3)
-    # The same for Hessians, where the nucleus in a grid of its own costs more.
+    # The same for Hessians, 0.06 eV/Å² where an atom meets the grid around itself.
     expected = (down.forces - up.forces) / (2 * length)
     [product] = point.products(direction[None])
     assert_allclose(product, expected, atol=0.1)
-    assert np.abs(expected).max() > 10
+    assert np.abs(expected).max() > 5
 
 
 def test_wb97x_labels_agree_with_horm_s() -> None:
