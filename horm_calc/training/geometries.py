@@ -1,0 +1,63 @@
+"""Reads geometries, with labels or without, so that they can be labelled."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from horm_calc.training.frames import DataError, _files, iterate, open_frames
+from horm_calc.training.labels import Geometry, geometry
+
+_FRAMES = (".h5", ".hdf5", ".lmdb")
+
+
+def read_geometries(path: Path) -> list[Geometry]:
+    """All geometries of a file or a folder of files, in their order, files by name.
+
+    `.h5`, `.hdf5`, `.lmdb`: frames, see `frames.open_frames`. All else: what ASE reads; energies
+    are not needed. A geometry's reaction is what its `info["reaction"]` or its frame says, else
+    its file's name without ending. Where one name stands for several molecules (other atoms, or
+    in another order), all after the first get a number. Raises `DataError`.
+    """
+    found: list[Geometry] = []
+    for file in _files(path.expanduser()):
+        before = len(found)
+        found.extend(_read(file, before))
+        if len(found) == before:
+            raise DataError(file, "holds no geometries")
+    return list(_apart(found))
+
+
+def _read(file: Path, first: int) -> Iterator[Geometry]:
+    if file.suffix in _FRAMES:
+        for number, frame in enumerate(iterate(open_frames(file)), first):
+            yield geometry(number, frame, file.stem)
+        return
+    import ase.io
+
+    number = first
+    try:
+        for atoms in ase.io.iread(str(file), ":", do_not_split_by_at_sign=True):
+            yield geometry(number, atoms, file.stem)
+            number += 1
+    except Exception as error:  # ASE's readers raise what they meet: ValueError, IndexError, ...
+        message = str(error).removesuffix(".") or type(error).__name__
+        remedy = "Check that it is whole, and that ASE knows the format: try 'ase gui'."
+        where = f"frame {number - first} cannot be read by ASE ({message})"
+        raise DataError(file, where, remedy) from None
+
+
+def _apart(found: Iterable[Geometry]) -> Iterator[Geometry]:
+    """The geometries under names that HDF5 takes, each for one list of atoms."""
+    names: dict[tuple[str, bytes], str] = {}
+    molecules: Counter[str] = Counter()
+    for item in found:
+        name = re.sub(r"[/\0]|^\.+$", "_", item.reaction)
+        key = name, item.numbers.tobytes()
+        if key not in names:
+            molecules[name] += 1
+            names[key] = name if molecules[name] == 1 else f"{name}-{molecules[name]}"
+        yield dataclasses.replace(item, reaction=names[key])
