@@ -103,7 +103,7 @@ def open_frames(*paths: Path | str) -> Frames:
     """
     if not paths:
         raise DataError("frames", "no file given")
-    sets = [_open(file) for path in paths for file in _files(Path(path).expanduser())]
+    sets = [_open(file) for path in paths for file in files_of(Path(path).expanduser())]
     levels = {one.level_of_theory for one in sets} - {""}
     if len(levels) > 1:
         remedy = "Energies of different methods do not compare: train on one of them."
@@ -114,7 +114,7 @@ def open_frames(*paths: Path | str) -> Frames:
 _ENDINGS = (".h5", ".hdf5", ".lmdb", ".xyz", ".extxyz", ".traj", ".db")
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(path, "does not exist")
     if path.is_file() or path.suffix == ".lmdb":

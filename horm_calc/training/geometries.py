@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from horm_calc.training.frames import DataError, _files, iterate, open_frames
+from horm_calc.training.frames import DataError, files_of, iterate, open_frames
 from horm_calc.training.labels import Geometry, geometry
 
 _FRAMES = (".h5", ".hdf5", ".lmdb")
@@ -23,7 +23,7 @@ def read_geometries(path: Path) -> list[Geometry]:
     in another order), all after the first get a number. Raises `DataError`.
     """
     found: list[Geometry] = []
-    for file in _files(path.expanduser()):
+    for file in files_of(path.expanduser()):
         before = len(found)
         found.extend(_read(file, before))
         if len(found) == before:
