@@ -2,8 +2,9 @@
 
     python -m benchmarks.labels --frames 3
 
-Labels the smallest frames of the published sample again and prints the differences: of energies
-less their mean (methods differ by a constant), forces and Hessians. Ten minutes a frame on one core.
+Labels the smallest frames of the published sample again and prints the differences of energies
+(less their mean, as methods differ by a constant), of forces and of Hessians. Some minutes a frame
+on one core.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from horm_calc.training.frames import Frame, chosen, open_frames
+from horm_calc.training.frames import Frame, chosen, iterate, open_frames
 from horm_calc.training.labels import label
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "horm_sample_100.lmdb"
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     smallest = np.argsort(frames.sizes, kind="stable")[: options.frames]
     published = chosen(frames, smallest)
     shown = Table("frame", "atoms", "ΔE, meV", "max ΔF, eV/Å", "max ΔH, eV/Å²", "RMS ΔH")
-    results = label(published, "wb97x", hessians=1.0, workers=options.workers)
+    results = label(iterate(published), "wb97x", hessians=1.0, workers=options.workers)
     found = [one for one in results if isinstance(one, Frame)]
     shifts = [one.energy - published[i].energy for i, one in enumerate(found)]
     for i, one in enumerate(found):
