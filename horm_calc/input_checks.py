@@ -42,7 +42,9 @@ def check(atoms: Atoms, cutoff: float) -> None:
     if atoms.pbc.any():
         raise UnsupportedInput("the structure is periodic; set atoms.pbc = False for a molecule")
     charge = float(atoms.get_initial_charges().sum())
-    if abs(charge) > 1e-6 or atoms.info.get("charge", 0):
+    told = atoms.info.get("charge", 0)
+    # ASE reads a comment such as "charge 0" as two words that are true.
+    if abs(charge) > 1e-6 or (told and told is not True):
         raise UnsupportedInput("the molecule is charged; the network was trained on neutral ones")
     unpaired = np.abs(atoms.get_initial_magnetic_moments()).max()
     multiplicity = atoms.info.get("spin", atoms.info.get("multiplicity"))

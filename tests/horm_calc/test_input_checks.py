@@ -43,6 +43,7 @@ ORDINARY = {
     "an atom": Atoms("O"),
     "charges that cancel": with_charges(-0.8, 0.4, 0.4),
     "told to be a singlet": water(charge=0, spin=1),
+    "a comment that ASE takes for words": water(charge=True),
     "told to be a singlet otherwise": water(multiplicity=1),
     "with no unpaired electrons": water(spin=0),
     "in a box that is not periodic": Atoms(molecule("H2O"), cell=[9, 9, 9]),
