@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from horm_calc.command_line import parser_of
 from horm_calc.training.frames import DataError, Frame, Frames, iterate, open_frames
 from horm_calc.training.progress import progress
 
@@ -59,13 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "horm-data",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("horm-data", _DESCRIPTION, _EPILOG)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
 
     def add(name: str, run: Callable[[argparse.Namespace], Any], text: str, more: str = "") -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from horm_calc.command_line import parser_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -81,13 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "horm-eval",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("horm-eval", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="a file, or a name that horm-models lists")
     add("data", metavar="DATA", nargs="+", type=Path, help=".h5, .lmdb, .xyz, or folders of them")

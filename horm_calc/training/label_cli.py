@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from horm_calc.command_line import parser_of
 from horm_calc.training.frames import DataError
 
 _MOST_LINES = 20  # of failures, on the terminal
@@ -77,13 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "horm-label",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("horm-label", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add(
         "geometries",

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from horm_calc.command_line import parser_of
 from horm_calc.configuration import from_mapping, parts_of, read_yaml
 from horm_calc.training.settings import TrainingSettings
 
@@ -103,13 +104,7 @@ def _quiet() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "horm-train",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("horm-train", _DESCRIPTION, _EPILOG)
     parser.add_argument("config", type=Path, nargs="?", help="settings, as YAML")
     parser.add_argument("--out", type=Path, help="folder for the run")
     parser.add_argument(
