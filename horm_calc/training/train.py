@@ -44,10 +44,10 @@ LOG_EVERY = 50
 def train(settings: TrainingSettings, out: Path) -> Path:
     """Trains as `settings` say, writes into `out`, and returns the best checkpoint.
 
-    out: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss), both for
-    `HormCalculator`; `settings.json`, `metrics.csv`, TensorBoard's files. Where `last.ckpt`
-    exists already the run goes on from it; raises `SettingsError` if its settings were
-    others, `DataError` for data that cannot be used.
+    out: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before the
+    first validation), both for `HormCalculator`; `settings.json`, the numbers in `logs` and
+    `tensorboard`. Where `last.ckpt` exists already the run goes on from it; raises
+    `SettingsError` if its settings were others, `DataError` for data that cannot be used.
     """
     _same_settings(settings, out)
     pl.seed_everything(settings.run.seed, verbose=False)
@@ -90,7 +90,8 @@ def train(settings: TrainingSettings, out: Path) -> Path:
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
-    return out / BEST
+    best = out / BEST
+    return best if best.exists() else last
 
 
 def load(settings: TrainingSettings) -> tuple[Frames, Frames]:
@@ -173,7 +174,7 @@ def start(settings: TrainingSettings) -> tuple[Network, dict[str, Any]]:
     if settings.run.precision == "bf16-mixed" and not direct_only:
         raise SettingsError(
             "run.precision bf16-mixed loses the digits that derivatives need: "
-            f"use 32-true with {given.name} and loss.probe {settings.loss.probe}"
+            f"use 32-true with {network.name} and loss.probe {settings.loss.probe}"
         )
     return network.train(), config
 

@@ -90,7 +90,7 @@ def _run(config: Path, out: Path) -> int:
         return 130
     picture = out / "curves.png"
     draw(out / "logs", picture)
-    print(f"best: {best}; curves: {picture}")
+    print(f"{best.stem}: {best}; curves: {picture}")
     return 0
 
 
