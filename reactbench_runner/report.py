@@ -52,10 +52,11 @@ def summary_table(rows: Sequence[Row]) -> Table:
     else:
         columns.remove(_CURVATURE_ERROR)
     if _attempted(rows):
-        caption += ", RMSD of the verified transition state in Å"
+        caption += ", RMSD of both saddles in Å"
     else:
         columns = [column for column in columns if column not in _VERIFIED]
-    table = Table(caption=caption)
+    # Two more columns than fit into 80 characters with room around them.
+    table = Table(caption=caption, padding=0 if _attempted(rows) else (0, 1))
     table.add_column("reaction")
     table.add_column("verdict")
     for title, _, _ in columns:

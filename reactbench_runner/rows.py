@@ -51,6 +51,7 @@ _RESULT_COLUMNS = (
     "verify_converged",
     "verify_reason",
     "verify_ts_rmsd_a",
+    "verify_mode_overlap",
     "verify_barrier_kcal_per_mol",
     "verify_reverse_barrier_kcal_per_mol",
     "verify_reaction_energy_kcal_per_mol",
@@ -130,8 +131,8 @@ def _verification(result: SearchResult) -> Row:
         **_cost(found.cost),
         **(_shape(found.saddle) if found.saddle else {}),
     }
-    if found.rmsd is not None:
-        row["ts_rmsd_a"] = round(found.rmsd, 4)
+    if found.rmsd is not None and found.overlap is not None:
+        row |= {"ts_rmsd_a": round(found.rmsd, 4), "mode_overlap": round(found.overlap, 3)}
     saddle = found.saddle if found.converged else None
     points = {"reactant": found.reactant, "ts": saddle, "product": found.product}
     energies = {name: point.energy for name, point in points.items() if point is not None}

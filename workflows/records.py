@@ -132,13 +132,14 @@ class IRC:
 class Verification:
     """A saddle refined once more at another level of theory, with the ends that it connects.
 
-    `converged` means that the saddle is one there too, `rmsd` (Å) is its distance from the one
-    it started from, superposed, and None without it. An end is None where the saddle does not
-    connect with it, or where `reason` says why there is none.
+    `converged` means that the other level has the saddle too. `rmsd` (Å) and `overlap` (of the
+    imaginary modes, 0 to 1) then say how near both are, superposed. An end is None where the
+    saddle does not connect with it, or where `reason` says why there is none.
     """
 
     saddle: Saddle | None = None
     rmsd: float | None = None
+    overlap: float | None = None
     reactant: Minimum | None = None
     product: Minimum | None = None
     converged: bool = False
