@@ -7,6 +7,7 @@ from one reaction to the next, or the workers of a cluster that already runs.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,17 +16,22 @@ from typing import Any
 from ase import Atoms
 
 from reactbench_runner import calculators
+from reactbench_runner.calculators import Entry
 from reactbench_runner.provenance import describe_run, fingerprint, start_or_resume
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.rows import Row
 from reactbench_runner.store import Store
 from workflows.errors import InputError, WorkflowError
-from workflows.records import Label, Reaction, SearchResult, Verdict
+from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
 from workflows.settings import SearchSettings
 from workflows.tssearch import search
+from workflows.verify import verify as verify_saddle
 
 #: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
 _TRY_AGAIN = ("input", "worker")
+
+#: How a worker searches: the calculator, the settings, and what it verifies with, if at all.
+How = tuple[str, SearchSettings, str | None]
 
 
 class StorageError(WorkflowError):
@@ -38,6 +44,7 @@ def run_batch(
     calculator: str = "gfn2-xtb",
     settings: SearchSettings | None = None,
     *,
+    verify: str | None = None,
     workers: int = 1,
     dask_address: str | None = None,
     database: str | None = None,
@@ -45,14 +52,19 @@ def run_batch(
 ) -> list[Row]:
     """Search all `reactions` into `out` and return their rows, in the order of the input.
 
-    A folder with an unfinished run of the same calculator and settings is resumed;
+    `verify` names the calculator with which every transition state is refined once more. A
+    folder with an unfinished run of the same calculators and settings is resumed;
     `on_finished` is called for every reaction, those of before included. Raises
-    `InputError` when `out` holds another run or the reactions changed under their ids,
-    `SettingsError` for a calculator that cannot be had, `StorageError` when the disk takes no more.
+    `InputError` when `out` holds another run, the reactions changed under their ids, or
+    `verify` cannot verify this run, `SettingsError` for a calculator that cannot be had,
+    `StorageError` when the disk takes no more.
     """
     settings = settings or SearchSettings()
     entry = calculators.entry(calculator)
-    start_or_resume(out, describe_run(entry, settings))
+    trusted = calculators.entry(verify) if verify is not None else None
+    if trusted is not None:
+        _check_verification(trusted, entry, reactions)
+    start_or_resume(out, describe_run(entry, settings, trusted))
     try:
         store = Store(out, database)
     except OSError as error:
@@ -66,7 +78,8 @@ def run_batch(
 
     def keep(item: Reaction | Unreadable, result: SearchResult) -> None:
         try:
-            rows[item.id] = store.add(result, fingerprint(item))
+            level = trusted.level_of_theory if trusted else ""
+            rows[item.id] = store.add(result, fingerprint(item), level)
             store.refresh_table(in_order())
         except OSError as error:
             raise StorageError(
@@ -86,7 +99,8 @@ def run_batch(
                 waiting.append(item)
         if waiting:
             with _client(min(workers, len(waiting)), dask_address) as client:
-                for reaction, result in _search_all(client, waiting, entry.name, settings):
+                how = (entry.name, settings, trusted.name if trusted else None)
+                for reaction, result in _search_all(client, waiting, how):
                     keep(reaction, result)
     finally:
         with contextlib.suppress(OSError):  # the rows are safe in their folders
@@ -94,16 +108,53 @@ def run_batch(
     return in_order()
 
 
-def search_one(reaction: Reaction, calculator: str, settings: SearchSettings) -> SearchResult:
-    """What a worker does: build the calculator and search."""
+def search_one(
+    reaction: Reaction, calculator: str, settings: SearchSettings, trusted: str | None = None
+) -> SearchResult:
+    """What a worker does: build the calculator, search, and verify with the `trusted` one."""
     try:
         built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
-        return search(reaction, built, settings)
+        result = search(reaction, built, settings)
     except InputError as error:
         return _failed(reaction, "input", str(error))
     except Exception as error:  # a bug must cost one reaction, not the run
         logging.getLogger(__name__).exception("reaction %s", reaction.id)
         return _failed(reaction, "worker", f"unexpected {type(error).__name__}: {error}")
+    if trusted is None or result.saddle is None or not result.saddle.converged:
+        return result
+    try:
+        built = calculators.build(trusted, reaction.charge, reaction.multiplicity)
+        verification = verify_saddle(result, built, settings)
+    except Exception as error:  # nor may it cost what the search has found
+        logging.getLogger(__name__).exception("verification of reaction %s", reaction.id)
+        verification = Verification(reason=f"unexpected {type(error).__name__}: {error}")
+    log = f"{result.log}\n===== verification =====\n{verification.log.strip()}\n"
+    return dataclasses.replace(result, verification=verification, log=log)
+
+
+def _check_verification(
+    trusted: Entry, entry: Entry, reactions: Sequence[Reaction | Unreadable]
+) -> None:
+    """Refuse a level that verifies nothing, or has no answer for what the search can do."""
+    if trusted.same_as(entry):
+        raise InputError(
+            f"verification with the calculator of the search itself ({trusted.name}) shows "
+            "nothing; name another level of theory, or leave the verification out"
+        )
+    beyond = [
+        f"{reaction.id} (charge {reaction.charge:+d}, multiplicity {reaction.multiplicity})"
+        for reaction in reactions
+        if isinstance(reaction, Reaction)
+        and entry.answers(reaction.charge, reaction.multiplicity)
+        and not trusted.answers(reaction.charge, reaction.multiplicity)
+    ]
+    if beyond:
+        more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
+        raise InputError(
+            f"{trusted.name} knows neutral closed shells only and cannot verify "
+            f"{', '.join(beyond[:3])}{more}; put these into a run of their own, with another "
+            "level for the verification or none"
+        )
 
 
 def _failed(reaction: Reaction, stage: str, reason: str) -> SearchResult:
@@ -130,7 +181,7 @@ def _still_valid(
 
 
 def _search_all(
-    client: Any, reactions: Sequence[Reaction], calculator: str, settings: SearchSettings
+    client: Any, reactions: Sequence[Reaction], how: How
 ) -> Iterator[tuple[Reaction, SearchResult]]:
     """The results in the order in which they finish.
 
@@ -138,30 +189,41 @@ def _search_all(
     again one by one at the end, so that only the one that kills its worker is blamed.
     """
     suspects: list[Reaction] = []
-    for reaction, result in _as_finished(client, reactions, calculator, settings):
+    for reaction, result in _as_finished(client, reactions, how):
         if result is None:
             suspects.append(reaction)
         else:
             yield reaction, result
     for suspect in suspects:
-        [(_, result)] = _as_finished(client, [suspect], calculator, settings)
-        reason = (
-            "the worker process died twice while it ran this reaction (killed, or out of "
-            "memory); run again with fewer --workers"
-        )
-        yield suspect, result or _failed(suspect, "worker", reason)
+        yield suspect, _search_alone(client, suspect, how)
+
+
+def _search_alone(client: Any, reaction: Reaction, how: How) -> SearchResult:
+    """Once more; and if that kills the worker too, without the verification, if there is one."""
+    calculator, settings, trusted = how
+    [(_, result)] = _as_finished(client, [reaction], how)
+    if result is None and trusted is not None:
+        [(_, result)] = _as_finished(client, [reaction], (calculator, settings, None))
+        if result is not None:
+            died = "the worker process died twice while it verified (killed, or out of memory)"
+            return dataclasses.replace(result, verification=Verification(reason=died))
+    return result or _failed(
+        reaction,
+        "worker",
+        "the worker process died twice while it ran this reaction (killed, or out of "
+        "memory); run again with fewer --workers",
+    )
 
 
 def _as_finished(
-    client: Any, reactions: Sequence[Reaction], calculator: str, settings: SearchSettings
+    client: Any, reactions: Sequence[Reaction], how: How
 ) -> Iterator[tuple[Reaction, SearchResult | None]]:
     """Each reaction with its result, or with None when its worker died."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     futures = {
-        client.submit(search_one, reaction, calculator, settings, pure=False): reaction
-        for reaction in reactions
+        client.submit(search_one, reaction, *how, pure=False): reaction for reaction in reactions
     }
     for future in as_completed(list(futures)):
         try:

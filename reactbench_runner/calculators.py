@@ -31,6 +31,9 @@ Builder = Callable[[int, int], Calculator]
 #: What the names of networks begin with.
 HORM = "horm:"
 
+#: The charge and multiplicity that networks have learned.
+NETWORKS_KNOW = (0, 1)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,6 +47,14 @@ class Entry:
     build: Builder
     level_of_theory: str
     network: dict[str, str] = field(default_factory=dict)
+
+    def same_as(self, other: Entry) -> bool:
+        """Whether both give the same results; weights do, wherever their file lies."""
+        return self.name == other.name or (self.network != {} and self.network == other.network)
+
+    def answers(self, charge: int, multiplicity: int) -> bool:
+        """Whether it has an answer for molecules of this charge and multiplicity at all."""
+        return not self.network or (charge, multiplicity) == NETWORKS_KNOW
 
 
 def build(name: str, charge: int = 0, multiplicity: int = 1) -> Calculator:
@@ -111,7 +122,7 @@ def _network_entry(path: Path) -> Entry:
 
 
 def _build_network(path: Path, charge: int, multiplicity: int) -> Calculator:
-    if charge != 0 or multiplicity != 1:
+    if (charge, multiplicity) != NETWORKS_KNOW:
         raise InputError(
             f"the network {path.name} knows neutral closed shells only, not charge {charge:+d} "
             f"with multiplicity {multiplicity}; search this reaction with another calculator"

@@ -19,7 +19,8 @@ Find and verify the transition states of many reactions.
 
 For each reaction: relax reactant and product, find a path between them, refine its highest
 point to a first-order saddle, follow the IRC both ways, relax its ends, and compare them
-with what was intended. Then Gibbs free energies.
+with what was intended. Then Gibbs free energies, and with --verify the same transition state
+at a second, trusted level of theory.
 """
 
 _EPILOG = """\
@@ -33,7 +34,7 @@ input:
 output, in the folder given with --out:
   results.csv     one row a reaction: verdict, energies, cost
   results.db      all structures, an ASE database: try 'ase db results.db'
-  <id>/           path.xyz, ts.xyz, irc.xyz, log.txt
+  <id>/           path.xyz, ts.xyz, irc.xyz, log.txt; ts_verified.xyz with --verify
   run.json        versions, calculator, settings
 
 An interrupted run is resumed by the same command. Exit code: 0 when every reaction got a
@@ -42,7 +43,7 @@ verdict, 2 for wrong input, 1 when results could not be written, 130 when interr
 examples:
   horm-tssearch reactions.csv --out runs/first
   horm-tssearch reactions.csv --out runs/second --workers 8 --path.method neb
-  horm-tssearch reactions.csv --out runs/third --calculator horm:eqv2
+  horm-tssearch reactions.csv --out runs/third --calculator horm:eqv2 --verify gfn2-xtb
 """
 
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    calculator, settings = _configuration(options)
+    calculator, verify, settings = _configuration(options)
     # Heavy imports only now: --help and wrong flags answer at once.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -73,6 +74,8 @@ def _run(options: argparse.Namespace) -> int:
 
     console = Console()
     level = calculators.entry(calculator).level_of_theory
+    if verify is not None:
+        level += f" verified with {calculators.entry(verify).level_of_theory}"
     reactions = read_reactions(options.reactions)
     console.print(f"{len(reactions)} reactions, {level}, results in {options.out}")
     finished: list[dict[str, Any]] = []
@@ -92,6 +95,7 @@ def _run(options: argparse.Namespace) -> int:
             options.out,
             calculator,
             settings,
+            verify=verify,
             workers=options.workers,
             dask_address=options.dask,
             database=options.db,
@@ -102,15 +106,21 @@ def _run(options: argparse.Namespace) -> int:
         console.print(line, style="dim", markup=False, highlight=False)
     if len(rows) > report.MOST_ROWS:
         console.print(f"... and {len(rows) - report.MOST_ROWS} more")
+    if line := report.verification(rows):
+        console.print(line, markup=False, highlight=False)
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
     return 0
 
 
-def _configuration(options: argparse.Namespace) -> tuple[str, SearchSettings]:
-    """Calculator and settings: flags before the file of --config before the defaults."""
+def _configuration(options: argparse.Namespace) -> tuple[str, str | None, SearchSettings]:
+    """Calculator, the one to verify with, and settings.
+
+    Flags go before the file of --config, and that before the defaults.
+    """
     values = read_yaml(options.config, "path: {images: 9}") if options.config else {}
-    calculator = options.calculator or values.pop("calculator", None) or "gfn2-xtb"
-    values.pop("calculator", None)
+    named = [values.pop(name, None) for name in ("calculator", "verify")]
+    calculator = options.calculator or named[0] or "gfn2-xtb"
+    verify = options.verify or named[1]
     for name, value in vars(options).items():
         if not name.startswith("set:") or value is None:
             continue
@@ -119,7 +129,7 @@ def _configuration(options: argparse.Namespace) -> tuple[str, SearchSettings]:
         if not isinstance(target, dict):
             raise SettingsError(f"'{stage}' in {options.config} needs settings below it")
         target[key] = value
-    return str(calculator), from_mapping(values)
+    return str(calculator), str(verify) if verify else None, from_mapping(values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"one of {', '.join(CALCULATORS)}; horm:NAME, a network that horm-models lists; or "
         "horm:FILE, a checkpoint of your own (default gfn2-xtb)",
+    )
+    parser.add_argument(
+        "--verify",
+        metavar="NAME",
+        help="another calculator, slower and trusted: every transition state is refined once "
+        "more with it, from the geometry and the Hessian of the search, and compared",
     )
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
     parser.add_argument(

@@ -25,16 +25,23 @@ PACKAGES = (
     "pysisyphus", "scipy", "sella", "tblite", "torch",
 )  # fmt: skip
 
-#: What must agree for results to stand in one table.
-_MUST_AGREE = ("calculator", "network", "settings")
+#: What must agree for results to stand in one table, and what it is in files without it.
+_MUST_AGREE: dict[str, Any] = {
+    "calculator": None, "network": {}, "verify": None, "verify_network": {}, "settings": {},
+}  # fmt: skip
 
 
-def describe_run(calculator: Entry, settings: SearchSettings) -> dict[str, Any]:
+def describe_run(
+    calculator: Entry, settings: SearchSettings, verify: Entry | None = None
+) -> dict[str, Any]:
     """The content of run.json."""
     return {
         "calculator": calculator.name,
         "level_of_theory": calculator.level_of_theory,
         "network": calculator.network,
+        "verify": verify.name if verify else None,
+        "verify_level_of_theory": verify.level_of_theory if verify else None,
+        "verify_network": verify.network if verify else {},
         "settings": to_mapping(settings),
         "seed": settings.path.seed,
         "versions": {name: _version(name) for name in PACKAGES},
@@ -57,10 +64,13 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
             before = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}); use another --out") from None
-        if run["network"] and before.get("network") == run["network"]:
-            before["calculator"] = run["calculator"]
+        for name, network in (("calculator", "network"), ("verify", "verify_network")):
+            if run[network] and before.get(network) == run[network]:
+                before[name] = run[name]
         differences = [
-            line for key in _MUST_AGREE for line in _differences(key, before.get(key), run[key])
+            line
+            for key, absent in _MUST_AGREE.items()
+            for line in _differences(key, before.get(key, absent), run[key])
         ]
         if differences:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -22,6 +23,10 @@ _COLOURS = {
 MOST_ROWS = 60
 
 _CURVATURE_ERROR = ("δH", "curvature_error_ev_per_a2", "{:.2f}")
+_VERIFIED = (
+    ("ΔE‡ verified", "verify_barrier_kcal_per_mol", "{:.1f}"),
+    ("RMSD", "verify_ts_rmsd_a", "{:.3f}"),
+)
 _NUMBERS = (
     ("ΔE‡", "barrier_kcal_per_mol", "{:.1f}"),
     ("ΔG‡", "gibbs_barrier_kcal_per_mol", "{:.1f}"),
@@ -29,6 +34,7 @@ _NUMBERS = (
     ("ΔG", "reaction_gibbs_kcal_per_mol", "{:.1f}"),
     ("ν‡", "imaginary_frequency_cm1", "{:.0f}"),
     _CURVATURE_ERROR,
+    *_VERIFIED,
     ("s", "seconds", "{:.0f}"),
 )
 
@@ -36,7 +42,8 @@ _NUMBERS = (
 def summary_table(rows: Sequence[Row]) -> Table:
     """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹.
 
-    The error of the curvature has a column only where the calculator has its own Hessian.
+    The error of the curvature has a column only where the calculator has its own Hessian, and
+    the verification where there was one.
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
     columns = list(_NUMBERS)
@@ -44,7 +51,12 @@ def summary_table(rows: Sequence[Row]) -> Table:
         caption += ", δH: Hessian against forces, eV/Å²"
     else:
         columns.remove(_CURVATURE_ERROR)
-    table = Table(caption=caption)
+    if _attempted(rows):
+        caption += ", RMSD of both saddles in Å"
+    else:
+        columns = [column for column in columns if column not in _VERIFIED]
+    # Two more columns than fit into 80 characters with room around them.
+    table = Table(caption=caption, padding=0 if _attempted(rows) else (0, 1))
     table.add_column("reaction")
     table.add_column("verdict")
     for title, _, _ in columns:
@@ -64,6 +76,37 @@ def counts(rows: Sequence[Row]) -> str:
     return ", ".join(parts)
 
 
+def verification(rows: Sequence[Row]) -> str:
+    """How far the verified transition states are from those of the search, in one line.
+
+    Counts are of all reactions, the numbers of those that are *intended*. Empty for a run
+    without verification.
+    """
+    attempted = _attempted(rows)
+    if not attempted:
+        return ""
+    converged = [row for row in attempted if row["verify_converged"]]
+    line = f"verified with {attempted[0]['verify_level']}: "
+    line += f"{len(converged)} of {len(attempted)} transition states"
+    intended = [row for row in converged if row["verdict"] == Label.INTENDED]
+    differences = [
+        abs(row["verify_barrier_kcal_per_mol"] - row["barrier_kcal_per_mol"])
+        for row in intended
+        if row["verify_barrier_kcal_per_mol"] != ""
+    ]
+    if intended:
+        distance = statistics.median(row["verify_ts_rmsd_a"] for row in intended)
+        line += f"; the intended ones: median RMSD {distance:.3f} Å"
+    if differences:
+        line += f", MAE of ΔE‡ between the levels {statistics.mean(differences):.2f} kcal/mol"
+    return line
+
+
+def _attempted(rows: Sequence[Row]) -> list[Row]:
+    """The rows with a verification; those of older runs have no such columns."""
+    return [row for row in rows if row.get("verify_converged", "") != ""]
+
+
 def _verdict(row: Row) -> str:
     if row["verdict"] == Label.PARTLY:
         return f"{row['verdict']} ({row['side']})"
@@ -77,6 +120,9 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows[:MOST_ROWS]:
         lines += [f"{row['id']}: {text}" for text in (row["reason"], row["warnings"]) if text]
+        if problem := row.get("verify_reason"):
+            outcome = "verified, but" if row["verify_converged"] else "not verified:"
+            lines.append(f"{row['id']}: {outcome} {problem}")
     return lines
 
 

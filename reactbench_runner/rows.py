@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from workflows.free_energy import connected_sides
-from workflows.records import Cost, SearchResult
+from workflows.records import Cost, Saddle, SearchResult, Verdict
 from workflows.units import to_kcal_per_mol
 
 Row = dict[str, Any]
@@ -47,6 +47,23 @@ _RESULT_COLUMNS = (
     "reactant_thermochemistry",
     "ts_thermochemistry",
     "product_thermochemistry",
+    "verify_level",
+    "verify_converged",
+    "verify_reason",
+    "verify_ts_rmsd_a",
+    "verify_mode_overlap",
+    "verify_barrier_kcal_per_mol",
+    "verify_reverse_barrier_kcal_per_mol",
+    "verify_reaction_energy_kcal_per_mol",
+    "verify_imaginary_frequency_cm1",
+    "verify_imaginary_modes",
+    "verify_ts_max_force_ev_per_a",
+    "verify_reactant_energy_ev",
+    "verify_ts_energy_ev",
+    "verify_product_energy_ev",
+    "verify_seconds",
+    "verify_gradients",
+    "verify_hessians",
     "seconds",
     "gradients",
     "hessians",
@@ -82,20 +99,46 @@ def to_row(result: SearchResult) -> Row:
         "warnings": "; ".join(result.warnings),
         "not_computed": "; ".join(f"{name}: {why}" for name, why in result.skipped.items()),
     }
-    return row | _energies(result) | _saddle(result) | _costs(result)
+    return row | _energies(result) | _saddle(result) | _costs(result) | _verification(result)
 
 
 def _saddle(result: SearchResult) -> Row:
     if result.saddle is None:
         return {}
-    imaginary = result.saddle.modes.imaginary_frequencies()
     error = result.saddle.curvature_error
+    return _shape(result.saddle) | {
+        "curvature_error_ev_per_a2": "" if error is None else round(error, 4)
+    }
+
+
+def _shape(saddle: Saddle) -> Row:
+    imaginary = saddle.modes.imaginary_frequencies()
     return {
         "imaginary_frequency_cm1": round(float(imaginary[0]), 1) if len(imaginary) else "",
         "imaginary_modes": len(imaginary),
-        "ts_max_force_ev_per_a": round(float(np.abs(result.saddle.forces).max()), 5),
-        "curvature_error_ev_per_a2": "" if error is None else round(error, 4),
+        "ts_max_force_ev_per_a": round(float(np.abs(saddle.forces).max()), 5),
     }
+
+
+def _verification(result: SearchResult) -> Row:
+    """What another level of theory says; nothing from a saddle that did not converge there."""
+    found = result.verification
+    if found is None:
+        return {}
+    row: Row = {
+        "converged": found.converged,
+        "reason": found.reason,
+        **_cost(found.cost),
+        **(_shape(found.saddle) if found.saddle else {}),
+    }
+    if found.rmsd is not None and found.overlap is not None:
+        row |= {"ts_rmsd_a": round(found.rmsd, 4), "mode_overlap": round(found.overlap, 3)}
+    saddle = found.saddle if found.converged else None
+    points = {"reactant": found.reactant, "ts": saddle, "product": found.product}
+    energies = {name: point.energy for name, point in points.items() if point is not None}
+    row |= {f"{name}_energy_ev": round(value, 6) for name, value in energies.items()}
+    row |= _differences(energies, result.verdict)
+    return {f"verify_{column}": value for column, value in row.items()}
 
 
 def _energies(result: SearchResult) -> Row:
@@ -110,30 +153,42 @@ def _energies(result: SearchResult) -> Row:
     row: Row = {f"{name}_energy_ev": round(value, 6) for name, value in electronic.items()}
     for name, thermo in result.thermochemistry.items():
         row[f"{'ts' if name == 'saddle' else name}_thermochemistry"] = thermo.assumptions()
-    forward, backward = connected_sides(result.verdict)
-    for prefix, values in (("", electronic), ("gibbs_", gibbs)):
-        total = "reaction_gibbs" if prefix else "reaction_energy"
-        differences = {
-            f"{prefix}barrier": ("reactant", "ts", forward),
-            f"reverse_{prefix}barrier": ("product", "ts", backward),
-            total: ("reactant", "product", True),
-        }
-        for column, (start, end, connected) in differences.items():
-            if connected and start in values and end in values:
-                difference = to_kcal_per_mol(values[end] - values[start])
-                row[f"{column}_kcal_per_mol"] = round(difference, 3)
-    return row
+    gibbs_columns = ("gibbs_barrier", "reverse_gibbs_barrier", "reaction_gibbs")
+    row |= _differences(electronic, result.verdict)
+    return row | _differences(gibbs, result.verdict, gibbs_columns)
+
+
+def _differences(
+    energies: dict[str, float],
+    verdict: Verdict,
+    columns: tuple[str, str, str] = ("barrier", "reverse_barrier", "reaction_energy"),
+) -> Row:
+    """Both barriers and the reaction energy in kcal/mol, as far as `energies` (eV) go."""
+    forward, backward = connected_sides(verdict)
+    steps = (
+        ("reactant", "ts", forward), ("product", "ts", backward), ("reactant", "product", True),
+    )  # fmt: skip
+    return {
+        f"{column}_kcal_per_mol": round(to_kcal_per_mol(energies[end] - energies[start]), 3)
+        for column, (start, end, connected) in zip(columns, steps, strict=True)
+        if connected and start in energies and end in energies
+    }
 
 
 def _costs(result: SearchResult) -> Row:
     row: Row = {}
     for name in STAGES:
-        cost = result.costs.get(name, Cost())
-        column = name.replace(" ", "_")
-        row[f"{column}_seconds"] = round(cost.seconds, 2)
-        row[f"{column}_gradients"] = cost.evaluations.gradients
-        row[f"{column}_hessians"] = cost.evaluations.hessians
+        cost = _cost(result.costs.get(name, Cost()))
+        row |= {f"{name.replace(' ', '_')}_{what}": value for what, value in cost.items()}
     row["seconds"] = round(sum(cost.seconds for cost in result.costs.values()), 2)
     row["gradients"] = sum(cost.evaluations.gradients for cost in result.costs.values())
     row["hessians"] = sum(cost.evaluations.hessians for cost in result.costs.values())
     return row
+
+
+def _cost(cost: Cost) -> Row:
+    return {
+        "seconds": round(cost.seconds, 2),
+        "gradients": cost.evaluations.gradients,
+        "hessians": cost.evaluations.hessians,
+    }

@@ -26,7 +26,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from reactbench_runner.rows import COLUMNS, Row, to_row
-from workflows.records import SearchResult
+from workflows.records import Minimum, Saddle, SearchResult, Verification
 
 _UNFINISHED = ".unfinished-"
 
@@ -55,12 +55,14 @@ class Store:
         rows = (json.loads(file.read_text("utf-8")) for file in self.out.glob("*/result.json"))
         return {row["id"]: row for row in rows}
 
-    def add(self, result: SearchResult, fingerprint: str) -> Row:
+    def add(self, result: SearchResult, fingerprint: str, verify_level: str = "") -> Row:
         """Store one finished reaction for good and return its row.
+
+        `verify_level` is the level of theory of verifications in this run, "" without them.
 
         Raises `OSError` (a full disk, say); the reaction then counts as not finished.
         """
-        row = to_row(result) | {"fingerprint": fingerprint}
+        row = to_row(result) | {"fingerprint": fingerprint, "verify_level": verify_level}
         self._write_structures(result)
         identifier = result.reaction.id
         folder = self.out / f"{_UNFINISHED}{identifier}"
@@ -68,6 +70,9 @@ class Store:
         folder.mkdir()
         _write_frames(folder / "path.xyz", result.path.images if result.path else ())
         _write_frames(folder / "ts.xyz", [result.saddle.atoms] if result.saddle else ())
+        verified = result.verification if result.verification else Verification()
+        if verified.saddle and verified.converged:
+            _write_frames(folder / "ts_verified.xyz", [verified.saddle.atoms])
         _write_frames(folder / "irc.xyz", result.irc.images if result.irc else ())
         (folder / "log.txt").write_text(result.log, "utf-8")
         (folder / "result.json").write_text(json.dumps(row, indent=1), "utf-8")
@@ -126,25 +131,29 @@ class Store:
 
 def _structures(result: SearchResult) -> Iterable[tuple[str, Atoms, dict[str, Any]]]:
     """Role, structure with energy and forces, and what was derived from its Hessian."""
-    points = [("reactant", result.reactant), ("product", result.product)]
+    points: list[tuple[str, Minimum | Saddle | None]] = [
+        ("reactant", result.reactant),
+        ("product", result.product),
+        ("transition_state", result.saddle),
+    ]
     if result.irc_ends:
         points += zip(("irc_first", "irc_last"), result.irc_ends, strict=True)
-    for role, minimum in points:
-        if minimum is not None:
-            yield role, _with_results(minimum.atoms, minimum.energy, minimum.forces), {}
-    saddle = result.saddle
-    if saddle is not None:
-        atoms = _with_results(saddle.atoms, saddle.energy, saddle.forces)
-        yield (
-            "transition_state",
-            atoms,
-            {
-                "hessian_ev_per_a2": saddle.hessian,
-                "frequencies_cm1": saddle.modes.frequencies,
-                "imaginary_mode": saddle.modes.displacements[0],
-                "curvature_error_ev_per_a2": saddle.curvature_error,
-            },
-        )
+    if found := result.verification:
+        points += [("verify_reactant", found.reactant), ("verify_product", found.product)]
+        points += [("verify_transition_state", found.saddle)]
+    for role, point in points:
+        if point is not None:
+            atoms = _with_results(point.atoms, point.energy, point.forces)
+            yield role, atoms, _curvature(point) if isinstance(point, Saddle) else {}
+
+
+def _curvature(saddle: Saddle) -> dict[str, Any]:
+    return {
+        "hessian_ev_per_a2": saddle.hessian,
+        "frequencies_cm1": saddle.modes.frequencies,
+        "imaginary_mode": saddle.modes.displacements[0],
+        "curvature_error_ev_per_a2": saddle.curvature_error,
+    }
 
 
 def _with_results(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:

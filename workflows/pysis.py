@@ -129,20 +129,28 @@ def grow_string(
         return [_atoms_of(image) for image in string.images], converged, log.getvalue()
 
 
-def refine_saddle(guess: Atoms, surface: Surface, settings: SaddleSettings) -> tuple[Atoms, str]:
-    """RS-I-RFO or RS-P-RFO from `guess`; (atoms, what was printed)."""
+def refine_saddle(
+    guess: Atoms, surface: Surface, settings: SaddleSettings, hessian: np.ndarray | None = None
+) -> tuple[Atoms, str]:
+    """RS-I-RFO or RS-P-RFO from `guess`; (atoms, what was printed).
+
+    With a `hessian` at `guess`, (3N, 3N), eV/Å², that one is updated from step to step. An
+    exact one is then only computed where internal coordinates break down and are made anew.
+    """
     with _contained() as log:
         from pysisyphus.tsoptimizers.RSIRFOptimizer import RSIRFOptimizer
         from pysisyphus.tsoptimizers.RSPRFOptimizer import RSPRFOptimizer
 
         optimizer = {"rsirfo": RSIRFOptimizer, "rsprfo": RSPRFOptimizer}[settings.method]
         geometry = _geometry(guess, surface, "redund" if len(guess) > 2 else "cart")
+        if hessian is not None:
+            geometry.cart_hessian = hessian / HARTREE_PER_BOHR2
         _optimise(
             optimizer,
             geometry,
             log,
             **_convergence(settings),
-            hessian_recalc=settings.hessian_every,
+            hessian_recalc=settings.hessian_every if hessian is None else None,
         )
         return _atoms_of(geometry), log.getvalue()
 

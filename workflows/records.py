@@ -128,6 +128,26 @@ class IRC:
     log: str = ""
 
 
+@dataclass(frozen=True)
+class Verification:
+    """A saddle refined once more at another level of theory, with the ends that it connects.
+
+    `converged` means that the other level has the saddle too. `rmsd` (Å) and `overlap` (of the
+    imaginary modes, 0 to 1) then say how near both are, superposed. An end is None where the
+    saddle does not connect with it, or where `reason` says why there is none.
+    """
+
+    saddle: Saddle | None = None
+    rmsd: float | None = None
+    overlap: float | None = None
+    reactant: Minimum | None = None
+    product: Minimum | None = None
+    converged: bool = False
+    reason: str = ""
+    cost: Cost = field(default_factory=Cost)
+    log: str = ""
+
+
 class Label(StrEnum):
     """The outcome of a search."""
 
@@ -158,7 +178,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Everything one search produced; stages that were not reached are None."""
+    """Everything one search produced; stages that were not reached are None.
+
+    `costs` are those of the search; a verification has its own, at another level of theory.
+    """
 
     reaction: Reaction
     verdict: Verdict
@@ -174,3 +197,4 @@ class SearchResult:
     attempts: int = 1
     costs: dict[str, Cost] = field(default_factory=dict)
     log: str = ""
+    verification: Verification | None = None

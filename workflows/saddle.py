@@ -15,7 +15,8 @@ from workflows.stage import stage
 from workflows.surface import Surface
 from workflows.trust import check_hessian
 
-#: (guess, surface, settings) -> (refined atoms, what the library printed)
+#: (guess, surface, settings, hessian at the guess or None) -> (refined atoms, what the
+#: library printed)
 METHODS = {
     "rsirfo": pysis.refine_saddle,
     "rsprfo": pysis.refine_saddle,
@@ -34,8 +35,24 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
     Hessian is held against its forces. Raises `CalculatorFailed`, `StageTimeout`, or
     `StageError` when the optimiser breaks.
     """
+    return _walk(guess, None, surface, settings)
+
+
+@stage
+def refine_again(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddle:
+    """Walk from the saddle of another surface to the one of this surface, as `refine` does.
+
+    The Hessian of `known` is where the optimiser starts from; it is updated, not computed
+    anew (`settings.hessian_every` does not apply). The one at the end is of this surface.
+    """
+    return _walk(known.atoms, known.hessian, surface, settings)
+
+
+def _walk(
+    guess: Atoms, start: np.ndarray | None, surface: Surface, settings: SaddleSettings
+) -> Saddle:
     method = METHODS[settings.method]
-    atoms, log = run_with_limit(lambda: method(guess, surface, settings), settings.wall_time)
+    atoms, log = run_with_limit(lambda: method(guess, surface, settings, start), settings.wall_time)
     energy, forces = surface.at(atoms)
     hessian = surface.get_hessian(atoms)
     modes = normal_modes(atoms, hessian)

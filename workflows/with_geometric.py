@@ -26,9 +26,15 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
     return _optimise(atoms, surface, settings)
 
 
-def refine_saddle(guess: Atoms, surface: Surface, settings: SaddleSettings) -> tuple[Atoms, str]:
-    """Restricted-step P-RFO from an exact Hessian at `guess`; (atoms, what was printed)."""
-    return _optimise(guess, surface, settings, surface.get_hessian(guess))
+def refine_saddle(
+    guess: Atoms, surface: Surface, settings: SaddleSettings, hessian: np.ndarray | None = None
+) -> tuple[Atoms, str]:
+    """Restricted-step P-RFO from a Hessian at `guess`; (atoms, what was printed).
+
+    An exact one is computed unless `hessian`, (3N, 3N), eV/Å², is given.
+    """
+    start = surface.get_hessian(guess) if hessian is None else hessian
+    return _optimise(guess, surface, settings, start)
 
 
 def _optimise(

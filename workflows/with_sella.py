@@ -25,15 +25,22 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
     return _optimise(atoms, surface, settings, order=0)
 
 
-def refine_saddle(guess: Atoms, surface: Surface, settings: SaddleSettings) -> tuple[Atoms, str]:
-    """P-RFO with exact Hessians every `settings.hessian_every` steps; (atoms, printed)."""
+def refine_saddle(
+    guess: Atoms, surface: Surface, settings: SaddleSettings, hessian: np.ndarray | None = None
+) -> tuple[Atoms, str]:
+    """P-RFO with exact Hessians every `settings.hessian_every` steps; (atoms, printed).
+
+    With a `hessian` at `guess`, (3N, 3N), eV/Å², that one is updated from step to step. An
+    exact one is then only computed where the updates have lost the negative curvature.
+    """
+    given = [] if hessian is None else [hessian]
     return _optimise(
         guess,
         surface,
         settings,
         order=1,
-        hessian_function=surface.get_hessian,
-        diag_every_n=settings.hessian_every,
+        hessian_function=lambda atoms: given.pop() if given else surface.get_hessian(atoms),
+        diag_every_n=settings.hessian_every if hessian is None else None,
     )
 
 

@@ -121,7 +121,8 @@ def test_flags_go_before_the_config_file(tmp_path: Path) -> None:
     options = cli._parser().parse_args(
         ["r.csv", "--out", "o", "--config", str(config), "--path.images", "5"]
     )
-    calculator, settings = cli._configuration(options)
+    calculator, verify, settings = cli._configuration(options)
     assert calculator == "gfn1-xtb"
+    assert verify is None
     assert (settings.path.method, settings.path.images, settings.attempts) == ("neb", 5, 1)
     assert settings.saddle.method == "rsirfo"

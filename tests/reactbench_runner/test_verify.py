@@ -1,0 +1,257 @@
+"""`--verify NAME`: transition states of one level held against another, as a user does it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.db import connect
+from ase.io import read
+
+from reactbench_runner import batch, cli, report
+from reactbench_runner.batch import run_batch, search_one
+from reactbench_runner.rows import COLUMNS, to_row
+from tests.reactbench_runner.commands import call, refused
+from tests.reactbench_runner.test_networks import network
+from workflows.records import Reaction, SearchResult
+from workflows.settings import from_mapping
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
+FLAGS = ["--path.method", "geodesic", "--attempts", "1"]
+FAST = from_mapping({"path": {"method": "geodesic"}, "attempts": 1})
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("input") / "reactions.csv"
+    path.write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
+    return path
+
+
+def rows_in(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "results.csv").open(newline="") as f:
+        return {row["id"]: row for row in csv.DictReader(f)}
+
+
+@pytest.fixture(scope="module")
+def fast(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GFN1-xTB in the place of a network, GFN2-xTB as the level to be trusted."""
+    out = tmp_path_factory.mktemp("fast") / "out"
+    assert (
+        call(table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb") == 0
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def direct(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The search at the trusted level itself."""
+    out = tmp_path_factory.mktemp("direct") / "out"
+    assert call(table, "--out", out, *FLAGS) == 0
+    return out
+
+
+def test_it_is_what_a_search_at_that_level_finds(fast: Path, direct: Path) -> None:
+    row, other = rows_in(fast)["hcn"], rows_in(direct)["hcn"]
+    assert row["verdict"] == "intended"
+    assert row["verify_level"] == "GFN2-xTB (tblite)"
+    assert row["verify_converged"] == "True"
+    assert row["verify_reason"] == ""
+    verified, found = (read(out / "hcn" / name) for out, name in (
+        (fast, "ts_verified.xyz"), (direct, "ts.xyz"),
+    ))  # fmt: skip
+    # Distances do not know how a molecule lies. 0.01 Å, as forces of 0.02 eV/Å leave less.
+    distances = verified.get_all_distances() - found.get_all_distances()
+    assert np.abs(distances).max() < 0.01
+    # To the square of the forces, kcal/mol.
+    for column in ("barrier", "reverse_barrier", "reaction_energy"):
+        assert float(row[f"verify_{column}_kcal_per_mol"]) == pytest.approx(
+            float(other[f"{column}_kcal_per_mol"]), abs=0.05
+        )
+    assert float(row["verify_imaginary_frequency_cm1"]) == pytest.approx(
+        float(other["imaginary_frequency_cm1"]), abs=5
+    )
+    assert row["verify_imaginary_modes"] == "1"
+    # And not what it was at the other level, from which it started.
+    assert abs(float(row["barrier_kcal_per_mol"]) - float(other["barrier_kcal_per_mol"])) > 5
+    assert 0.01 < float(row["verify_ts_rmsd_a"]) < 0.1
+    assert float(row["verify_mode_overlap"]) > 0.9
+
+
+def test_it_costs_less_than_the_search_and_is_not_part_of_its_cost(fast: Path) -> None:
+    row = rows_in(fast)["hcn"]
+    assert 18 < int(row["verify_gradients"]) < int(row["gradients"])
+    stages = [name for name in COLUMNS if name.endswith("_gradients") and "verify" not in name]
+    assert int(row["gradients"]) == sum(int(row[name]) for name in stages)
+
+
+def test_structures_and_log_are_kept(fast: Path, direct: Path) -> None:
+    with connect(fast / "results.db") as database:
+        roles = {row.role: row for row in database.select(reaction="hcn")}
+    assert {role for role in roles if role.startswith("verify")} == {
+        "verify_reactant",
+        "verify_transition_state",
+        "verify_product",
+    }
+    saddle = roles["verify_transition_state"]
+    assert np.sum(np.asarray(saddle.data["frequencies_cm1"]) < -20) == 1
+    row = rows_in(fast)["hcn"]
+    assert saddle.energy == pytest.approx(float(row["verify_ts_energy_ev"]), abs=1e-6)
+    assert "===== verification =====" in (fast / "hcn" / "log.txt").read_text()
+    assert not (direct / "hcn" / "ts_verified.xyz").exists()
+    assert {rows_in(direct)["hcn"][name] for name in COLUMNS if name.startswith("verify")} == {""}
+
+
+def test_the_same_command_goes_on_and_prints_the_comparison(
+    fast: Path, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(batch, "_client", lambda *_: pytest.fail("nothing is left to run"))
+    again = [table, "--out", fast, *FLAGS, "--calculator", "gfn1-xtb"]
+    assert call(*again, "--verify", "gfn2-xtb") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    row = rows_in(fast)["hcn"]
+    barriers = [float(row[f"{prefix}barrier_kcal_per_mol"]) for prefix in ("", "verify_")]
+    assert "GFN1-xTB (tblite) verified with GFN2-xTB (tblite)" in text
+    assert "ΔE‡ verified" in text
+    assert f"{barriers[1]:.1f}" in text
+    assert f"median RMSD {float(row['verify_ts_rmsd_a']):.3f} Å" in text
+    assert f"{abs(barriers[1] - barriers[0]):.2f} kcal/mol" in text
+    # Results of runs with and without, or with another level, are not mixed.
+    assert "verify: gfn2-xtb there, None now" in refused(capsys, *again)
+
+
+def test_a_run_of_before_there_was_verification_goes_on(
+    direct: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its run.json and its rows have no such entries."""
+    out = tmp_path / "old"
+    shutil.copytree(direct, out)
+    for path in (out / "run.json", out / "hcn" / "result.json"):
+        old = json.loads(path.read_text())
+        kept = {key: value for key, value in old.items() if not key.startswith("verify")}
+        path.write_text(json.dumps(kept))
+    assert call(table, "--out", out, *FLAGS) == 0
+    assert "1 of 1 intended" in capsys.readouterr().out
+    assert "verify: None there, gfn1-xtb now" in refused(
+        capsys, table, "--out", out, *FLAGS, "--verify", "gfn1-xtb"
+    )
+
+
+def test_wrong_levels_are_known_before_anything_runs(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    tiny, copy = network(tmp_path / "tiny.safetensors"), tmp_path / "copy.safetensors"
+    shutil.copy(tiny, copy)
+    charged = tmp_path / "charged.csv"
+    charged.write_text(f"id,reaction,charge\nsn2,{EXAMPLES / 'sn2.xyz'},-1\n")
+    cases = [
+        (table, "gfn2-xtb", "gfn2-xtb", "calculator of the search itself"),
+        (table, f"horm:{tiny}", f"horm:{copy}", "calculator of the search itself"),
+        (table, "gfn1-xtb", "gfn2xtb", "did you mean 'gfn2-xtb'"),
+        (table, "gfn1-xtb", "horm:nowhere.ckpt", "neither a file nor a published"),
+        (charged, "gfn1-xtb", f"horm:{tiny}", "cannot verify sn2 (charge -1, multiplicity 1)"),
+    ]
+    for reactions, calculator, level, message in cases:
+        error = refused(
+            capsys, reactions, "--out", out, "--calculator", calculator, "--verify", level
+        )
+        assert message in error, error
+        assert not out.exists()
+
+
+def test_what_the_search_cannot_do_either_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    """The reaction fails at its own level, as it does without verification."""
+    levels = [f"horm:{network(tmp_path / f'{seed}.safetensors', seed)}" for seed in (0, 1)]
+    sn2 = Reaction("sn2", *read(EXAMPLES / "sn2.xyz", ":"), charge=-1)
+    [row] = run_batch([sn2], tmp_path / "out", levels[0], FAST, verify=levels[1])
+    assert row["stage"] == "input"
+    assert row["verify_converged"] == ""
+
+
+@pytest.fixture(scope="module")
+def searched() -> SearchResult:
+    hcn = Reaction("hcn", *read(EXAMPLES / "hcn.xyz", ":"))
+    return search_one(hcn, "gfn2-xtb", FAST)
+
+
+def test_a_network_that_knows_nothing_does_not_change_the_verdict(
+    searched: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are random, so that it has no such saddle."""
+    monkeypatch.setattr(batch, "search", lambda *_: searched)  # not once more
+    level = f"horm:{network(tmp_path / 'tiny.safetensors')}"
+    row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, level))
+    assert row["verdict"] == "intended"
+    assert row["reason"] == ""
+    assert row["verify_converged"] is False
+    assert row["verify_reason"]
+    assert row["verify_barrier_kcal_per_mol"] == row["verify_ts_rmsd_a"] == ""
+    assert row["verify_gradients"] > 0
+    assert report.remarks([row]) == [f"hcn: not verified: {row['verify_reason']}"]
+
+
+def test_a_bug_in_a_verification_costs_that_alone(
+    searched: SearchResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "search", lambda *_: searched)
+    monkeypatch.setattr(batch, "verify_saddle", lambda *_: 1 / 0)
+    row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, "gfn1-xtb"))
+    assert row["verdict"] == "intended"
+    assert "unexpected ZeroDivisionError" in row["verify_reason"]
+
+
+def test_a_worker_that_dies_while_it_verifies_does_not_take_the_search_along(
+    searched: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lethal(reaction, calculator, settings, trusted):
+        if trusted is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return searched
+
+    monkeypatch.setattr(batch, "search_one", lethal)
+    reactions = [searched.reaction]
+    [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", FAST, verify="gfn1-xtb")
+    assert row["verdict"] == "intended"
+    assert row["verify_converged"] is False
+    assert "worker process died twice while it verified" in row["verify_reason"]
+    assert not (tmp_path / "out" / "hcn" / "ts_verified.xyz").exists()
+
+
+def test_the_summary_counts_all_and_measures_the_intended() -> None:
+    def row(verdict: str, converged: object, rmsd: object, here: object, there: object) -> dict:
+        return {
+            "verdict": verdict, "verify_level": "DFT", "verify_converged": converged,
+            "verify_ts_rmsd_a": rmsd, "barrier_kcal_per_mol": here,
+            "verify_barrier_kcal_per_mol": there,
+        }  # fmt: skip
+
+    rows = [
+        row("intended", True, 0.01, 20.0, 21.0),
+        row("intended", True, 0.03, 30.0, 27.0),
+        row("intended", True, 0.08, 40.0, ""),  # the end has failed
+        row("intended", False, "", 40.0, ""),
+        row("unintended", True, 5.0, "", ""),
+        row("failed", "", "", "", ""),
+    ]
+    assert report.verification(rows) == (
+        "verified with DFT: 4 of 5 transition states; the intended ones: median RMSD 0.030 Å, "
+        "MAE of ΔE‡ between the levels 2.00 kcal/mol"
+    )
+    assert report.verification(rows[3:4]) == "verified with DFT: 0 of 1 transition states"
+    assert report.verification(rows[5:]) == ""
+
+
+def test_the_flag_goes_before_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("calculator: horm:eqv2\nverify: gfn1-xtb\n")
+    command = ["r.csv", "--out", "o", "--config", str(config)]
+    for flags, level in ([], "gfn1-xtb"), (["--verify", "gfn2-xtb"], "gfn2-xtb"):
+        options = cli._parser().parse_args([*command, *flags])
+        assert cli._configuration(options)[:2] == ("horm:eqv2", level)
