@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from horm_calc.catalogue import SHIPPED
 from horm_calc.checkpoints import CheckpointError
 from horm_calc.input_checks import check
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
@@ -26,9 +27,10 @@ MAX_ATOMS_PER_BATCH = 1024
 
 
 class HormCalculator(Calculator):
-    """Energies, forces and Hessians of a HORM network.
+    """Energies, forces and Hessians of a network.
 
-    checkpoint: a file, or a name that `horm-models` lists ('eqv2', 'left', …). device: 'cuda'
+    checkpoint: a file, or a name that `horm-models` lists ('eqv2', 'left', …); if not given,
+    'horm-mini', which comes with this package and stands for GFN2-xTB. device: 'cuda'
     where there is one, else 'cpu', if not given. dtype: 'float32', in which the networks were
     trained, or 'float64'. hessian_kind: for EquiformerV2, 'frame-fixed' (default; the one its
     published weights were trained on, in which the frames of the edges are constants) or
@@ -51,7 +53,7 @@ class HormCalculator(Calculator):
 
     def __init__(
         self,
-        checkpoint: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] = SHIPPED,
         device: str | torch.device | None = None,
         dtype: str = "float32",
         hessian_kind: HessianKind | None = None,

@@ -43,7 +43,10 @@ class Entry:
         return self.published_as or f"{self.name}.ckpt"
 
     @property
-    def url(self) -> str:
+    def url(self) -> str | None:
+        """Where to download it; None for what comes with this package."""
+        if not self.repository:
+            return None
         return f"https://huggingface.co/{self.repository}/resolve/main/{self.filename}"
 
 
@@ -51,9 +54,17 @@ def _reactbench(name: str, network: str, filename: str) -> Entry:
     return Entry(name, network, "E-F", None, None, "yhong55/ReactBench", filename)
 
 
+#: The network that comes with this package.
+SHIPPED = "horm-mini"
+
 CATALOGUE = {
     entry.name: entry
     for entry in (
+        Entry(
+            *(SHIPPED, "MomentNet", "E-F-H", None, None, ""),
+            published_as=f"{SHIPPED}.safetensors",
+            level_of_theory="GFN2-xTB",
+        ),
         Entry("alpha_orig", "AlphaNet", "E-F", 0.502, 1.190),
         Entry("alpha", "AlphaNet", "E-F-H", 0.390, 0.790),
         Entry("left_orig", "LEFTNet", "E-F", 0.364, 1.011),
@@ -80,9 +91,9 @@ def list_checkpoints() -> dict[str, Entry]:
 def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint, given by its path or by its name in the catalogue.
 
-    An existing file wins. A name is looked up in the folder $HORM_CHECKPOINTS (`.safetensors`
-    before `.ckpt`), then among what was downloaded before, then downloaded from Hugging Face.
-    Raises `CheckpointNotFound`.
+    An existing file wins. 'horm-mini' comes with this package. Other names are looked up in the
+    folder $HORM_CHECKPOINTS (`.safetensors` before `.ckpt`), then among what was downloaded
+    before, then downloaded from Hugging Face. Raises `CheckpointNotFound`.
     """
     path = Path(name_or_path).expanduser()
     if path.is_file():
@@ -105,6 +116,8 @@ def present(entry: Entry) -> Path | None:
 
     Raises `CheckpointNotFound` where $HORM_CHECKPOINTS is no folder.
     """
+    if not entry.repository:
+        return Path(__file__).with_name("weights") / entry.filename
     folder = _folder()
     if folder is not None:
         for name in (f"{entry.name}.safetensors", f"{entry.name}.ckpt", entry.filename):

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from horm_calc import catalogue
+from horm_calc.command_line import parser_of
 from horm_calc.torch_archive import CheckpointError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _DESCRIPTION = """\
-Published checkpoints of machine-learned potentials for reactions of H, C, N and O: list them,
-get them, look into them. Files are read without executing anything in them.
+Checkpoints of machine-learned potentials for reactions of H, C, N and O: list them, get them,
+look into them. Files are read without executing anything in them.
 """
 
 _EPILOG = f"""\
@@ -53,13 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "horm-models",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("horm-models", _DESCRIPTION, _EPILOG)
     parser.set_defaults(run=_list, json=False)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
@@ -101,9 +96,9 @@ def _list(options: argparse.Namespace) -> None:
 def _table(here: dict[str, Path | None]) -> Table:
     from rich.table import Table
 
-    levels = {entry.level_of_theory for entry in catalogue.CATALOGUE.values()}
     table = Table(
-        title=f"trained at {', '.join(levels)} on energies (E), forces (F), Hessians (H)",
+        title="trained on energies (E), forces (F), Hessians (H) at ωB97X/6-31G(d); "
+        f"{catalogue.SHIPPED}, which is part of this package, at GFN2-xTB",
         caption="errors: of Hessians and of their eigenvalues, mean absolute, in eV/Å², from "
         + catalogue.ERRORS_SOURCE,
         box=None,

@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 
 from horm_calc import catalogue
-from horm_calc.catalogue import CATALOGUE, CheckpointNotFound, find, present
+from horm_calc.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find, present
 from horm_calc.checkpoints import NETWORKS
 
 
@@ -38,11 +38,15 @@ def folder(downloads: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 
 def test_entries() -> None:
-    assert len(CATALOGUE) == 10
+    assert len(CATALOGUE) == 11
     for name, entry in CATALOGUE.items():
         assert entry.name == name
         assert entry.network in NETWORKS
-        assert entry.url.endswith(f"{entry.repository}/resolve/main/{entry.filename}")
+        if name == SHIPPED:
+            assert entry.url is None
+            assert find(name).is_file()
+        else:
+            assert entry.url.endswith(f"{entry.repository}/resolve/main/{entry.filename}")
         if entry.repository == "yhong55/HORM":
             assert entry.filename == f"{name}.ckpt"
             assert entry.training == ("E-F" if name.endswith("_orig") else "E-F-H")
@@ -121,7 +125,7 @@ def test_offline_error_says_what_to_do(folder: Path, downloads: list[Any]) -> No
     [
         ("eqv", "did you mean eqv2"),
         ("left-fd.ckpt", "did you mean left-df"),
-        ("something", "known: alpha_orig, alpha,"),
+        ("something", "known: horm-mini, alpha_orig,"),
         ("folder/left.ckpt", "no file folder/left.ckpt"),
         ("/nowhere/left", "no file /nowhere/left"),
         ("", "neither a file nor"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -17,7 +16,7 @@ from ase import Atoms
 from ase.build import molecule
 from numpy.testing import assert_allclose, assert_array_equal
 
-from horm_calc.training.frames import Frame
+from horm_calc.training.frames import Frame, open_frames
 from horm_calc.training.hdf5 import unpacked
 from horm_calc.training.labels import Failure, label
 from horm_calc.training.levels import LEVELS, Point
@@ -217,17 +216,7 @@ def test_wb97x_labels_agree_with_horm_s() -> None:
     path = SHARED / "horm_sample_100.lmdb"
     if not path.exists():
         pytest.skip("needs the shared data")
-    frame = published(path, 83)
-    point = LEVELS["wb97x"].at(frame["charges"].astype(int), frame["pos"])
-    assert_allclose(point.forces, frame["forces"], atol=1e-3)
-    assert_allclose(point.energy, frame["energy"], atol=1e-3)  # a float32: 5e-4
-
-
-def published(path: Path, index: int) -> dict[str, np.ndarray]:
-    """A record of HORM's sample, a file that this project trusts."""
-    import lmdb
-
-    options = {"readonly": True, "lock": False, "subdir": path.is_dir()}
-    with lmdb.open(str(path), **options) as environment, environment.begin() as transaction:
-        record = pickle.loads(transaction.get(str(index).encode())).to_dict()
-    return {key: np.asarray(value, float) for key, value in record.items()}
+    frame = open_frames(path)[83]
+    point = LEVELS["wb97x"].at(frame.numbers, frame.positions)
+    assert_allclose(point.forces, frame.forces, atol=1e-3)
+    assert_allclose(point.energy, frame.energy, atol=1e-3)  # a float32: 5e-4
