@@ -33,8 +33,7 @@ class Listed:
     def __init__(self, frames: Sequence[Frame], level_of_theory: str = "") -> None:
         self._frames = frames
         self.sizes = np.array([len(frame.numbers) for frame in frames], dtype=int)
-        known = [frame.hessian is not None or frame.products is not None for frame in frames]
-        self.curved = np.array(known, dtype=bool)
+        self.curved = np.array([frame.curved for frame in frames], dtype=bool)
         self.reactions = [frame.reaction for frame in frames]
         self.level_of_theory = level_of_theory
 

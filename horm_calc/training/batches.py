@@ -65,7 +65,7 @@ class Batch:
     def __len__(self) -> int:
         return sum(len(part.energies) for part in self.parts)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         return Batch(tuple(part.to(device) for part in self.parts))
 
 
@@ -85,13 +85,9 @@ class Making:
 
 def batch_of(frames: Sequence[Frame], making: Making, rng: np.random.Generator) -> Batch:
     """The frames as one batch."""
-    curved = [
-        frame
-        for frame in frames
-        if making.probe != "none" and (frame.hessian is not None or frame.products is not None)
-    ]
-    taken = {id(frame) for frame in curved}
-    plain = [frame for frame in frames if id(frame) not in taken]
+    probed = making.probe != "none"
+    curved = [frame for frame in frames if probed and frame.curved]
+    plain = [frame for frame in frames if not (probed and frame.curved)]
     parts = [_part(plain, making)] if plain else []
     if curved:
         parts.append(_curved_part(curved, making, rng))

@@ -45,6 +45,11 @@ class Frame:
     products: np.ndarray | None = None
     reaction: str = ""
 
+    @property
+    def curved(self) -> bool:
+        """Whether second derivatives are known, all of them or some products."""
+        return self.hessian is not None or self.products is not None
+
 
 class Frames(Protocol):
     """A set of frames with random access.

@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
     if not frames:
         _say("horm-label: no frame could be labelled, so nothing is written")
         return 1
-    curved = [frame for frame in frames if frame.hessian is not None or frame.products is not None]
+    curved = [frame for frame in frames if frame.curved]
     kind = f"products with {settings.projections} vectors" if settings.projections else "a Hessian"
     print(f"{options.out}: {len(frames)} frames, {len(curved)} of them with {kind}{speed}")
     return 0

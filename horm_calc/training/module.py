@@ -65,7 +65,7 @@ class TrainingModule(pl.LightningModule):
                 "optimizer.learning_rate, or look for absurd labels with horm-data info"
             )
         for name, value in (errors | {"second_weight": weight}).items():
-            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=len(batch))
+            self.log(f"train/{name}", value, batch_size=len(batch))
         return total
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -74,7 +74,7 @@ class TrainingModule(pl.LightningModule):
         for name, value in errors.items():
             size = counts.get(name, len(batch))
             if size:
-                self.log(f"val/{name}", value, prog_bar=name != "loss", batch_size=size)
+                self.log(f"val/{name}", value, batch_size=size)
 
     def _loss(self, batch: Batch, second_weight: float) -> tuple[Tensor, dict[str, float]]:
         """The weighted sum, and the errors that it is made of: energies in eV, forces in eV/Å,

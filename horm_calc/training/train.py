@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ LAST, BEST, SETTINGS = "last.ckpt", "best.ckpt", "settings.json"
 FITTED_FRAMES = 20_000
 #: Steps between entries in the logs.
 LOG_EVERY = 50
+#: Settings that do not change what a step does, and so may be others when a run goes on.
+_FREE = ("run.max_minutes", "run.patience", "run.threads")
 
 
 def train(settings: TrainingSettings, out: Path) -> Path:
@@ -248,12 +250,12 @@ def _validation_loader(
 
 
 def _same_settings(settings: TrainingSettings, out: Path) -> None:
-    """Refuses to go on with a run that other settings began; length and place may change."""
+    """Refuses to go on with a run that other settings began; `_FREE` ones may change."""
     out.mkdir(parents=True, exist_ok=True)
     path, now = out / SETTINGS, to_mapping(settings)
     if (out / LAST).exists() and path.exists():
         before = json.loads(path.read_text("utf-8"))
-        changed = _differences(before, now, ("run.max_minutes", "run.patience", "run.threads"))
+        changed = _differences(before, now)
         if changed:
             raise SettingsError(
                 f"{out} holds a run with other settings ({', '.join(changed)}): "
@@ -262,12 +264,12 @@ def _same_settings(settings: TrainingSettings, out: Path) -> None:
     path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
 
 
-def _differences(before: Any, now: Any, free: Sequence[str], prefix: str = "") -> list[str]:
+def _differences(before: Any, now: Any, prefix: str = "") -> list[str]:
     found: list[str] = []
     for key in now:
         name, old, new = f"{prefix}{key}", before.get(key), now[key]
         if isinstance(new, dict) and isinstance(old, dict) and key != "config":
-            found += _differences(old, new, free, f"{name}.")
-        elif old != new and name not in free:
+            found += _differences(old, new, f"{name}.")
+        elif old != new and name not in _FREE:
             found.append(name)
     return found
