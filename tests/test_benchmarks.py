@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ase.io
 import h5py
+import numpy as np
 import pytest
 
-from benchmarks import hessian, overfit, precision, training
+from benchmarks import agreement, hessian, overfit, precision, training
 from benchmarks.networks import alkane, rattled, saddle, sizes
 from horm_calc.training.hdf5 import write_hdf5
 from tests.horm_calc.training.labelled import frames
@@ -93,3 +95,31 @@ def test_overfit_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     moment, direct = json.loads(file.read_text("utf-8"))["networks"]
     assert [step for step, _ in moment["curve"]] == [0, 1, 2, 3, 4, 5, 6]
     assert direct["curve"][0][1] != direct["curve"][-1][1]
+
+
+def test_agreement_of_two_runs(tmp_path: Path) -> None:
+    """A turned saddle is the same one, a mirrored one is not, and what only one finds counts."""
+    names = ("turned", "mirrored", "lost", "never")
+    intended = {"trusted": ("turned", "mirrored", "lost"), "fast": ("turned", "mirrored", "never")}
+    chiral = np.array([[0, 0, 0], [1.1, 0, 0], [0, 1.3, 0], [0, 0, 1.7], [-1, -1, -1.0]])
+    for run, ends_well in intended.items():
+        lines = ["id,verdict,barrier_kcal_per_mol"]
+        for name in names:
+            atoms = ase.Atoms("CHNOH", chiral)
+            if run == "fast":
+                atoms.rotate(70, (1, 2, 3))
+                atoms.positions *= [1, 1, -1] if name == "mirrored" else [1, 1, 1]
+            (tmp_path / run / name).mkdir(parents=True)
+            ase.io.write(tmp_path / run / name / "ts.xyz", atoms)
+            verdict = "intended" if name in ends_well else "failed"
+            lines.append(f"{name},{verdict},{40 if run == 'trusted' else 42.5}")
+        (tmp_path / run / "results.csv").write_text("\n".join(lines))
+    solvable, found = agreement.compare(tmp_path / "trusted", tmp_path / "fast")
+    assert solvable == ["turned", "mirrored", "lost"]
+    turned, mirrored = found
+    assert (turned.trusted_barrier, turned.barrier) == (40, 42.5)
+    assert turned.rmsd == pytest.approx(0, abs=1e-7)  # an xyz file has eight decimals
+    assert mirrored.rmsd > 0.5
+    text = agreement.markdown(solvable, found)
+    assert "2 of 3" in text
+    assert "| MAE of the barriers | 2.50 kcal/mol |" in text

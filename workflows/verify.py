@@ -144,8 +144,17 @@ def superpose(a: Saddle, b: Saddle) -> tuple[float, float]:
     The root mean square distance of the atoms, Å, and the overlap of the imaginary modes: the
     cosine of the angle between their Cartesian displacements, from 0 to 1.
     """
-    first, second = (saddle.atoms.positions for saddle in (a, b))
-    with warnings.catch_warnings(action="ignore"):  # of a line, which may turn about itself
-        turn, distance = Rotation.align_vectors(first - first.mean(0), second - second.mean(0))
+    turn, distance = superposition(a.atoms, b.atoms)
     overlap = np.vdot(a.modes.displacements[0], turn.apply(b.modes.displacements[0]))
-    return float(distance / np.sqrt(len(first))), abs(float(overlap))
+    return distance, abs(float(overlap))
+
+
+def superposition(a: Atoms, b: Atoms) -> tuple[Rotation, float]:
+    """The turn that lays `b` best upon `a`, both with the same order of atoms, no mirroring.
+
+    And the root mean square distance of the atoms that is left, Å.
+    """
+    first, second = (atoms.positions - atoms.positions.mean(0) for atoms in (a, b))
+    with warnings.catch_warnings(action="ignore"):  # of a line, which may turn about itself
+        turn, distance = Rotation.align_vectors(first, second)
+    return turn, float(distance / np.sqrt(len(first)))
