@@ -13,6 +13,7 @@ from horm_calc.configuration import to_mapping
 from horm_calc.models.contract import Network
 from horm_calc.training import losses, schedule
 from horm_calc.training.batches import Batch
+from horm_calc.training.optimizers import optimizer_of
 from horm_calc.training.settings import TrainingSettings
 
 _HISTORY = "gradient_norms"
@@ -41,12 +42,7 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings, steps = self.settings.optimizer, self.settings.run.steps
-        optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.potential.parameters() if parameter.requires_grad],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            amsgrad=settings.amsgrad,
-        )
+        optimizer = optimizer_of(self.potential, settings)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: schedule.learning_rate(step, steps, self.per_epoch, settings),

@@ -84,10 +84,15 @@ class LossSettings(Validated):
 
 @dataclass(frozen=True)
 class OptimizerSettings(Validated):
-    """AdamW, its learning rate over time, and limits on its steps."""
+    """The optimiser, its learning rate over time, and limits on its steps."""
 
+    name: str = setting(
+        "adamw",
+        "adamw; muon: orthogonalised momentum for matrices (arXiv:2502.16982), AdamW for the rest",
+        ("adamw", "muon"),
+    )
     learning_rate: float = setting(5e-4, "at its highest")
-    weight_decay: float = setting(1e-4, "of AdamW", least=0)
+    weight_decay: float = setting(1e-4, "weights shrink by this times the rate", least=0)
     amsgrad: bool = setting(True, "with AMSGrad, as HORM")
     schedule: str = setting(
         "cosine",

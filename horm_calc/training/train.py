@@ -172,6 +172,8 @@ def start(settings: TrainingSettings) -> tuple[Network, dict[str, Any]]:
             raise SettingsError(f"network.frozen: no parameter is called '{pattern}'")
         for name in names:
             network.get_parameter(name).requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise SettingsError("network.frozen: leaves no parameter to train")
     direct_only = settings.loss.probe == "none" and not network.conservative
     if settings.run.precision == "bf16-mixed" and not direct_only:
         raise SettingsError(

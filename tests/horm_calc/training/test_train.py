@@ -99,10 +99,11 @@ def command(values: Values, folder: Path, out: str) -> list[str]:
     return [sys.executable, "-c", program, str(config), "--out", str(folder / out)]
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, optimizer) -> None:
     """Killed without warning in mid-run; a checkpoint after every step makes it a short test."""
     run = {"steps": 30, "validate_every": 10, "checkpoint_minutes": 1e-6}
-    values = settings(data, run=run)
+    values = settings(data, run=run, optimizer={"name": optimizer})
     subprocess.run(command(values, tmp_path, "whole"), check=True, capture_output=True)
     process = subprocess.Popen(command(values, tmp_path, "killed"), stdout=subprocess.DEVNULL)
     last = tmp_path / "killed" / "last.ckpt"
@@ -164,6 +165,7 @@ def test_time_runs_out(data, empty) -> None:
         ("network", {"name": "MomentNets"}, "MomentNet"),
         ("network", {"config": {"chanels": 4}}, "chanels"),
         ("network", {"frozen": ["layer.*"]}, "no parameter is called 'layer.*'"),
+        ("network", {"frozen": ["*"]}, "leaves no parameter"),
         ("network", {"init_from": "no.ckpt"}, "no.ckpt"),
         ("run", {"precision": "bf16-mixed"}, "32-true"),
         ("run", {"steps": 0}, "above 0"),
