@@ -1,10 +1,11 @@
-"""What second derivatives give at equal time: three runs of `horm-train` side by side.
+"""What second derivatives give at equal time: runs of `horm-train` side by side.
 
     python -m benchmarks.ablation --minutes 10 --json runs/ablation.json
 
-Energies and forces alone, with a random row of each Hessian, with a random projection of it; the
-same network, frames, seed and wall-time, as the runs share the machine. What is compared is the
-running mean of the weights when time is up, on frames of reactions that were not trained on.
+Energies and forces alone, with a random row of each Hessian, with a random projection of it; and
+the last with AdamW instead of Muon. The same network, frames, seed and wall-time, as the runs
+share the machine. What is compared is the running mean of the weights when time is up, on frames
+of reactions that were not trained on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ from horm_calc.training.evaluation import ERRORS, QUANTITIES
 from horm_calc.training.frames import chosen, open_frames
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-PROTOCOLS = {"E-F": "none", "E-F-H, rows": "rows", "E-F-H, projections": "projections"}
+#: What is probed, the optimiser, and the highest rate that it bears.
+PROTOCOLS = {
+    "E-F": ("none", "muon", 3e-3),
+    "E-F-H, rows": ("rows", "muon", 3e-3),
+    "E-F-H, projections": ("projections", "muon", 3e-3),
+    "the same, AdamW": ("projections", "adamw", 1.5e-3),
+}
 #: Rows have one entry, projections all: these weights make their losses alike at first.
 WEIGHTS = {"none": 0.0, "rows": 0.16, "projections": 0.04}
 SHOWN = (
@@ -45,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, evaluate, print the table."""
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    runs = {name: _start(name, probe, options) for name, probe in PROTOCOLS.items()}
+    runs = {name: _start(name, options) for name in PROTOCOLS}
     for name, process in runs.items():
         if process.wait():
             sys.exit(f"the run of {name} failed, see above")
     torch.set_num_threads(1)
-    results = {name: _judged(name, probe, options) for name, probe in PROTOCOLS.items()}
+    results = {name: _judged(name, options) for name in PROTOCOLS}
     Console().print(table(results))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps({"environment": about, "runs": results}, indent=1))
 
 
-def _start(name: str, probe: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+def _start(name: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    probe, optimizer, rate = PROTOCOLS[name]
     settings: dict[str, dict[str, Any]] = {
         "data": {
             "train": [str(options.train)],
@@ -72,23 +80,32 @@ def _start(name: str, probe: str, options: argparse.Namespace) -> subprocess.Pop
             **{"forces": 1.0, "force_form": "norm", "energy": 1.0},
             **{"probe": probe, "second": WEIGHTS[probe]},
         },
-        "optimizer": {"learning_rate": 1.5e-3, "schedule": "constant", "warmup_steps": 100},
+        "optimizer": {
+            **{"name": optimizer, "learning_rate": rate},
+            **{"schedule": "constant", "warmup_steps": 100},
+        },
         "run": {
             **{"steps": 1_000_000, "max_minutes": options.minutes, "validate_every": 1_000_000},
             **{"checkpoint_minutes": 1e6, "threads": 1, "accelerator": "cpu"},
         },
     }
-    config = options.out / f"{probe}.yaml"
+    folder = _folder(name, options)
+    config = folder.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(settings), "utf-8")
     command = [sys.executable, "-m", "horm_calc.training.train_cli", str(config)]
     print(f"{name}: training for {options.minutes} minutes", flush=True)
     return subprocess.Popen(
-        [*command, "--out", str(options.out / probe)], env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [*command, "--out", str(folder)], env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
 
 
-def _judged(name: str, probe: str, options: argparse.Namespace) -> dict[str, float]:
-    last = options.out / probe / "last.ckpt"
+def _folder(name: str, options: argparse.Namespace) -> Path:
+    probe, optimizer, _ = PROTOCOLS[name]
+    return Path(options.out) / f"{probe}-{optimizer}"
+
+
+def _judged(name: str, options: argparse.Namespace) -> dict[str, float]:
+    last = _folder(name, options) / "last.ckpt"
     frames = open_frames(options.test)
     drawn = np.random.default_rng(0).choice(
         np.flatnonzero(frames.curved), options.frames, replace=False

@@ -74,11 +74,21 @@ def _neb(
     from ase.mep import NEB
     from ase.optimize import FIRE
 
+    class BatchedNEB(NEB):
+        """Has its images evaluated together before it asks for each."""
+
+        def get_forces(self) -> np.ndarray:
+            surface.prepare(self.images)
+            forces: np.ndarray = super().get_forces()
+            return forces
+
     images, _, _ = _geodesic(reactant, product, surface, settings)
     for image in images:
         image.calc = surface
     log = io.StringIO()
-    band = NEB(images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True)
+    band = BatchedNEB(
+        images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True
+    )
     FIRE(band, logfile=log).run(fmax=5 * settings.max_force, steps=settings.max_steps // 2)
     band.climb = True
     optimizer = FIRE(band, logfile=log)

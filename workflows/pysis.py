@@ -105,8 +105,16 @@ def grow_string(
         from pysisyphus.cos.GrowingString import GrowingString
         from pysisyphus.optimizers.StringOptimizer import StringOptimizer
 
+        class BatchedString(GrowingString):
+            """Has its images evaluated together before it asks for each."""
+
+            def calculate_image_forces(self, image_indices: Any = None) -> Any:
+                images, _ = self.get_images_to_calculate(image_indices)
+                surface.prepare(_atoms_of(image) for image in images)
+                return super().calculate_image_forces(image_indices)
+
         ends = [_geometry(end, surface, "cart") for end in (reactant, product)]
-        string = GrowingString(
+        string = BatchedString(
             ends,
             lambda: _Potential(surface),
             max_nodes=settings.images,

@@ -7,6 +7,7 @@ stage has computed is not computed again by the next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class Surface(Calculator):
         self.multiplicity = multiplicity
         self.evaluations = Evaluations()
         self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
+        self._ready: list[tuple[Atoms, dict[str, Any]]] = []
 
     @property
     def has_own_hessian(self) -> bool:
@@ -69,16 +71,35 @@ class Surface(Calculator):
     ) -> None:
         super().calculate(atoms, properties or ["energy"], system_changes)
         bare = self._bare(self.atoms)
-        try:
-            # Forces first: for every calculator here they come with the energy.
-            forces = np.array(self.calculator.get_forces(bare), dtype=float)
-            energy = float(self.calculator.get_potential_energy(bare))
-        except Exception as error:
-            raise CalculatorFailed(_one_line(error)) from error
-        self.evaluations = Evaluations(self.evaluations.gradients + 1, self.evaluations.hessians)
+        known = next((results for image, results in self._ready if _same(image, bare)), None)
+        if known is None:
+            try:
+                # Forces first: for every calculator here they come with the energy.
+                known = {"forces": self.calculator.get_forces(bare)}
+                known["energy"] = self.calculator.get_potential_energy(bare)
+            except Exception as error:
+                raise CalculatorFailed(_one_line(error)) from error
+            self._count(gradients=1)
+        energy, forces = float(known["energy"]), np.array(known["forces"], dtype=float)
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise CalculatorFailed("the calculator returned an energy or force that is not finite")
         self.results = {"energy": energy, "forces": forces}
+
+    def prepare(self, images: Iterable[Atoms]) -> None:
+        """Has energies and forces of `images` ready for when they are asked for one by one.
+
+        A calculator with `evaluate(list of Atoms, properties)`, such as `HormCalculator`, works
+        them out in one batch, in a fraction of the time; with others nothing happens here.
+        """
+        if not hasattr(self.calculator, "evaluate"):
+            return
+        bare = [self._bare(image) for image in images]
+        try:
+            found = self.calculator.evaluate(bare, ("energy", "forces"))
+        except Exception as error:
+            raise CalculatorFailed(_one_line(error)) from error
+        self._count(gradients=len(bare))
+        self._ready = list(zip(bare, found, strict=True))
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
         """Second derivatives of the energy, (3N, 3N), eV/Å², symmetric.
@@ -89,7 +110,7 @@ class Surface(Calculator):
         positions = atoms.get_positions()
         if self._last_hessian is not None:
             known, hessian = self._last_hessian
-            if known.shape == positions.shape and np.abs(known - positions).max() < SAME_GEOMETRY:
+            if _close(known, positions):
                 return hessian.copy()
         if not self.has_own_hessian:
             hessian = self._finite_difference_hessian(atoms)
@@ -104,7 +125,7 @@ class Surface(Calculator):
             raise CalculatorFailed(f"the Hessian has shape {hessian.shape}, not {(size, size)}")
         if not np.isfinite(hessian).all():
             raise CalculatorFailed("the calculator returned a Hessian that is not finite")
-        self.evaluations = Evaluations(self.evaluations.gradients, self.evaluations.hessians + 1)
+        self._count(hessians=1)
         hessian = 0.5 * (hessian + hessian.T)
         self._last_hessian = (positions, hessian)
         return hessian.copy()
@@ -113,6 +134,10 @@ class Surface(Calculator):
         """Energy (eV) and forces (N, 3) (eV/Å) of `atoms`, without touching `atoms`."""
         self.get_property("energy", atoms)
         return self.results["energy"], self.results["forces"].copy()
+
+    def _count(self, gradients: int = 0, hessians: int = 0) -> None:
+        done = self.evaluations
+        self.evaluations = Evaluations(done.gradients + gradients, done.hessians + hessians)
 
     def _bare(self, atoms: Atoms) -> Atoms:
         """A copy with charge and spin where ASE's calculators look for them."""
@@ -139,6 +164,14 @@ class Surface(Calculator):
                 forces.append(displaced.get_forces().ravel())
             rows.append((forces[1] - forces[0]) / (2 * FINITE_DIFFERENCE_STEP))
         return np.array(rows)
+
+
+def _same(a: Atoms, b: Atoms) -> bool:
+    return np.array_equal(a.numbers, b.numbers) and _close(a.positions, b.positions)
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and bool(np.abs(a - b).max() < SAME_GEOMETRY)
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from sella import Sella
 
+from horm_calc import HormCalculator
 from horm_calc.thermochemistry import normal_modes
 from tests.surfaces import LEPS
 from workflows import irc as irc_stage
@@ -89,6 +90,42 @@ def test_paths(method, gfn2, ends) -> None:
     assert max(inner) > max(path.energies[0], path.energies[-1]) + 0.5  # eV; a high barrier
     if method == "geodesic":
         assert path.cost.evaluations.gradients <= 9  # only the energies along it
+
+
+class Counting(HormCalculator):
+    """Says how often it was asked for one molecule and for many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.single = self.together = 0
+
+    def calculate(self, *arguments, **options) -> None:  # type: ignore[no-untyped-def]
+        self.single += 1
+        super().calculate(*arguments, **options)
+
+    def evaluate(self, *arguments, **options):  # type: ignore[no-untyped-def]
+        self.together += 1
+        return super().evaluate(*arguments, **options)
+
+
+@pytest.mark.parametrize("method", ["gsm", "neb"])
+def test_a_network_works_out_all_images_of_a_path_together(method, ends) -> None:
+    """And the path is the one that it finds image by image."""
+    settings = PathSettings(method=method, max_steps=16)
+    paths, counts = [], []
+    for calculator in (Counting(), Counting()):
+        surface = Surface(calculator)
+        if paths:
+            surface.prepare = lambda images: None  # type: ignore[method-assign]
+        paths.append(find_path(*ends, surface, settings))
+        counts.append((calculator.single, calculator.together))
+    (single, together), (alone, never) = counts
+    assert never == 0
+    assert together >= 16  # once a cycle at least
+    assert single <= 9 < alone  # what is left is the energies along the path that is found
+    for one, other in zip(paths[0].images, paths[1].images, strict=True):
+        # What the rounding of float32 grows to over the cycles.
+        np.testing.assert_allclose(one.positions, other.positions, atol=0.01)
 
 
 def test_a_path_is_the_same_every_time(gfn2, ends) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.calculator import Calculator
 
+from horm_calc import HormCalculator
 from workflows.errors import CalculatorFailed
 from workflows.surface import Evaluations, Surface
 
@@ -55,6 +57,39 @@ def test_the_forces_of_the_analytic_surface_are_its_gradient() -> None:
     atoms.calc = LEPS()
     numerical = calculate_numerical_forces(atoms, eps=1e-4)
     np.testing.assert_allclose(atoms.get_forces(), numerical, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def network() -> HormCalculator:
+    return HormCalculator()
+
+
+def test_images_are_worked_out_together(network) -> None:
+    images = [molecule("CH3CH2OH") for _ in range(3)]
+    for seed, image in enumerate(images):
+        image.rattle(0.05, seed=seed)
+    together, alone = Surface(network), Surface(network)
+    together.prepare(images)
+    assert together.evaluations.gradients == 3
+    for image in [*images, images[0]]:
+        (energy, forces), expected = together.at(image), alone.at(image)
+        assert energy == pytest.approx(expected[0], abs=1e-4)
+        np.testing.assert_allclose(forces, expected[1], atol=1e-4)
+    assert together.evaluations.gradients == 3
+    images[1].positions[0] += 0.01
+    energy, _ = together.at(images[1])
+    assert together.evaluations.gradients == 4
+    assert energy == pytest.approx(alone.at(images[1])[0], abs=1e-6)
+
+
+def test_other_calculators_are_left_to_be_asked_one_by_one(gfn2, hcn) -> None:
+    gfn2.prepare([hcn])
+    assert gfn2.evaluations.gradients == 0
+
+
+def test_what_goes_wrong_for_many_is_said_as_for_one(network) -> None:
+    with pytest.raises(CalculatorFailed, match="Si"):
+        Surface(network).prepare([Atoms("SiH4", np.eye(5, 3))])
 
 
 class Broken(Calculator):
