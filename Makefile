@@ -1,5 +1,5 @@
 # make setup     an environment in .venv with everything pinned
-# make tssearch  the main job on six example reactions
+# make tssearch  the main job on five example reactions
 # make test      all tests, linting and typing
 # make benchmark the table of docs/benchmarks.md (needs ../shared, 10 minutes)
 

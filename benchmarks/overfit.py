@@ -29,6 +29,7 @@ from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training import losses, schedule
 from horm_calc.training.batches import Making, batch_of
 from horm_calc.training.frames import Frame, open_frames
+from horm_calc.training.optimizers import optimizer_of
 from horm_calc.training.settings import OptimizerSettings
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "horm_sample_100.lmdb"
@@ -73,8 +74,8 @@ def overfit(name: str, frames: list[Frame], options: argparse.Namespace) -> dict
     network = network_class(name).fresh(SMALL[name])
     # Direct forces have a second row each, as in HORM's training.
     making = Making(ATOMIC_ENERGIES, "rows", 1 if network.conservative else 2)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, amsgrad=True)
-    settings, history = OptimizerSettings(), schedule.NormHistory()
+    settings = OptimizerSettings(name="muon", learning_rate=options.learning_rate)
+    optimizer, history = optimizer_of(network, settings), schedule.NormHistory()
     curve = [(0, hessian_error(network, frames))]
     rng, started = np.random.default_rng(1), time.perf_counter()
     for step in range(options.steps):

@@ -41,7 +41,7 @@ class StorageError(WorkflowError):
 def run_batch(
     reactions: Sequence[Reaction | Unreadable],
     out: Path,
-    calculator: str = "gfn2-xtb",
+    calculator: str = calculators.DEFAULT,
     settings: SearchSettings | None = None,
     *,
     verify: str | None = None,
@@ -78,8 +78,8 @@ def run_batch(
 
     def keep(item: Reaction | Unreadable, result: SearchResult) -> None:
         try:
-            level = trusted.level_of_theory if trusted else ""
-            rows[item.id] = store.add(result, fingerprint(item), level)
+            levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
+            rows[item.id] = store.add(result, fingerprint(item), *levels)
             store.refresh_table(in_order())
         except OSError as error:
             raise StorageError(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
-from horm_calc.catalogue import CATALOGUE, CheckpointNotFound, find
+from horm_calc.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find
 from horm_calc.configuration import SettingsError
 from workflows.errors import InputError
 
@@ -30,6 +30,9 @@ Builder = Callable[[int, int], Calculator]
 
 #: What the names of networks begin with.
 HORM = "horm:"
+
+#: What searches use that name no calculator: the network that needs no download.
+DEFAULT = HORM + SHIPPED
 
 #: The charge and multiplicity that networks have learned.
 NETWORKS_KNOW = (0, 1)
@@ -125,7 +128,7 @@ def _build_network(path: Path, charge: int, multiplicity: int) -> Calculator:
     if (charge, multiplicity) != NETWORKS_KNOW:
         raise InputError(
             f"the network {path.name} knows neutral closed shells only, not charge {charge:+d} "
-            f"with multiplicity {multiplicity}; search this reaction with another calculator"
+            f"with multiplicity {multiplicity}; search this reaction with '--calculator gfn2-xtb'"
         )
     return _network(path, threading.get_ident())
 

@@ -42,8 +42,8 @@ verdict, 2 for wrong input, 1 when results could not be written, 130 when interr
 
 examples:
   horm-tssearch reactions.csv --out runs/first
-  horm-tssearch reactions.csv --out runs/second --workers 8 --path.method neb
-  horm-tssearch reactions.csv --out runs/third --calculator horm:eqv2 --verify gfn2-xtb
+  horm-tssearch reactions.csv --out runs/second --verify gfn2-xtb --workers 8
+  horm-tssearch reactions.csv --out runs/third --calculator gfn2-xtb --path.method neb
 """
 
 
@@ -117,9 +117,11 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
 
     Flags go before the file of --config, and that before the defaults.
     """
+    from reactbench_runner.calculators import DEFAULT
+
     values = read_yaml(options.config, "path: {images: 9}") if options.config else {}
     named = [values.pop(name, None) for name in ("calculator", "verify")]
-    calculator = options.calculator or named[0] or "gfn2-xtb"
+    calculator = options.calculator or named[0] or DEFAULT
     verify = options.verify or named[1]
     for name, value in vars(options).items():
         if not name.startswith("set:") or value is None:
@@ -133,7 +135,7 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
 
 
 def _parser() -> argparse.ArgumentParser:
-    from reactbench_runner.calculators import CALCULATORS
+    from reactbench_runner.calculators import CALCULATORS, DEFAULT
 
     parser = argparse.ArgumentParser(
         "horm-tssearch",
@@ -148,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "--calculator",
         metavar="NAME",
         help=f"one of {', '.join(CALCULATORS)}; horm:NAME, a network that horm-models lists; or "
-        "horm:FILE, a checkpoint of your own (default gfn2-xtb)",
+        f"horm:FILE, a checkpoint of your own (default {DEFAULT}, which stands for GFN2-xTB)",
     )
     parser.add_argument(
         "--verify",

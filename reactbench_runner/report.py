@@ -46,6 +46,8 @@ def summary_table(rows: Sequence[Row]) -> Table:
     the verification where there was one.
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
+    if level := next((row.get("level_of_theory") for row in rows), ""):
+        caption = f"{level}; {caption}"
     columns = list(_NUMBERS)
     if any(row["curvature_error_ev_per_a2"] != "" for row in rows):
         caption += ", δH: Hessian against forces, eV/Å²"

@@ -20,6 +20,7 @@ _RESULT_COLUMNS = (
     "atoms",
     "charge",
     "multiplicity",
+    "level_of_theory",
     "verdict",
     "side",
     "verdict_at_limit",

@@ -55,14 +55,21 @@ class Store:
         rows = (json.loads(file.read_text("utf-8")) for file in self.out.glob("*/result.json"))
         return {row["id"]: row for row in rows}
 
-    def add(self, result: SearchResult, fingerprint: str, verify_level: str = "") -> Row:
+    def add(
+        self, result: SearchResult, fingerprint: str, level: str, verify_level: str = ""
+    ) -> Row:
         """Store one finished reaction for good and return its row.
 
-        `verify_level` is the level of theory of verifications in this run, "" without them.
+        `level` is the level of theory of this run, `verify_level` that of its verifications,
+        "" without them.
 
         Raises `OSError` (a full disk, say); the reaction then counts as not finished.
         """
-        row = to_row(result) | {"fingerprint": fingerprint, "verify_level": verify_level}
+        row = to_row(result) | {
+            "fingerprint": fingerprint,
+            "level_of_theory": level,
+            "verify_level": verify_level,
+        }
         self._write_structures(result)
         identifier = result.reaction.id
         folder = self.out / f"{_UNFINISHED}{identifier}"

@@ -53,7 +53,7 @@ def fast(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def direct(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The search at the trusted level itself."""
     out = tmp_path_factory.mktemp("direct") / "out"
-    assert call(table, "--out", out, *FLAGS) == 0
+    assert call(table, "--out", out, *FLAGS, "--calculator", "gfn2-xtb") == 0
     return out
 
 
@@ -136,10 +136,11 @@ def test_a_run_of_before_there_was_verification_goes_on(
         old = json.loads(path.read_text())
         kept = {key: value for key, value in old.items() if not key.startswith("verify")}
         path.write_text(json.dumps(kept))
-    assert call(table, "--out", out, *FLAGS) == 0
+    assert call(table, "--out", out, *FLAGS, "--calculator", "gfn2-xtb") == 0
     assert "1 of 1 intended" in capsys.readouterr().out
     assert "verify: None there, gfn1-xtb now" in refused(
-        capsys, table, "--out", out, *FLAGS, "--verify", "gfn1-xtb"
+        *(capsys, table, "--out", out, *FLAGS),
+        *("--calculator", "gfn2-xtb", "--verify", "gfn1-xtb"),
     )
 
 
