@@ -5,25 +5,24 @@
 Both folders are finished runs of `horm-tssearch` (or `benchmarks.reactions`) over the same
 reactions. Judged are the reactions that the first, the trusted one, ends *intended*: how many of
 them the second ends *intended* too, how far its transition states are from those of the first
-(root mean square distance of the atoms after superposition), and its barriers from theirs.
+(root mean square distance of the atoms after superposition, on the transition state or its mirror
+image), and its barriers from theirs.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import ase.io
 
 from workflows.verify import superposition
-
-#: Two transition states nearer than this are of the same reaction, and of the same conformer.
-SAME = 0.3
 
 
 @dataclass(frozen=True)
@@ -48,61 +47,83 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args(arguments)
 
-    solvable, found = compare(options.trusted, options.fast)
-    print(markdown(solvable, found))
+    trusted, fast = rows(options.trusted), rows(options.fast)
+    solvable, found = compare(trusted, fast)
+    print(markdown(trusted, fast, solvable, found))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         figures = {"solvable": solvable, "found": [asdict(one) for one in found]}
         options.json.write_text(json.dumps(figures, indent=1))
 
 
-def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
-    """What `trusted` ends *intended*, of the reactions of `fast`; and of these what both do."""
-    before, after = _intended(trusted), _intended(fast)
-    solvable = [name for name, barrier in before.items() if barrier is not None and name in after]
-    found = []
-    for name in solvable:
-        barrier, reference = after[name], before[name]
-        if barrier is None or reference is None:
-            continue
-        [first], [second] = (
-            ase.io.read(folder / name / "ts.xyz", ":") for folder in (trusted, fast)
-        )
-        _, rmsd = superposition(first, second)
-        found.append(Compared(name, rmsd, reference, barrier))
+def rows(run: Path) -> dict[Path, dict[str, Any]]:
+    """The results of a run by the folders of its reactions."""
+    found = {file.parent: json.loads(file.read_text()) for file in run.glob("*/result.json")}
+    if not found:
+        sys.exit(f"{run} holds no finished searches of horm-tssearch")
+    return dict(sorted(found.items()))
+
+
+def compare(
+    trusted: dict[Path, dict[str, Any]], fast: dict[Path, dict[str, Any]]
+) -> tuple[list[str], list[Compared]]:
+    """The reactions that the trusted run ends *intended*, and of these what both do."""
+    judged = {row["id"]: (folder, row) for folder, row in fast.items()}
+    other = {row["id"]: row["fingerprint"] for row in trusted.values()}
+    if other != {name: row["fingerprint"] for name, (_, row) in judged.items()}:
+        sys.exit("the two runs are not of the same reactions, or one of them is not finished")
+    solvable, found = [], []
+    for folder, row in trusted.items():
+        place, result = judged[row["id"]]
+        if row["verdict"] == "intended":
+            solvable.append(row["id"])
+            if result["verdict"] == "intended":
+                barriers = (one["barrier_kcal_per_mol"] for one in (row, result))
+                found.append(Compared(row["id"], distance(folder, place), *barriers))
     return solvable, found
 
 
-def _intended(run: Path) -> dict[str, float | None]:
-    """ΔE‡ of each reaction in kcal/mol, None where it did not end *intended*."""
-    with (run / "results.csv").open(newline="") as file:
-        return {
-            row["id"]: float(row["barrier_kcal_per_mol"]) if row["verdict"] == "intended" else None
-            for row in csv.DictReader(file)
-        }
+def distance(first: Path, second: Path) -> float:
+    """RMSD, Å, of the transition states in two folders, the nearer mirror image of one."""
+    [one], [other] = (ase.io.read(folder / "ts.xyz", ":") for folder in (first, second))
+    mirrored = other.copy()
+    mirrored.positions[:, 2] *= -1
+    return min(superposition(one, image)[1] for image in (other, mirrored))
 
 
-def markdown(solvable: Sequence[str], found: Sequence[Compared]) -> str:
-    """The table of docs/benchmarks.md: the figures, then a row for each reaction."""
-    lines = [f"{len(found)} of {len(solvable)} that the trusted calculator ends *intended*", ""]
+def markdown(
+    trusted: dict[Path, dict[str, Any]],
+    fast: dict[Path, dict[str, Any]],
+    solvable: Sequence[str],
+    found: Sequence[Compared],
+) -> str:
+    """The tables of docs/benchmarks.md: the figures, then a row for each reaction."""
+    runs = trusted, fast
+    about = [json.loads((next(iter(run)).parent / "run.json").read_text()) for run in runs]
+    names = [run["level_of_theory"] for run in about]
+    seconds = [statistics.median(row["seconds"] for row in run.values()) for run in runs]
+    lines = [
+        f"Of {len(trusted)} reactions {names[0]} ends {len(solvable)} *intended*, "
+        f"{names[1]} {len(found)} of these.",
+        "",
+        f"Median seconds a reaction: {seconds[0]:.1f} and {seconds[1]:.1f}.",
+    ]
     if not found:
         return "\n".join(lines)
     errors = [abs(one.barrier - one.trusted_barrier) for one in found]
-    near = [error for one, error in zip(found, errors, strict=True) if one.rmsd < SAME]
     lines += [
+        "",
         "| quantity | value |",
         "| --- | --- |",
-        f"| found | {len(found) / len(solvable):.0%} |",
+        f"| found, of those the trusted calculator finds | {len(found) / len(solvable):.0%} |",
         f"| median RMSD of the transition states | "
         f"{statistics.median(one.rmsd for one in found):.3f} Å |",
-        f"| MAE of the barriers | {statistics.mean(errors):.2f} kcal/mol |",
-        f"| median error of the barriers | {statistics.median(errors):.2f} kcal/mol |",
-        f"| the same transition state (RMSD below {SAME} Å) | {len(near)} |",
+        f"| mean absolute error of the barriers | {statistics.mean(errors):.2f} kcal/mol |",
+        f"| median absolute error of the barriers | {statistics.median(errors):.2f} kcal/mol |",
+        "",
+        "| reaction | RMSD, Å | ΔE‡ trusted, kcal/mol | ΔE‡, kcal/mol |",
+        "| --- | --- | --- | --- |",
     ]
-    if near:
-        lines.append(f"| MAE of the barriers of these | {statistics.mean(near):.2f} kcal/mol |")
-    lines += ["", "| reaction | RMSD, Å | ΔE‡ trusted, kcal/mol | ΔE‡ |"]
-    lines += ["| --- | --- | --- | --- |"]
     lines += [
         f"| {one.id} | {one.rmsd:.3f} | {one.trusted_barrier:.1f} | {one.barrier:.1f} |"
         for one in found

@@ -22,6 +22,7 @@ from reactbench_runner.reactions import Unreadable
 from reactbench_runner.rows import Row
 from reactbench_runner.store import Store
 from workflows.errors import InputError, WorkflowError
+from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
 from workflows.settings import SearchSettings
 from workflows.tssearch import search
@@ -71,6 +72,7 @@ def run_batch(
         raise StorageError(f"results cannot be stored: {error}") from error
     rows = _still_valid(store.finished(), reactions, out)
     for row in rows.values():
+        row.setdefault("level_of_theory", entry.level_of_theory)  # rows of older versions
         on_finished(row)
 
     def in_order() -> list[Row]:
@@ -113,6 +115,9 @@ def search_one(
 ) -> SearchResult:
     """What a worker does: build the calculator, search, and verify with the `trusted` one."""
     try:
+        check_reaction(reaction)
+        if problem := calculators.refusal(calculator, reaction):
+            raise InputError(problem)
         built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
         result = search(reaction, built, settings)
     except InputError as error:
@@ -145,13 +150,13 @@ def _check_verification(
         f"{reaction.id} (charge {reaction.charge:+d}, multiplicity {reaction.multiplicity})"
         for reaction in reactions
         if isinstance(reaction, Reaction)
-        and entry.answers(reaction.charge, reaction.multiplicity)
-        and not trusted.answers(reaction.charge, reaction.multiplicity)
+        and not calculators.refusal(entry.name, reaction)
+        and calculators.refusal(trusted.name, reaction)
     ]
     if beyond:
         more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
         raise InputError(
-            f"{trusted.name} knows neutral closed shells only and cannot verify "
+            f"{trusted.name} knows neutral closed shells of H, C, N and O only and cannot verify "
             f"{', '.join(beyond[:3])}{more}; put these into a run of their own, with another "
             "level for the verification or none"
         )

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
+from ase.data import chemical_symbols
 
 from horm_calc.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find
 from horm_calc.configuration import SettingsError
-from workflows.errors import InputError
+from horm_calc.references import ELEMENTS
+from workflows.records import Reaction
 
 if TYPE_CHECKING:
     from horm_calc.calculator import HormCalculator
@@ -33,9 +35,6 @@ HORM = "horm:"
 
 #: What searches use that name no calculator: the network that needs no download.
 DEFAULT = HORM + SHIPPED
-
-#: The charge and multiplicity that networks have learned.
-NETWORKS_KNOW = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -55,19 +54,32 @@ class Entry:
         """Whether both give the same results; weights do, wherever their file lies."""
         return self.name == other.name or (self.network != {} and self.network == other.network)
 
-    def answers(self, charge: int, multiplicity: int) -> bool:
-        """Whether it has an answer for molecules of this charge and multiplicity at all."""
-        return not self.network or (charge, multiplicity) == NETWORKS_KNOW
-
 
 def build(name: str, charge: int = 0, multiplicity: int = 1) -> Calculator:
     """The calculator called `name`. Raises `SettingsError` with the nearest known name.
 
-    Raises `InputError` for a charge or multiplicity that it has no answer for.
+    Networks refuse what they do not know when they are asked, see `refusal`.
     """
     if name.startswith(HORM):  # without `entry`, which reads the weights once more
-        return _build_network(_checkpoint(name), charge, multiplicity)
+        return _build_network(_checkpoint(name))
     return entry(name).build(charge, multiplicity)
+
+
+def refusal(name: str, reaction: Reaction) -> str:
+    """Why the calculator called `name` has no answer for a reaction; "" where it has."""
+    if not name.startswith(HORM):
+        return ""
+    problems = [f"charge {reaction.charge:+d}"] if reaction.charge else []
+    if reaction.multiplicity != 1:
+        problems.append(f"multiplicity {reaction.multiplicity}")
+    numbers = set(reaction.reactant.numbers.tolist()) - set(ELEMENTS)
+    problems += [chemical_symbols[number] for number in sorted(numbers)]
+    if not problems:
+        return ""
+    return (
+        "networks know neutral closed shells of H, C, N and O only, not "
+        f"{', '.join(problems)}; search this reaction with --calculator gfn2-xtb and another --out"
+    )
 
 
 def entry(name: str) -> Entry:
@@ -124,12 +136,8 @@ def _network_entry(path: Path) -> Entry:
     )
 
 
-def _build_network(path: Path, charge: int, multiplicity: int) -> Calculator:
-    if (charge, multiplicity) != NETWORKS_KNOW:
-        raise InputError(
-            f"the network {path.name} knows neutral closed shells only, not charge {charge:+d} "
-            f"with multiplicity {multiplicity}; search this reaction with '--calculator gfn2-xtb'"
-        )
+def _build_network(path: Path, charge: int = 0, multiplicity: int = 1) -> Calculator:
+    """The same for all charges: it refuses a molecule with one."""
     return _network(path, threading.get_ident())
 
 

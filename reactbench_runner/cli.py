@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
     if verify is not None:
         level += f" verified with {calculators.entry(verify).level_of_theory}"
     reactions = read_reactions(options.reactions)
-    console.print(f"{len(reactions)} reactions, {level}, results in {options.out}")
+    console.print(f"{len(reactions)} reactions, {level}, results in {options.out}", markup=False)
     finished: list[dict[str, Any]] = []
     with Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),

@@ -67,10 +67,12 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
         for name, network in (("calculator", "network"), ("verify", "verify_network")):
             if run[network] and before.get(network) == run[network]:
                 before[name] = run[name]
+        there = {key: before.get(key, absent) for key, absent in _MUST_AGREE.items()}
+        for name, network in (("calculator", "network"), ("verify", "verify_network")):
+            if there[name] != run[name]:
+                there[network] = run[network]  # the name says it all
         differences = [
-            line
-            for key, absent in _MUST_AGREE.items()
-            for line in _differences(key, before.get(key, absent), run[key])
+            line for key, value in there.items() for line in _differences(key, value, run[key])
         ]
         if differences:
             raise InputError(
@@ -108,7 +110,12 @@ def _differences(name: str, before: Any, now: Any) -> list[str]:
                 key if name == "settings" else f"{name}.{key}", before.get(key), now.get(key)
             )
         ]
-    return [] if before == now else [f"{name}: {before} there, {now} now"]
+    if before == now:
+        return []
+    remedy = ""
+    if name in ("calculator", "verify"):
+        remedy = f"; go on with --{name} {before}" if before else f"; go on without --{name}"
+    return [f"{name}: {before} there, {now} now{remedy}"]
 
 
 def _version(package: str) -> str:

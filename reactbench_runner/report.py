@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from reactbench_runner.rows import Row
@@ -46,8 +47,8 @@ def summary_table(rows: Sequence[Row]) -> Table:
     the verification where there was one.
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
-    if level := next((row.get("level_of_theory") for row in rows), ""):
-        caption = f"{level}; {caption}"
+    if rows:
+        caption = f"{escape(rows[0]['level_of_theory'])}; {caption}"
     columns = list(_NUMBERS)
     if any(row["curvature_error_ev_per_a2"] != "" for row in rows):
         caption += ", δH: Hessian against forces, eV/Å²"

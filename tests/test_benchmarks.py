@@ -98,28 +98,40 @@ def test_overfit_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_agreement_of_two_runs(tmp_path: Path) -> None:
-    """A turned saddle is the same one, a mirrored one is not, and what only one finds counts."""
-    names = ("turned", "mirrored", "lost", "never")
-    intended = {"trusted": ("turned", "mirrored", "lost"), "fast": ("turned", "mirrored", "never")}
+    """A turned or mirrored saddle is the same one, a bent one is not; what one finds alone counts
+    for the trusted calculator only."""
+    names = ("bent", "lost", "mirrored", "never")
+    intended = {"trusted": ("bent", "lost", "mirrored"), "fast": ("bent", "mirrored", "never")}
     chiral = np.array([[0, 0, 0], [1.1, 0, 0], [0, 1.3, 0], [0, 0, 1.7], [-1, -1, -1.0]])
     for run, ends_well in intended.items():
-        lines = ["id,verdict,barrier_kcal_per_mol"]
         for name in names:
             atoms = ase.Atoms("CHNOH", chiral)
             if run == "fast":
                 atoms.rotate(70, (1, 2, 3))
                 atoms.positions *= [1, 1, -1] if name == "mirrored" else [1, 1, 1]
-            (tmp_path / run / name).mkdir(parents=True)
-            ase.io.write(tmp_path / run / name / "ts.xyz", atoms)
-            verdict = "intended" if name in ends_well else "failed"
-            lines.append(f"{name},{verdict},{40 if run == 'trusted' else 42.5}")
-        (tmp_path / run / "results.csv").write_text("\n".join(lines))
-    solvable, found = agreement.compare(tmp_path / "trusted", tmp_path / "fast")
-    assert solvable == ["turned", "mirrored", "lost"]
-    turned, mirrored = found
-    assert (turned.trusted_barrier, turned.barrier) == (40, 42.5)
-    assert turned.rmsd == pytest.approx(0, abs=1e-7)  # an xyz file has eight decimals
-    assert mirrored.rmsd > 0.5
-    text = agreement.markdown(solvable, found)
-    assert "2 of 3" in text
-    assert "| MAE of the barriers | 2.50 kcal/mol |" in text
+                atoms.positions[3] += [0.5, 0, 0] if name == "bent" else [0, 0, 0]
+            folder = tmp_path / run / name
+            folder.mkdir(parents=True)
+            ase.io.write(folder / "ts.xyz", atoms)
+            row = {
+                **{"id": name, "fingerprint": f"of {name}", "seconds": 3.0},
+                **{"verdict": "intended" if name in ends_well else "failed"},
+                **{"barrier_kcal_per_mol": 40.0 if run == "trusted" else 42.5},
+            }
+            (folder / "result.json").write_text(json.dumps(row))
+        (tmp_path / run / "run.json").write_text(json.dumps({"level_of_theory": run}))
+    trusted, fast = (agreement.rows(tmp_path / run) for run in intended)
+    solvable, found = agreement.compare(trusted, fast)
+    assert solvable == ["bent", "lost", "mirrored"]
+    bent, mirrored = found
+    assert (bent.trusted_barrier, bent.barrier) == (40, 42.5)
+    assert mirrored.rmsd == pytest.approx(0, abs=1e-7)  # an xyz file has eight decimals
+    assert bent.rmsd > 0.1
+    text = agreement.markdown(trusted, fast, solvable, found)
+    assert "trusted ends 3 *intended*, fast 2 of these" in text
+    assert "| mean absolute error of the barriers | 2.50 kcal/mol |" in text
+    fast.popitem()
+    with pytest.raises(SystemExit, match="not of the same reactions"):
+        agreement.compare(trusted, fast)
+    with pytest.raises(SystemExit, match="no finished searches"):
+        agreement.rows(tmp_path)

@@ -33,6 +33,7 @@ def find_path(
     images, converged, log = run_with_limit(
         lambda: method(reactant, product, surface, settings), settings.wall_time
     )
+    surface.prepare(images)
     energies = np.array([surface.at(image)[0] for image in images])
     reason = "" if converged else f"not converged in {settings.max_steps} cycles"
     return ReactionPath(tuple(images), energies, settings.method, converged, reason, log=log)

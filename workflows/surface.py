@@ -7,7 +7,7 @@ stage has computed is not computed again by the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ FINITE_DIFFERENCE_STEP = 0.005
 #: Two geometries closer than this (Å, any component) are the same point: the rounding of
 #: the way to Bohr and back, far below any physical difference.
 SAME_GEOMETRY = 1e-8
+
+#: Geometries whose energies and forces are kept: some cycles of a long band.
+REMEMBERED = 200
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Surface(Calculator):
         self.multiplicity = multiplicity
         self.evaluations = Evaluations()
         self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
-        self._ready: list[tuple[Atoms, dict[str, Any]]] = []
+        self._known: dict[bytes, dict[str, Any]] = {}
 
     @property
     def has_own_hessian(self) -> bool:
@@ -71,16 +74,16 @@ class Surface(Calculator):
     ) -> None:
         super().calculate(atoms, properties or ["energy"], system_changes)
         bare = self._bare(self.atoms)
-        known = next((results for image, results in self._ready if _same(image, bare)), None)
-        if known is None:
+        found = self._known.get(_key(bare))
+        if found is None:
             try:
                 # Forces first: for every calculator here they come with the energy.
-                known = {"forces": self.calculator.get_forces(bare)}
-                known["energy"] = self.calculator.get_potential_energy(bare)
+                found = {"forces": self.calculator.get_forces(bare)}
+                found["energy"] = self.calculator.get_potential_energy(bare)
             except Exception as error:
                 raise CalculatorFailed(_one_line(error)) from error
-            self._count(gradients=1)
-        energy, forces = float(known["energy"]), np.array(known["forces"], dtype=float)
+            self._remember([bare], [found])
+        energy, forces = float(found["energy"]), np.array(found["forces"], dtype=float)
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise CalculatorFailed("the calculator returned an energy or force that is not finite")
         self.results = {"energy": energy, "forces": forces}
@@ -94,12 +97,14 @@ class Surface(Calculator):
         if not hasattr(self.calculator, "evaluate"):
             return
         bare = [self._bare(image) for image in images]
+        bare = [image for image in bare if _key(image) not in self._known]
+        if not bare:
+            return
         try:
             found = self.calculator.evaluate(bare, ("energy", "forces"))
         except Exception as error:
             raise CalculatorFailed(_one_line(error)) from error
-        self._count(gradients=len(bare))
-        self._ready = list(zip(bare, found, strict=True))
+        self._remember(bare, found)
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
         """Second derivatives of the energy, (3N, 3N), eV/Å², symmetric.
@@ -125,7 +130,8 @@ class Surface(Calculator):
             raise CalculatorFailed(f"the Hessian has shape {hessian.shape}, not {(size, size)}")
         if not np.isfinite(hessian).all():
             raise CalculatorFailed("the calculator returned a Hessian that is not finite")
-        self._count(hessians=1)
+        done = self.evaluations
+        self.evaluations = Evaluations(done.gradients, done.hessians + 1)
         hessian = 0.5 * (hessian + hessian.T)
         self._last_hessian = (positions, hessian)
         return hessian.copy()
@@ -135,9 +141,19 @@ class Surface(Calculator):
         self.get_property("energy", atoms)
         return self.results["energy"], self.results["forces"].copy()
 
-    def _count(self, gradients: int = 0, hessians: int = 0) -> None:
+    def _remember(self, images: Sequence[Atoms], found: Iterable[Mapping[str, Any]]) -> None:
+        """Counts what was worked out, and keeps it for when the same geometry comes again.
+
+        Bands of images come back to the same geometries several times in a cycle.
+        """
         done = self.evaluations
-        self.evaluations = Evaluations(done.gradients + gradients, done.hessians + hessians)
+        self.evaluations = Evaluations(done.gradients + len(images), done.hessians)
+        self._known |= {
+            _key(image): {name: results[name] for name in ("energy", "forces")}
+            for image, results in zip(images, found, strict=True)
+        }
+        for oldest in list(self._known)[:-REMEMBERED]:
+            del self._known[oldest]
 
     def _bare(self, atoms: Atoms) -> Atoms:
         """A copy with charge and spin where ASE's calculators look for them."""
@@ -166,8 +182,11 @@ class Surface(Calculator):
         return np.array(rows)
 
 
-def _same(a: Atoms, b: Atoms) -> bool:
-    return np.array_equal(a.numbers, b.numbers) and _close(a.positions, b.positions)
+def _key(atoms: Atoms) -> bytes:
+    """The same for geometries that differ by less than `SAME_GEOMETRY`, but for rare rounding."""
+    with np.errstate(invalid="ignore"):  # positions that are no numbers are for others to refuse
+        places = np.round(atoms.positions / (10 * SAME_GEOMETRY)).astype(np.int64)
+    return atoms.numbers.tobytes() + places.tobytes()
 
 
 def _close(a: np.ndarray, b: np.ndarray) -> bool:

@@ -1,35 +1,46 @@
-"""Structures of a finished run of searches, to be labelled and trained on.
+"""Structures that searches went through, to be labelled and trained on.
 
-    python examples/horm-mini/collect.py runs/searched structures.xyz
-    horm-label structures.xyz structures.h5 --level gfn2-xtb --hessians 0.3
+    horm-tssearch train.csv --out runs/searched
+    python examples/horm-mini/collect.py runs/searched runs/searched.xyz
+    horm-label runs/searched.xyz runs/horm-mini/searched.h5 --level gfn2-xtb --hessians 0.3
 
-Where a search with a network went wrong, its structures are what the network should learn. Every
-saddle, the images of the path, and the IRC at steps of a distance are written, with the reaction
-in their comments.
+Where a search with a network goes wrong, its structures are what the network should learn, so
+searches of reactions that one trains on, never of others, make good frames. Of the path, the
+saddle and the IRC of each reaction those are written that differ from the one before, with the
+reaction in their comments.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
-#: Structures of an IRC that follow each other differ by this at least, root mean square in Å.
+#: Structures that follow each other differ by this at least, root mean square in Å.
 STEP = 0.08
 
 
-def main(run: Path, out: Path) -> None:
-    """Write the structures of all reactions of `run` to `out`."""
+def main() -> None:
+    """Write the structures of all reactions of a run to one file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="folder that horm-tssearch has written")
+    parser.add_argument("out", type=Path, help="a new extended xyz file")
+    options = parser.parse_args()
+    folders = sorted(file.parent for file in options.run.glob("*/result.json"))
+    if not folders:
+        parser.error(f"{options.run} holds no finished searches")
     structures: list[Atoms] = []
-    for folder in sorted(path.parent for path in run.glob("*/result.json")):
+    for folder in folders:
         for name in ("path.xyz", "ts.xyz", "irc.xyz"):
             file = folder / name
             if file.exists() and file.stat().st_size:
                 frames = ase.io.read(file, ":")
                 structures += [named(atoms, folder.name) for atoms in apart(frames)]
-    ase.io.write(out, structures, format="extxyz")
-    print(f"{len(structures)} structures")
+    ase.io.write(options.out, structures, format="extxyz")
+    print(f"{len(structures)} structures of {len(folders)} reactions in {options.out}")
 
 
 def apart(frames: list[Atoms]) -> list[Atoms]:
@@ -48,4 +59,5 @@ def named(atoms: Atoms, reaction: str) -> Atoms:
     return bare
 
 
-main(Path(sys.argv[1]), Path(sys.argv[2]))
+if __name__ == "__main__":
+    main()

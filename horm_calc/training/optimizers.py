@@ -15,7 +15,9 @@ from horm_calc.training.settings import OptimizerSettings
 def optimizer_of(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
     """AdamW, or Muon for matrices and AdamW for the rest, of all parameters that are trained."""
     rate, decay = settings.learning_rate, settings.weight_decay
-    matrices = list(_matrices(network)) if settings.name == "muon" else []
+    matrices = []
+    if settings.name == "muon":
+        matrices = [weight for weight in _matrices(network) if weight.requires_grad]
     known = {id(parameter) for parameter in matrices}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
     parts: list[Optimizer] = []
@@ -27,13 +29,15 @@ def optimizer_of(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
     return parts[0] if len(parts) == 1 else Both(*parts)
 
 
-def _matrices(network: nn.Module) -> Iterator[nn.Parameter]:
-    """Weights that map vectors to vectors: tables of embeddings and last rows are none."""
-    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    for parameter in network.parameters():
-        matrix = parameter.ndim == 2 and min(parameter.shape) > 1 and id(parameter) not in tables
-        if matrix and parameter.requires_grad:
-            yield parameter
+def _matrices(network: nn.Module) -> Iterator[torch.Tensor]:
+    """The weights of linear layers but of those with one output.
+
+    Not the tables of embeddings, scales and other products element by element, whose singular
+    values mean nothing.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and min(module.weight.shape) > 1:
+            yield module.weight
 
 
 class Both(Optimizer):
@@ -41,14 +45,8 @@ class Both(Optimizer):
 
     def __init__(self, first: Optimizer, second: Optimizer) -> None:
         self.parts = (first, second)
+        # These are the very groups of the parts, which so see the learning rates set here.
         super().__init__([*first.param_groups, *second.param_groups], {})
-        self._share()
-
-    def _share(self) -> None:
-        """The parts read the learning rates that are set in this one's groups."""
-        groups = iter(self.param_groups)
-        for part in self.parts:
-            part.param_groups = [next(groups) for _ in part.param_groups]
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None

@@ -93,7 +93,7 @@ class OptimizerSettings(Validated):
     )
     learning_rate: float = setting(5e-4, "at its highest")
     weight_decay: float = setting(1e-4, "weights shrink by this times the rate", least=0)
-    amsgrad: bool = setting(True, "with AMSGrad, as HORM")
+    amsgrad: bool = setting(True, "AdamW with AMSGrad, as HORM")
     schedule: str = setting(
         "cosine",
         "cosine: falls to `final_fraction` at the last step; step: `gamma` after every "

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from horm_calc import checkpoints
 from horm_calc.catalogue import find
-from horm_calc.configuration import SettingsError, to_mapping
+from horm_calc.configuration import SettingsError, from_mapping, to_mapping
 from horm_calc.models.contract import Network
 from horm_calc.references import ELEMENTS
 from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
@@ -256,7 +256,7 @@ def _same_settings(settings: TrainingSettings, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path, now = out / SETTINGS, to_mapping(settings)
     if (out / LAST).exists() and path.exists():
-        before = json.loads(path.read_text("utf-8"))
+        before = to_mapping(from_mapping(TrainingSettings, json.loads(path.read_text("utf-8"))))
         changed = _differences(before, now)
         if changed:
             raise SettingsError(

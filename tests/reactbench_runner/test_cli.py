@@ -97,7 +97,7 @@ def test_wrong_reactions_do_not_stop_the_others(
         "other_order": "atom order differs",
         "coinciding": "coincide",
         "one_atom": "at least two",
-        "parity": "multiplicity",
+        "parity": "do not go together",
         "one_frame": "frame",
         "nan": "not numbers",
         "element": "element",

@@ -16,11 +16,13 @@ from horm_calc.checkpoints import save
 from horm_calc.configuration import SettingsError
 from horm_calc.models.leftnet import LEFTNet
 from reactbench_runner import calculators
-from reactbench_runner.batch import _client, run_batch
+from reactbench_runner.batch import _client, run_batch, search_one
 from tests.reactbench_runner.commands import call, refused
-from workflows.errors import InputError
+from workflows.records import Reaction
+from workflows.settings import SearchSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
+FAST_FLAGS = ["--path.method", "geodesic", "--attempts", "1"]
 
 #: Loose, because random weights make no chemistry: what counts is that the stages run.
 LOOSE = [
@@ -65,9 +67,9 @@ def test_a_run_from_end_to_end(
     assert float(rows["hcn"]["curvature_error_ev_per_a2"]) < 0.1
     assert rows["hcn"]["warnings"] == ""
     assert rows["sn2"]["stage"] == "input"
-    assert "neutral closed shells only, not charge -1" in rows["sn2"]["reason"]
-    assert rows["chloride"]["verdict"] == "failed"
-    assert "knows H, C, N and O, not Cl" in rows["chloride"]["reason"]
+    assert "H, C, N and O only, not charge -1, Cl, Br; search" in rows["sn2"]["reason"]
+    assert rows["chloride"]["stage"] == "input"
+    assert "not Cl; search this reaction with --calculator gfn2-xtb" in rows["chloride"]["reason"]
 
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["calculator"] == f"horm:{tmp_path / 'tiny.safetensors'}"
@@ -83,6 +85,28 @@ def test_a_run_from_end_to_end(
     calculators._network_entry.cache_clear()  # as in a new process
     assert call(*command, "horm:tiny.safetensors") == 2
     assert "network.sha256" in capsys.readouterr().err
+
+
+def test_without_a_calculator_it_is_the_network_of_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "reactions.csv", tmp_path / "out"
+    source.write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
+    assert call(source, "--out", out, *FAST_FLAGS) == 0
+    level = "MomentNet 'horm-mini' trained on GFN2-xTB"
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert (run["level_of_theory"], run["network"]["architecture"]) == (level, "MomentNet")
+    with (out / "results.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["verdict"], row["level_of_theory"]) == ("intended", level)
+    printed = " ".join(capsys.readouterr().out.split())
+    # Before the search and below the table.
+    assert printed.count(level) == 2
+    # A folder that another calculator has begun says how to go on with it.
+    error = refused(capsys, source, "--out", out, "--calculator", "gfn2-xtb", *FAST_FLAGS)
+    assert f"calculator: {run['calculator']} there, gfn2-xtb now" in error
+    assert f"go on with --calculator {run['calculator']}" in error
+    assert "sha256" not in error
 
 
 @pytest.mark.parametrize(
@@ -125,11 +149,23 @@ def test_a_published_name_is_found_once_and_travels_as_a_path(
         calculators.entry("horm:left")
 
 
-def test_charges_and_open_shells_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("formula", "charge", "multiplicity", "message"),
+    [
+        ("OH", -1, 1, "not charge -1; search"),
+        ("O2", 0, 3, "not multiplicity 3; search"),
+        ("SiH4", 0, 1, "not Si; search this reaction with --calculator gfn2-xtb"),
+        ("H2O", 1, 1, "do not go together"),
+    ],
+)
+def test_what_networks_do_not_know_is_told_before_the_search(
+    tmp_path: Path, formula: str, charge: int, multiplicity: int, message: str
+) -> None:
     name = f"horm:{network(tmp_path / 'tiny.safetensors')}"
-    for charge, multiplicity in ((1, 1), (0, 3)):
-        with pytest.raises(InputError, match="neutral closed shells only"):
-            calculators.build(name, charge, multiplicity)
+    ends = molecule(formula), molecule(formula)
+    result = search_one(Reaction("a", *ends, charge, multiplicity), name, SearchSettings())
+    assert (result.verdict.stage, result.costs) == ("input", {})
+    assert message in result.verdict.reason
 
 
 def test_weights_are_loaded_once_for_each_thread(tmp_path: Path) -> None:

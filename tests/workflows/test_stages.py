@@ -121,8 +121,9 @@ def test_a_network_works_out_all_images_of_a_path_together(method, ends) -> None
         counts.append((calculator.single, calculator.together))
     (single, together), (alone, never) = counts
     assert never == 0
-    assert together >= 16  # once a cycle at least
-    assert single <= 9 < alone  # what is left is the energies along the path that is found
+    assert 16 <= together <= 20  # once a cycle, however often the optimiser asks
+    assert single == 0
+    assert alone > 16
     for one, other in zip(paths[0].images, paths[1].images, strict=True):
         # What the rounding of float32 grows to over the cycles.
         np.testing.assert_allclose(one.positions, other.positions, atol=0.01)

@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from horm_calc.checkpoints import network_class
+from benchmarks.overfit import SMALL
+from horm_calc.checkpoints import NETWORKS, network_class
 from horm_calc.training.optimizers import Both, optimizer_of
 from horm_calc.training.settings import OptimizerSettings
 
@@ -24,6 +25,21 @@ def step(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
     network(torch.tensor([0, 1])).square().sum().backward()
     optimizer.step()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_is_trained_by_one_of_both(name: str) -> None:
+    """And Muon has weights of linear layers only: singular values of others mean nothing."""
+    network = network_class(name).fresh(SMALL[name])
+    optimizer = optimizer_of(network, MUON)
+    assert isinstance(optimizer, Both)
+    muon, adam = (
+        {id(p) for g in part.param_groups for p in g["params"]} for part in optimizer.parts
+    )
+    assert not muon & adam
+    assert muon | adam == {id(parameter) for parameter in network.parameters()}
+    linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
+    assert muon == {id(layer.weight) for layer in linear if min(layer.weight.shape) > 1}
 
 
 def test_matrices_are_what_muon_trains() -> None:

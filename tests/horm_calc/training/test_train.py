@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -132,6 +133,15 @@ def test_a_run_with_other_settings_is_not_gone_on_with(data, empty, capsys) -> N
     assert horm_train(settings(data, loss={"probe": "rows"})) == 2
     assert "loss.probe" in capsys.readouterr().err
     assert horm_train(settings(data, run={"max_minutes": 5.0})) == 0
+    # Nor does a setting change that did not exist when the run began.
+    file = Path("out/settings.json")
+    before = json.loads(file.read_text())
+    assert before["optimizer"].pop("name") == "adamw"
+    file.write_text(json.dumps(before))
+    assert horm_train(settings(data)) == 0
+    file.write_text(json.dumps(before))
+    assert horm_train(settings(data, optimizer={"name": "muon"})) == 2
+    assert "optimizer.name" in capsys.readouterr().err
 
 
 def test_training_starts_from_other_weights_with_frozen_parts(data, empty) -> None:
