@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmarks import agreement, hessian, overfit, precision, training
+from benchmarks import agreement, hessian, overfit, precision, smoothness, training
 from benchmarks.networks import alkane, rattled, saddle, sizes
 from horm_calc.training.hdf5 import write_hdf5
 from tests.horm_calc.training.labelled import frames
@@ -95,6 +95,17 @@ def test_overfit_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     moment, direct = json.loads(file.read_text("utf-8"))["networks"]
     assert [step for step, _ in moment["curve"]] == [0, 1, 2, 3, 4, 5, 6]
     assert direct["curve"][0][1] != direct["curve"][-1][1]
+
+
+def test_smoothness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = tmp_path / "data.h5", tmp_path / "smoothness.json"
+    with h5py.File(data, "w") as out:
+        group = out.create_group("a")
+        group["numbers"] = saddle(8).numbers
+        group["transition_state"] = saddle(8).positions
+    smoothness.main(["--data", str(data), "--json", str(file)])
+    assert "100.0% of 1 transition states" in capsys.readouterr().out
+    assert 0 < json.loads(file.read_text("utf-8"))["worst"]["a"] < 0.05
 
 
 def test_agreement_of_two_runs(tmp_path: Path) -> None:
