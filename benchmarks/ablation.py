@@ -83,7 +83,8 @@ def _start(name: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
         },
         "optimizer": {
             **{"name": optimizer, "learning_rate": rate},
-            **{"schedule": "constant", "warmup_steps": 100},
+            # A short mean, as the runs are short too.
+            **{"schedule": "constant", "warmup_steps": 100, "ema_decay": 0.99},
         },
         "run": {
             **{"steps": 1_000_000, "max_minutes": options.minutes, "validate_every": 1_000_000},
