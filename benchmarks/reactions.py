@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reactbench_runner.batch import run_batch
 from reactbench_runner.reactions import read_reactions
-from reactbench_runner.report import counts
+from reactbench_runner.report import counts, verification
 from reactbench_runner.rows import STAGES, Row
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "reactbench"
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--list", default="dev.txt", help="file in it that names the reactions")
     parser.add_argument("--first", type=int, default=40, help="how many of the list")
     parser.add_argument("--calculator", default="gfn2-xtb")
+    parser.add_argument("--verify", help="a trusted calculator, as in horm-tssearch")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
     options = parser.parse_args(arguments)
@@ -46,12 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             read_reactions(table),
             options.out,
             options.calculator,
+            verify=options.verify,
             workers=options.workers,
             on_finished=lambda row: print(f"{row['id']}: {row['verdict']}", flush=True),
         )
     summary = summarise(rows)
     (options.out / "benchmark.json").write_text(json.dumps(summary, indent=1))
     print(markdown(rows, summary))
+    print(f"\n{verification(rows)}".rstrip())
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, float]:
