@@ -18,10 +18,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import ase.io
 
+from reactbench_runner.store import finished
 from workflows.verify import superposition
 
 
@@ -47,39 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args(arguments)
 
-    trusted, fast = rows(options.trusted), rows(options.fast)
-    solvable, found = compare(trusted, fast)
-    print(markdown(trusted, fast, solvable, found))
+    solvable, found = compare(options.trusted, options.fast)
+    print(markdown(options.trusted, options.fast, solvable, found))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         figures = {"solvable": solvable, "found": [asdict(one) for one in found]}
         options.json.write_text(json.dumps(figures, indent=1))
 
 
-def rows(run: Path) -> dict[Path, dict[str, Any]]:
-    """The results of a run by the folders of its reactions."""
-    found = {file.parent: json.loads(file.read_text()) for file in run.glob("*/result.json")}
-    if not found:
-        sys.exit(f"{run} holds no finished searches of horm-tssearch")
-    return dict(sorted(found.items()))
-
-
-def compare(
-    trusted: dict[Path, dict[str, Any]], fast: dict[Path, dict[str, Any]]
-) -> tuple[list[str], list[Compared]]:
+def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
     """The reactions that the trusted run ends *intended*, and of these what both do."""
-    judged = {row["id"]: (folder, row) for folder, row in fast.items()}
-    other = {row["id"]: row["fingerprint"] for row in trusted.values()}
-    if other != {name: row["fingerprint"] for name, (_, row) in judged.items()}:
+    references, judged = finished(trusted), finished(fast)
+    for run, results in ((trusted, references), (fast, judged)):
+        if not results:
+            sys.exit(f"{run} holds no finished searches of horm-tssearch")
+    first, second = (
+        {name: row["fingerprint"] for name, row in results.items()}
+        for results in (references, judged)
+    )
+    if first != second:
         sys.exit("the two runs are not of the same reactions, or one of them is not finished")
     solvable, found = [], []
-    for folder, row in trusted.items():
-        place, result = judged[row["id"]]
+    for name, row in sorted(references.items()):
         if row["verdict"] == "intended":
-            solvable.append(row["id"])
-            if result["verdict"] == "intended":
-                barriers = (one["barrier_kcal_per_mol"] for one in (row, result))
-                found.append(Compared(row["id"], distance(folder, place), *barriers))
+            solvable.append(name)
+            if judged[name]["verdict"] == "intended":
+                barriers = (one["barrier_kcal_per_mol"] for one in (row, judged[name]))
+                found.append(Compared(name, distance(trusted / name, fast / name), *barriers))
     return solvable, found
 
 
@@ -91,22 +85,18 @@ def distance(first: Path, second: Path) -> float:
     return min(superposition(one, image)[1] for image in (other, mirrored))
 
 
-def markdown(
-    trusted: dict[Path, dict[str, Any]],
-    fast: dict[Path, dict[str, Any]],
-    solvable: Sequence[str],
-    found: Sequence[Compared],
-) -> str:
+def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence[Compared]) -> str:
     """The tables of docs/benchmarks.md: the figures, then a row for each reaction."""
-    runs = trusted, fast
-    about = [json.loads((next(iter(run)).parent / "run.json").read_text()) for run in runs]
-    names = [run["level_of_theory"] for run in about]
-    seconds = [statistics.median(row["seconds"] for row in run.values()) for run in runs]
+    names, seconds = [], []
+    for run in (trusted, fast):
+        names.append(json.loads((run / "run.json").read_text("utf-8"))["level_of_theory"])
+        seconds.append([row["seconds"] for row in finished(run).values()])
     lines = [
-        f"Of {len(trusted)} reactions {names[0]} ends {len(solvable)} *intended*, "
+        f"Of {len(seconds[0])} reactions {names[0]} ends {len(solvable)} *intended*, "
         f"{names[1]} {len(found)} of these.",
         "",
-        f"Median seconds a reaction: {seconds[0]:.1f} and {seconds[1]:.1f}.",
+        f"Median seconds a reaction: {statistics.median(seconds[0]):.1f} and "
+        f"{statistics.median(seconds[1]):.1f}.",
     ]
     if not found:
         return "\n".join(lines)

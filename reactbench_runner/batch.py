@@ -20,7 +20,7 @@ from reactbench_runner.calculators import Entry
 from reactbench_runner.provenance import describe_run, fingerprint, start_or_resume
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.rows import Row
-from reactbench_runner.store import Store
+from reactbench_runner.store import Store, finished
 from workflows.errors import InputError, WorkflowError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
@@ -70,7 +70,7 @@ def run_batch(
         store = Store(out, database)
     except OSError as error:
         raise StorageError(f"results cannot be stored: {error}") from error
-    rows = _still_valid(store.finished(), reactions, out)
+    rows = _still_valid(finished(out), reactions, out)
     for row in rows.values():
         row.setdefault("level_of_theory", entry.level_of_theory)  # rows of older versions
         on_finished(row)

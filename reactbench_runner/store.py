@@ -34,6 +34,12 @@ _UNFINISHED = ".unfinished-"
 TABLE_EVERY = 5.0
 
 
+def finished(out: Path) -> dict[str, Row]:
+    """The rows of all finished reactions of a run, by id; their structures are in `out / id`."""
+    rows = (json.loads(file.read_text("utf-8")) for file in out.glob("*/result.json"))
+    return {row["id"]: row for row in rows}
+
+
 class Store:
     """The results of one run in the folder `out`, its structures in `database`.
 
@@ -49,11 +55,6 @@ class Store:
             shutil.rmtree(leftover)
         with self._open_database():  # a wrong password is better known before the first search
             pass
-
-    def finished(self) -> dict[str, Row]:
-        """The rows of all finished reactions, by id."""
-        rows = (json.loads(file.read_text("utf-8")) for file in self.out.glob("*/result.json"))
-        return {row["id"]: row for row in rows}
 
     def add(
         self, result: SearchResult, fingerprint: str, level: str, verify_level: str = ""

@@ -44,13 +44,18 @@ def test_hessian_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert all(value > 0 for value in (*timing.values(), *many.values()))
 
 
-def test_precision_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, file = tmp_path / "data.h5", tmp_path / "precision.json"
-    with h5py.File(data, "w") as out:
+def write_saddle(path: Path) -> None:
+    """A transition state, and a reaction that has none."""
+    with h5py.File(path, "w") as out:
         group = out.create_group("a")
         group["numbers"] = saddle(8).numbers
         group["transition_state"] = saddle(8).positions
         out.create_group("without_saddle")["numbers"] = [1, 1]
+
+
+def test_precision_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = tmp_path / "data.h5", tmp_path / "precision.json"
+    write_saddle(data)
     precision.main(
         ["--networks", "AlphaNet", "--data", str(data), "--threads", "1", "--json", str(file)]
     )
@@ -99,10 +104,7 @@ def test_overfit_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_smoothness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, file = tmp_path / "data.h5", tmp_path / "smoothness.json"
-    with h5py.File(data, "w") as out:
-        group = out.create_group("a")
-        group["numbers"] = saddle(8).numbers
-        group["transition_state"] = saddle(8).positions
+    write_saddle(data)
     smoothness.main(["--data", str(data), "--json", str(file)])
     assert "100.0% of 1 transition states" in capsys.readouterr().out
     assert 0 < json.loads(file.read_text("utf-8"))["worst"]["a"] < 0.05
@@ -131,7 +133,7 @@ def test_agreement_of_two_runs(tmp_path: Path) -> None:
             }
             (folder / "result.json").write_text(json.dumps(row))
         (tmp_path / run / "run.json").write_text(json.dumps({"level_of_theory": run}))
-    trusted, fast = (agreement.rows(tmp_path / run) for run in intended)
+    trusted, fast = (tmp_path / run for run in intended)
     solvable, found = agreement.compare(trusted, fast)
     assert solvable == ["bent", "lost", "mirrored"]
     bent, mirrored = found
@@ -141,8 +143,8 @@ def test_agreement_of_two_runs(tmp_path: Path) -> None:
     text = agreement.markdown(trusted, fast, solvable, found)
     assert "trusted ends 3 *intended*, fast 2 of these" in text
     assert "| mean absolute error of the barriers | 2.50 kcal/mol |" in text
-    fast.popitem()
+    (fast / "never" / "result.json").unlink()
     with pytest.raises(SystemExit, match="not of the same reactions"):
         agreement.compare(trusted, fast)
     with pytest.raises(SystemExit, match="no finished searches"):
-        agreement.rows(tmp_path)
+        agreement.compare(trusted, tmp_path)
