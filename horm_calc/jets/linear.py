@@ -106,6 +106,15 @@ def _chunk(x: Jet, chunks: int, dim: int = 0) -> list[Jet]:
     return _split(x, -(-x.value.shape[dim] // chunks), dim)
 
 
+@rule("unbind")
+def _unbind(x: Jet, dim: int = 0) -> list[Jet]:
+    values = x.value.unbind(dim)
+    if x.tangent is None:
+        return [Jet(value, None, x.tape) for value in values]
+    tangents = x.tangent.unbind(_shift(dim))
+    return [Jet(v, t, x.tape) for v, t in zip(values, tangents, strict=True)]
+
+
 @rule("narrow")
 def _narrow(x: Jet, dim: int, start: int, length: int) -> Jet:
     return x.linear_map(

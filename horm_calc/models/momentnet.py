@@ -23,7 +23,7 @@ derivative is zero at the cut-off.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -90,25 +90,27 @@ class Layer(nn.Module):
         self.outer = nn.Linear(sizes.hidden, (1 if last else 5) * width)
 
     def messages(
-        self, filters: Tensor, geometry: Tensor, scalars: Tensor, state: tuple[Tensor, ...]
+        self,
+        filters: Sequence[Tensor],
+        geometry: Sequence[Tensor],
+        scalars: Tensor,
+        state: tuple[Tensor, ...],
     ) -> tuple[Tensor, ...]:
         """Moments of degree 0, 1, 2: (molecules, size, 1, 3 or 5, C) each.
 
-        filters: (molecules, paths, heads, size, size); geometry: (molecules, 1, 8, size, size);
-        state: vectors and tensors of the atoms, or nothing in the first layer.
+        filters: of each path, (molecules, heads, 1, size, size); geometry: harmonics of degree 1
+        and 2, (molecules, 1, 3 or 5, size, size); state: vectors and tensors of the atoms, or
+        nothing in the first layer.
         """
-        results = []
         sent = self.of_scalars(scalars).split(scalars.shape[-1], dim=-1)
-        for degree, start, stop in ((0, 0, 0), (1, 0, 3), (2, 3, 8)):
-            weights = filters[:, degree].unsqueeze(2)
-            if degree:
-                weights = weights * geometry[:, :, start:stop]
-            results.append(self._gathered(weights, sent[degree].unsqueeze(2)))
+        weights = [filters[0], *(f * y for f, y in zip(filters[1:3], geometry, strict=True))]
+        results = [
+            self._gathered(w, s.unsqueeze(2)) for w, s in zip(weights, sent, strict=True)
+        ]
         if state:
             for degree, layer in ((1, self.of_vectors), (2, self.of_tensors)):
-                weights = filters[:, 2 + degree].unsqueeze(2)
                 results[degree] = results[degree] + self._gathered(
-                    weights, layer(state[degree - 1])
+                    filters[2 + degree], layer(state[degree - 1])
                 )
         return tuple(results)
 
@@ -129,8 +131,8 @@ class Layer(nn.Module):
 
     def forward(
         self,
-        filters: Tensor,
-        geometry: Tensor,
+        filters: Sequence[Tensor],
+        geometry: Sequence[Tensor],
         scalars: Tensor,
         state: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -234,17 +236,18 @@ class MomentNet(Network):
         vector = at.unsqueeze(1) - at.unsqueeze(2)
         squared = torch.where(graph.bonded, (vector * vector).sum(-1), 1.0)
         distance = squared.sqrt()
-        geometry = harmonics(vector / distance.unsqueeze(-1)).unsqueeze(1)
+        # Split once, not indexed where used: each indexing costs a table of zeros backwards.
+        geometry = harmonics(vector / distance.unsqueeze(-1)).unsqueeze(1).split([3, 5], dim=2)
         [filters] = radial_function(self._of_distance, distance.reshape(-1, 1))
         inside = graph.bonded.to(filters.dtype).reshape(count, 1, size, size)
         filters = filters.reshape(count, size * size, -1).transpose(1, 2)
         filters = filters.reshape(count, -1, size, size) * inside
-        filters = filters.reshape(count, -1, self.heads, size, size)
+        filters = filters.reshape(count, -1, self.heads, 1, size, size).unbind(1)
 
         scalars, state, start = self.species(graph.kinds), (), 0
         for layer in self.layers:
             stop = start + (PATHS if state else FIRST_PATHS)
-            scalars, state = layer(filters[:, start:stop], geometry, scalars, state)
+            scalars, state = layer(filters[start:stop], geometry, scalars, state)
             start = stop
         energy = self.outer(F.silu(self.inner(scalars))).squeeze(-1) + self.shift[graph.kinds]
         return (energy * graph.present).sum(1), None
@@ -264,15 +267,15 @@ def harmonics(unit: Tensor) -> Tensor:
 
     Racah's normalisation: Σ_m Y_m² = 1 for each degree.
     """
-    x, y, z = (unit[..., axis] for axis in range(3))
+    x, y, z = unit.unbind(-1)
     quadratic = [_ROOT3 * x * y, _ROOT3 * y * z, 1.5 * z * z - 0.5, _ROOT3 * x * z]
     return torch.stack([x, y, z, *quadratic, 0.5 * _ROOT3 * (x * x - y * y)], dim=1)
 
 
 def traceless(a: Tensor, b: Tensor) -> Tensor:
     """The traceless symmetric product (…, 5, C) of vectors (…, 3, C), as harmonics."""
-    ax, ay, az = (a[:, :, axis] for axis in range(3))
-    bx, by, bz = (b[:, :, axis] for axis in range(3))
+    ax, ay, az = a.unbind(2)
+    bx, by, bz = b.unbind(2)
     xx, yy, half = ax * bx, ay * by, 0.5 * _ROOT3
     parts = [
         half * (ax * by + ay * bx),
@@ -286,8 +289,8 @@ def traceless(a: Tensor, b: Tensor) -> Tensor:
 
 def applied(tensor: Tensor, vector: Tensor) -> Tensor:
     """√3 times the matrix of each tensor (…, 5, C) times a vector (…, 3, C)."""
-    xy, yz, zz, xz, planar = (tensor[:, :, component] for component in range(5))
-    x, y, z = (vector[:, :, axis] for axis in range(3))
+    xy, yz, zz, xz, planar = tensor.unbind(2)
+    x, y, z = vector.unbind(2)
     zz = zz * (1 / _ROOT3)
     parts = [
         (planar - zz) * x + xy * y + xz * z,

@@ -150,6 +150,8 @@ CASES = [
     Case("stack", "a tensor", lambda a: torch.stack((a, fixed(4, 3)), dim=-1)),
     Case("split", "equal", lambda a: a.split(1, dim=-1)),
     Case("split", "sizes", lambda a: torch.split(a, [1, 3])),
+    Case("unbind", "", lambda a: a.unbind(-1)),
+    Case("unbind", "rows", lambda a: torch.unbind(a)),
     Case("chunk", "", lambda a: a.chunk(2, dim=-1)),
     Case("chunk", "rows", lambda a: torch.chunk(a, 3)),
     Case("narrow", "", lambda a: a.narrow(1, 1, 2)),

@@ -1,0 +1,61 @@
+"""Frames to be labelled by DFT, for the fine-tuning of horm-mini.
+
+    python examples/horm-mini/choose.py ../shared/data/xtb_train.h5 runs/dft
+    horm-label runs/dft/chosen-0.xyz runs/dft/labels-0.h5 --level wb97x --hessians 1
+    horm-label runs/dft/chosen-1.xyz runs/dft/labels-1.h5 --level wb97x
+
+Labels cost half a minute each, and minutes with a Hessian, so frames are chosen: of molecules
+that are cheap, the half that is low in energy among their isomers (`energy_based`: HINT's sampling
+by energy, arXiv:2603.25373), and of these the more likely the fewer others are like them
+(`density_weighted`). `chosen-0` holds the smallest, for Hessians; each other file is a fair sample
+of the whole, so that labelling may stop after any.
+"""
+
+import argparse
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from horm_calc.training.frames import Frames, chosen, open_frames
+from horm_calc.training.sampling import density_weighted, energy_based, random_choice
+
+#: Atoms of the frames, those with a Hessian and those without.
+CURVED, PLAIN = (5, 8), (7, 12)
+#: Frames of each kind, of a file, and of each reaction at most before the choice.
+COUNT_CURVED, COUNT_PLAIN, PER_FILE, PER_REACTION = 24, 400, 40, 60
+
+
+def main() -> None:
+    """Write the chosen frames, the shuffled ones in files of the same size."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("frames", type=Path, help="frames to choose from (.h5)")
+    parser.add_argument("out", type=Path, help="a folder for the files of the chosen ones")
+    options = parser.parse_args()
+    frames = open_frames(options.frames)
+    options.out.mkdir(parents=True, exist_ok=True)
+    ase.io.write(options.out / "chosen-0.xyz", pick(frames, CURVED, COUNT_CURVED))
+    plain = pick(frames, PLAIN, COUNT_PLAIN)
+    for start in range(0, len(plain), PER_FILE):
+        name = f"chosen-{start // PER_FILE + 1}.xyz"
+        ase.io.write(options.out / name, plain[start : start + PER_FILE])
+
+
+def pick(frames: Frames, atoms: tuple[int, int], count: int) -> list[Atoms]:
+    """So many frames within that range of sizes, low in energy and unlike each other, shuffled."""
+    sized = np.flatnonzero((frames.sizes >= atoms[0]) & (frames.sizes <= atoms[1]))
+    low = sized[energy_based(chosen(frames, sized), 0.5)]
+    few = low[random_choice(chosen(frames, low), None, seed=0, per_reaction=PER_REACTION)]
+    picked = few[density_weighted(chosen(frames, few), count, seed=0)]
+    shuffled = np.random.default_rng(0).permutation(picked)
+    return [
+        Atoms(frame.numbers, frame.positions, info={"reaction": frame.reaction})
+        for frame in map(frames.__getitem__, shuffled.tolist())
+    ]
+
+
+if __name__ == "__main__":
+    main()
