@@ -23,10 +23,10 @@ from ase import Atoms
 from ase.calculators.calculator import CalculatorError
 from ase.constraints import ExternalForce
 from ase.optimize import BFGS
+from collect import apart, named
 from rich.progress import track
 from tblite.ase import TBLite
 
-from collect import apart, named
 from workflows.connectivity import bonds
 
 #: eV/Å. A C-C bond breaks at about 4.

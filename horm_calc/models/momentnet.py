@@ -104,9 +104,7 @@ class Layer(nn.Module):
         """
         sent = self.of_scalars(scalars).split(scalars.shape[-1], dim=-1)
         weights = [filters[0], *(f * y for f, y in zip(filters[1:3], geometry, strict=True))]
-        results = [
-            self._gathered(w, s.unsqueeze(2)) for w, s in zip(weights, sent, strict=True)
-        ]
+        results = [self._gathered(w, s.unsqueeze(2)) for w, s in zip(weights, sent, strict=True)]
         if state:
             for degree, layer in ((1, self.of_vectors), (2, self.of_tensors)):
                 results[degree] = results[degree] + self._gathered(
