@@ -4,24 +4,31 @@
 
 Both folders are finished runs of `horm-tssearch` (or `benchmarks.reactions`) over the same
 reactions. Judged are the reactions that the first, the trusted one, ends *intended*: how many of
-them the second ends *intended* too, how far its transition states are from those of the first
-(root mean square distance of the atoms after superposition, on the transition state or its mirror
-image), and its barriers from theirs.
+them the second ends *intended* too, how far its transition states are from those of the first,
+and its barriers from theirs. The distance of two transition states is the root mean square distance
+of their atoms after superposition, the least of all that are the same chemically: of either mirror
+image, and of labels exchanged between atoms that the bonds of neither reactant nor product tell
+apart, such as the hydrogens of a methyl group.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import operator
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import ase.io
+import networkx as nx
+from ase import Atoms
 
 from reactbench_runner.store import finished
+from workflows.connectivity import bonds
+from workflows.settings import VerdictSettings
 from workflows.verify import superposition
 
 
@@ -78,11 +85,28 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
 
 
 def distance(first: Path, second: Path) -> float:
-    """RMSD, Å, of the transition states in two folders, the nearer mirror image of one."""
+    """RMSD, Å, of the transition states in two folders of the same reaction."""
     [one], [other] = (ase.io.read(folder / "ts.xyz", ":") for folder in (first, second))
+    reactant, *_, product = ase.io.read(first / "path.xyz", ":")
     mirrored = other.copy()
     mirrored.positions[:, 2] *= -1
-    return min(superposition(one, image)[1] for image in (other, mirrored))
+    return min(
+        superposition(one, image[order])[1]
+        for order in relabellings(reactant, product)
+        for image in (other, mirrored)
+    )
+
+
+def relabellings(reactant: Atoms, product: Atoms) -> Iterator[list[int]]:
+    """Orders of the atoms that leave elements and the bonds of both ends what they are."""
+    graph = nx.Graph()
+    graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(reactant.numbers))
+    for end, atoms in (("reactant", reactant), ("product", product)):
+        for pair in bonds(atoms, VerdictSettings().bond_factor):
+            graph.add_edge(*pair, **{end: True})
+    matcher = nx.isomorphism.GraphMatcher(graph, graph, operator.eq, operator.eq)
+    for mapping in matcher.isomorphisms_iter():
+        yield [mapping[i] for i in range(len(reactant))]
 
 
 def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence[Compared]) -> str:

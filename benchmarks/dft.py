@@ -24,7 +24,6 @@ from horm_calc.training.frames import Frame, Frames, iterate, open_frames
 from horm_calc.training.labels import label
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "horm_sample_100.lmdb"
-Answers = list[tuple[float, np.ndarray, np.ndarray]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,50 +38,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     frames = open_frames(options.data)
     shown = Table("method", "E, eV", "F, eV/Å", "H, eV/Å²", "λ, eV/Å²")
-    for name, answers in [
-        ("GFN2-xTB", by_xtb(frames)),
-        *((name, by_network(name, frames)) for name in options.networks),
-    ]:
-        shown.add_row(name, *(f"{error:.3f}" for error in errors(frames, answers)))
+    methods = {"GFN2-xTB": by_xtb(frames)}
+    methods |= {name: by_network(name, frames) for name in options.networks}
+    for name, found in methods.items():
+        shown.add_row(name, *(f"{error:.3f}" for error in errors(found, frames)))
     Console().print(shown)
 
 
-def by_network(name: str, frames: Frames) -> Answers:
-    """Energies (eV), forces (eV/Å) and Hessians (eV/Å²) of all frames by a network."""
+def by_network(name: str, frames: Frames) -> list[Frame]:
+    """The frames as a network has them."""
     molecules = [Atoms(frame.numbers, frame.positions) for frame in iterate(frames)]
     found = HormCalculator(name).evaluate(molecules, ("energy", "forces", "hessian"))
-    return [(one["energy"], one["forces"], one["hessian"]) for one in found]
+    return [
+        Frame(atoms.numbers, atoms.positions, one["energy"], one["forces"], one["hessian"])
+        for atoms, one in zip(molecules, found, strict=True)
+    ]
 
 
-def by_xtb(frames: Frames) -> Answers:
-    """The same by GFN2-xTB."""
-    found = list(label(iterate(frames), "gfn2-xtb", hessians=1.0, max_force=np.inf))
-    assert all(isinstance(one, Frame) for one in found)
-    return [(one.energy, one.forces, one.hessian) for one in found]  # type: ignore[union-attr,misc]
+def by_xtb(frames: Frames) -> list[Frame]:
+    """The frames as GFN2-xTB has them."""
+    found = label(iterate(frames), "gfn2-xtb", hessians=1.0, max_force=np.inf)
+    labelled = [one for one in found if isinstance(one, Frame)]
+    assert len(labelled) == len(frames)
+    return labelled
 
 
-def errors(frames: Frames, answers: Answers) -> tuple[float, float, float, float]:
+def errors(found: Sequence[Frame], frames: Frames) -> list[float]:
     """Means over frames of the mean absolute errors of energy, forces, Hessian, eigenvalues."""
-    groups = [str(np.sort(frame.numbers).tolist()) for frame in iterate(frames)]
-    differences = np.array(
-        [
-            energy - frame.energy
-            for (energy, _, _), frame in zip(answers, iterate(frames), strict=True)
-        ]
-    )
-    rows = []
-    for (_, forces, hessian), frame in zip(answers, iterate(frames), strict=True):
-        assert frame.hessian is not None
-        found, expected = (metrics.eigenvalues(each) for each in (hessian, frame.hessian))
-        rows.append(
-            (
-                metrics.mean_error(forces, frame.forces),
-                metrics.mean_error(hessian, frame.hessian),
-                metrics.mean_error(found, expected),
-            )
-        )
-    energy = metrics.summary(metrics.without_offsets(differences, groups)).mean
-    return energy, *np.mean(rows, axis=0).tolist()
+    pairs = list(zip(found, iterate(frames), strict=True))
+    isomers = [str(np.sort(frame.numbers).tolist()) for _, frame in pairs]
+    offsets = np.array([one.energy - frame.energy for one, frame in pairs])
+    energy = metrics.summary(metrics.without_offsets(offsets, isomers)).mean
+    return [energy, *np.mean([of_derivatives(one, frame) for one, frame in pairs], axis=0)]
+
+
+def of_derivatives(found: Frame, expected: Frame) -> list[float]:
+    """Mean absolute errors of the forces, the Hessian and its eigenvalues."""
+    assert found.hessian is not None and expected.hessian is not None
+    return [
+        metrics.mean_error(found.forces, expected.forces),
+        metrics.mean_error(found.hessian, expected.hessian),
+        metrics.mean_error(
+            metrics.eigenvalues(found.hessian), metrics.eigenvalues(expected.hessian)
+        ),
+    ]
 
 
 if __name__ == "__main__":
