@@ -123,8 +123,11 @@ class HormCalculator(Calculator):
         From products of the Hessian with vectors: for large molecules, of which the whole
         Hessian costs too much. Not mass-weighted.
         """
-        check(atoms, self.potential.network.cutoff)
+        self._check(atoms)
         return self.potential.lowest_modes(atoms, k)
+
+    def _check(self, atoms: Atoms) -> None:
+        check(atoms, self.potential.network.cutoff, self.potential.most_atoms)
 
     def _evaluate(
         self,
@@ -137,7 +140,7 @@ class HormCalculator(Calculator):
             raise ValueError(f"no such property: {', '.join(sorted(unknown))}")
         for place, atoms in enumerate(molecules):
             try:
-                check(atoms, self.potential.network.cutoff)
+                self._check(atoms)
             except ValueError as error:
                 if len(molecules) == 1:
                     raise

@@ -22,12 +22,13 @@ class OutsideTrainingDomain(UserWarning):
     """A structure that can be computed, but that is unlike anything the networks have seen."""
 
 
-def check(atoms: Atoms, cutoff: float) -> None:
+def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
     """Raises `UnsupportedInput` where the network's answer would mean nothing.
 
     Those are: no atoms, positions that are not finite, elements other than H, C, N, O,
     periodic cells, charged or open-shell molecules. Warns with `OutsideTrainingDomain` of
-    atoms closer than 0.5 Å and of parts further apart than the cut-off (Å).
+    atoms closer than 0.5 Å, of parts further apart than the cut-off (Å), and of molecules of
+    more atoms than any of the network's training (`most_atoms`, if known).
     """
     if len(atoms) == 0:
         raise UnsupportedInput("there are no atoms")
@@ -52,6 +53,11 @@ def check(atoms: Atoms, cutoff: float) -> None:
         raise UnsupportedInput(
             "the molecule has unpaired electrons; the network was trained on closed shells"
         )
+    if most_atoms is not None and len(atoms) > most_atoms:
+        _warn(
+            f"{len(atoms)} atoms; the molecules that the network was trained on have {most_atoms} "
+            "at most, so that it may err more here than elsewhere"
+        )
     _warn_outside(atoms, cutoff)
 
 
@@ -63,16 +69,16 @@ def _warn_outside(atoms: Atoms, cutoff: float) -> None:
     i, j = np.unravel_index(distances.argmin(), distances.shape)
     if distances[i, j] < CLOSEST:
         names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
-        warnings.warn(
+        _warn(
             f"{names} are {distances[i, j]:.2f} Å apart; nothing in the training data is closer "
-            f"than {CLOSEST} Å, so energies and forces here mean little",
-            OutsideTrainingDomain,
-            stacklevel=4,
+            f"than {CLOSEST} Å, so energies and forces here mean little"
         )
     if connected_components(distances <= cutoff)[0] > 1:
-        warnings.warn(
+        _warn(
             f"parts of the structure are further apart than the network's cut-off ({cutoff} Å); "
-            "what it says of their interaction means nothing",
-            OutsideTrainingDomain,
-            stacklevel=4,
+            "what it says of their interaction means nothing"
         )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, OutsideTrainingDomain, stacklevel=5)

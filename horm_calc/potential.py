@@ -33,7 +33,8 @@ class Potential:
     name: the network's. label: the file it came from. hessian_network: the same network in
     the precision for second derivatives; it is `network` where that is the same.
     level_of_theory: that of its training. references: energy of an atom of each element, eV,
-    which the network's own energies leave out.
+    which the network's own energies leave out. most_atoms: of a molecule of its training, or
+    None where its checkpoint does not say.
     """
 
     network: Network
@@ -44,6 +45,7 @@ class Potential:
     hessian_kind: HessianKind
     level_of_theory: str
     references: Mapping[int, float]
+    most_atoms: int | None
 
     def energies_and_forces(self, molecules: Sequence[Atoms]) -> list[tuple[float, np.ndarray]]:
         """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule."""
@@ -126,6 +128,7 @@ def load_potential(
         kind,
         level,
         references,
+        contents.metadata.get("data", {}).get("most_atoms"),
     )
 
 

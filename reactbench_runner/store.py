@@ -24,6 +24,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.io.extxyz import key_val_dict_to_str
 
 from reactbench_runner.rows import COLUMNS, Row, to_row
 from workflows.records import Minimum, Saddle, SearchResult, Verification
@@ -71,18 +72,19 @@ class Store:
             "level_of_theory": level,
             "verify_level": verify_level,
         }
-        self._write_structures(result)
+        self._write_structures(result, level, verify_level)
         identifier = result.reaction.id
         folder = self.out / f"{_UNFINISHED}{identifier}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        _write_frames(folder / "path.xyz", result.path.images if result.path else ())
-        _write_frames(folder / "ts.xyz", [result.saddle.atoms] if result.saddle else ())
+        _write_frames(folder / "path.xyz", result.path.images if result.path else (), level)
+        _write_frames(folder / "ts.xyz", [result.saddle.atoms] if result.saddle else (), level)
         verified = result.verification if result.verification else Verification()
         if verified.saddle and verified.converged:
-            _write_frames(folder / "ts_verified.xyz", [verified.saddle.atoms])
-        _write_frames(folder / "irc.xyz", result.irc.images if result.irc else ())
-        (folder / "log.txt").write_text(result.log, "utf-8")
+            _write_frames(folder / "ts_verified.xyz", [verified.saddle.atoms], verify_level)
+        _write_frames(folder / "irc.xyz", result.irc.images if result.irc else (), level)
+        levels = f"{level}, verified with {verify_level}" if verify_level else level
+        (folder / "log.txt").write_text(f"{levels}\n{result.log}", "utf-8")
         (folder / "result.json").write_text(json.dumps(row, indent=1), "utf-8")
         _flush_to_disk(folder)
         shutil.rmtree(self.out / identifier, ignore_errors=True)
@@ -121,7 +123,7 @@ class Store:
         except Exception as error:  # each driver has its own tree of errors
             raise OSError(f"the database {name}: {' '.join(str(error).split())}") from error
 
-    def _write_structures(self, result: SearchResult) -> None:
+    def _write_structures(self, result: SearchResult, level: str, verify_level: str) -> None:
         identifier = result.reaction.id
         with self._open_database() as database:
             database.delete([row.id for row in database.select(reaction=identifier)])
@@ -130,6 +132,7 @@ class Store:
                     atoms,
                     reaction=identifier,
                     role=role,
+                    level_of_theory=verify_level if role.startswith("verify_") else level,
                     verdict=str(result.verdict.label),
                     total_charge=result.reaction.charge,
                     multiplicity=result.reaction.multiplicity,
@@ -170,10 +173,12 @@ def _with_results(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:
     return atoms
 
 
-def _write_frames(path: Path, frames: Iterable[Atoms]) -> None:
+def _write_frames(path: Path, frames: Iterable[Atoms], level: str) -> None:
+    """As xyz; the comments say the level of theory, and ASE reads it into `atoms.info`."""
     frames = list(frames)
     if frames:
-        write(path, frames, format="xyz", fmt="%15.8f")
+        comment = key_val_dict_to_str({"level_of_theory": level})
+        write(path, frames, format="xyz", fmt="%15.8f", comment=comment)
 
 
 def _flush_to_disk(folder: Path) -> None:

@@ -24,7 +24,7 @@ from horm_calc.training.sampling import density_weighted, energy_based, random_c
 #: Atoms of the frames, those with a Hessian and those without.
 CURVED, PLAIN = (5, 8), (7, 12)
 #: Frames of each kind, of a file, and of each reaction at most before the choice.
-COUNT_CURVED, COUNT_PLAIN, PER_FILE, PER_REACTION = 24, 400, 40, 60
+COUNT_CURVED, COUNT_PLAIN, PER_FILE, PER_REACTION = 12, 400, 40, 60
 
 
 def main() -> None:

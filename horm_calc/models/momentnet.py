@@ -47,12 +47,12 @@ class DenseGraph(Graph):
     """All pairs of each molecule, as a table.
 
     place: (atoms,) where each atom stands among molecules × largest size, or None where all
-    sizes are equal. bonded: (molecules, size, size) whether the pair is of two different atoms.
+    sizes are equal. distinct: (molecules, size, size) whether the pair is of two different atoms.
     kinds: (molecules, size) the atom's place in `ELEMENTS`. present: (molecules, size), 1 or 0.
     """
 
     place: Tensor | None
-    bonded: Tensor
+    distinct: Tensor
     kinds: Tensor
     present: Tensor
 
@@ -212,14 +212,14 @@ class MomentNet(Network):
             kind = torch.zeros(count * size, dtype=kind.dtype, device=device).index_add(
                 0, place, kind
             )
-        bonded = present[:, None] & present[:, :, None]
+        both = present[:, None] & present[:, :, None]
         return DenseGraph(
             molecules.numbers,
             molecules.molecule,
             sizes,
             *pairs(sizes, device),
             place=place,
-            bonded=bonded & ~torch.eye(size, dtype=torch.bool, device=device),
+            distinct=both & ~torch.eye(size, dtype=torch.bool, device=device),
             kinds=kind.reshape(count, size),
             present=present.to(molecules.positions.dtype),
         )
@@ -232,12 +232,12 @@ class MomentNet(Network):
             positions = torch.index_add(zero, 0, graph.place, positions)
         at = positions.reshape(count, size, 3)
         vector = at.unsqueeze(1) - at.unsqueeze(2)
-        squared = torch.where(graph.bonded, (vector * vector).sum(-1), 1.0)
+        squared = torch.where(graph.distinct, (vector * vector).sum(-1), 1.0)
         distance = squared.sqrt()
         # Split once, not indexed where used: each indexing costs a table of zeros backwards.
         geometry = harmonics(vector / distance.unsqueeze(-1)).unsqueeze(1).split([3, 5], dim=2)
         [filters] = radial_function(self._of_distance, distance.reshape(-1, 1))
-        inside = graph.bonded.to(filters.dtype).reshape(count, 1, size, size)
+        inside = graph.distinct.to(filters.dtype).reshape(count, 1, size, size)
         filters = filters.reshape(count, size * size, -1).transpose(1, 2)
         filters = filters.reshape(count, -1, size, size) * inside
         filters = filters.reshape(count, -1, self.heads, 1, size, size).unbind(1)

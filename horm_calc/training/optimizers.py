@@ -26,7 +26,7 @@ def optimizer_of(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
         parts.append(Muon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw"))
     if rest:
         parts.append(AdamW(rest, rate, weight_decay=decay, amsgrad=settings.amsgrad))
-    return parts[0] if len(parts) == 1 else Both(*parts)
+    return parts[0] if len(parts) == 1 else Combined(*parts)
 
 
 def _matrices(network: nn.Module) -> Iterator[torch.Tensor]:
@@ -40,7 +40,7 @@ def _matrices(network: nn.Module) -> Iterator[torch.Tensor]:
             yield module.weight
 
 
-class Both(Optimizer):
+class Combined(Optimizer):
     """Two optimisers of different parameters that step together, as one."""
 
     def __init__(self, first: Optimizer, second: Optimizer) -> None:

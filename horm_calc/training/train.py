@@ -77,6 +77,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
             "frames": len(frames),
             "with_second_derivatives": int(frames.curved.sum()),
             "reactions": len(set(frames.reactions)),
+            "most_atoms": int(frames.sizes.max()),
             "sha256": fingerprint(frames),
         },
     }

@@ -121,3 +121,13 @@ def test_both_at_once() -> None:
     with pytest.warns(OutsideTrainingDomain) as told:
         check(atoms, CUTOFF)
     assert len(told) == 2
+
+
+def test_larger_than_what_was_trained_on() -> None:
+    methane = molecule("CH4")
+    with pytest.warns(OutsideTrainingDomain, match="5 atoms; the molecules .* have 4 at most"):
+        check(methane, CUTOFF, most_atoms=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(methane, CUTOFF, most_atoms=5)
+        check(methane, CUTOFF)

@@ -103,7 +103,22 @@ def test_structures_and_log_are_kept(fast: Path, direct: Path) -> None:
     assert np.sum(np.asarray(saddle.data["frequencies_cm1"]) < -20) == 1
     row = rows_in(fast)["hcn"]
     assert saddle.energy == pytest.approx(float(row["verify_ts_energy_ev"]), abs=1e-6)
-    assert "===== verification =====" in (fast / "hcn" / "log.txt").read_text()
+    log = (fast / "hcn" / "log.txt").read_text()
+    assert "===== verification =====" in log
+    # Which level of theory a file is of can be seen in the file itself.
+    level, verified = (rows_in(fast)["hcn"][name] for name in ("level_of_theory", "verify_level"))
+    assert level != verified
+    assert log.startswith(f"{level}, verified with {verified}\n")
+    for name, expected in (
+        ("path", level),
+        ("ts", level),
+        ("irc", level),
+        ("ts_verified", verified),
+    ):
+        assert read(fast / "hcn" / f"{name}.xyz").info["level_of_theory"] == expected
+    assert {role: row.level_of_theory for role, row in roles.items()} == {
+        role: verified if role.startswith("verify") else level for role in roles
+    }
     assert not (direct / "hcn" / "ts_verified.xyz").exists()
     assert {rows_in(direct)["hcn"][name] for name in COLUMNS if name.startswith("verify")} == {""}
 

@@ -78,6 +78,7 @@ def test_angles_change_the_energy_at_fixed_distances() -> None:
     bent = [Atoms("OHH", [[0, 0, 0], [0, 0, 1], [math.sin(t), 0, math.cos(t)]]) for t in (1.5, 2.5)]
     for atoms in bent:  # far beyond the cut-off of the two hydrogens
         atoms.positions *= 4.0
+    torch.manual_seed(0)  # of the weights: with unlucky ones angles matter less than the limit
     net = MomentNet.fresh({"layers": 1, "cutoff": 5.0}).double().requires_grad_(False)
     energies, _ = energies_and_forces(net, Molecules.from_atoms(bent))
     distances = [atoms.get_distance(1, 2) for atoms in bent]

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.overfit import SMALL
 from horm_calc.checkpoints import NETWORKS, network_class
-from horm_calc.training.optimizers import Both, optimizer_of
+from horm_calc.training.optimizers import Combined, optimizer_of
 from horm_calc.training.settings import OptimizerSettings
 
 MUON = OptimizerSettings(name="muon", learning_rate=0.01, weight_decay=0.0)
@@ -32,7 +32,7 @@ def test_every_parameter_is_trained_by_one_of_both(name: str) -> None:
     """And Muon has weights of linear layers only: singular values of others mean nothing."""
     network = network_class(name).fresh(SMALL[name])
     optimizer = optimizer_of(network, MUON)
-    assert isinstance(optimizer, Both)
+    assert isinstance(optimizer, Combined)
     muon, adam = (
         {id(p) for g in part.param_groups for p in g["params"]} for part in optimizer.parts
     )
@@ -45,7 +45,7 @@ def test_every_parameter_is_trained_by_one_of_both(name: str) -> None:
 def test_matrices_are_what_muon_trains() -> None:
     network = network_class("MomentNet").fresh({"layers": 2, "channels": 16, "heads": 4})
     optimizer = optimizer_of(network, MUON)
-    assert isinstance(optimizer, Both)
+    assert isinstance(optimizer, Combined)
     muon, adam = optimizer.parts
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     of_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
