@@ -12,14 +12,17 @@ import argparse
 import csv
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from horm_calc.configuration import SettingsError
 from reactbench_runner.batch import run_batch
 from reactbench_runner.reactions import read_reactions
 from reactbench_runner.report import counts, verification
 from reactbench_runner.rows import STAGES, Row
+from workflows.errors import WorkflowError
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "reactbench"
 
@@ -43,14 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             writer = csv.writer(f)
             writer.writerow(["id", "reaction"])
             writer.writerows([Path(n).stem, (options.data / n).resolve()] for n in names)
-        rows = run_batch(
-            read_reactions(table),
-            options.out,
-            options.calculator,
-            verify=options.verify,
-            workers=options.workers,
-            on_finished=lambda row: print(f"{row['id']}: {row['verdict']}", flush=True),
-        )
+        try:
+            rows = run_batch(
+                read_reactions(table),
+                options.out,
+                options.calculator,
+                verify=options.verify,
+                workers=options.workers,
+                on_finished=lambda row: print(f"{row['id']}: {row['verdict']}", flush=True),
+            )
+        except (WorkflowError, SettingsError) as error:
+            sys.exit(str(error))
     summary = summarise(rows)
     (options.out / "benchmark.json").write_text(json.dumps(summary, indent=1))
     print(markdown(rows, summary))

@@ -1,4 +1,4 @@
-"""Search one transition state from Python, with any ASE calculator.
+"""Search one transition state from Python, with the network of this package or any ASE calculator.
 
 python examples/from_python.py
 """
@@ -6,8 +6,8 @@ python examples/from_python.py
 from pathlib import Path
 
 from ase.io import read
-from tblite.ase import TBLite
 
+from horm_calc import HormCalculator
 from workflows.records import Reaction
 from workflows.settings import from_mapping
 from workflows.tssearch import search
@@ -16,7 +16,7 @@ from workflows.units import to_kcal_per_mol
 reactant, product = read(Path(__file__).parent / "xyz" / "hcn.xyz", ":")
 result = search(
     Reaction("hcn", reactant, product),
-    TBLite(method="GFN2-xTB", verbosity=0),
+    HormCalculator(),  # or any other, such as TBLite(method="GFN2-xTB", verbosity=0)
     from_mapping({"path": {"method": "neb"}}),
 )
 print("verdict:", result.verdict.label, result.verdict.reason)

@@ -46,7 +46,8 @@ class HormCalculator(Calculator):
     elements other than H, C, N, O, charges, open shells, periodic cells.
 
     The networks: LEFTNet (arXiv:2304.04757), AlphaNet (arXiv:2501.07155), EquiformerV2
-    (arXiv:2306.12059); their training on Hessians: HORM (arXiv:2505.12447).
+    (arXiv:2306.12059), and MomentNet of this package; the training of the first three on
+    Hessians: HORM (arXiv:2505.12447).
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "hessian"]  # noqa: RUF012

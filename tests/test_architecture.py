@@ -46,13 +46,22 @@ def test_one_file_speaks_pysisyphus() -> None:
                 assert "pysisyphus" not in roots(names), path
 
 
-def test_readme_python_example_runs() -> None:
-    [example] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("intended -14")
+def test_readme_python_examples_run() -> None:
+    examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    answers = []
+    for example in examples:
+        done = subprocess.run(
+            [sys.executable, "-c", example],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout)
+    search, hessian = answers
+    assert search.startswith("intended -1")
+    assert hessian.endswith("(24, 24)\n")
 
 
 def test_networks_page_example_runs(tmp_path: Path) -> None:
