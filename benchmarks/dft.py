@@ -2,14 +2,16 @@
 
     python -m benchmarks.dft horm-mini runs/dft/tuned/best.ckpt
 
-Mean absolute errors of energies (each less the mean of its isomers, as methods count from
-different zeros), forces, Hessians and their eigenvalues against ωB97X/6-31G(d), of the networks
-named and of GFN2-xTB itself. A minute or two.
+Mean absolute errors of energies (each less the mean of its isomers among the frames, as methods
+count from different zeros; frames without isomers do not count), forces, Hessians and their
+eigenvalues against ωB97X/6-31G(d), of the networks named and of GFN2-xTB itself. A minute or
+two.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,12 @@ from horm_calc.training import metrics
 from horm_calc.training.frames import Frame, Frames, iterate, open_frames
 from horm_calc.training.labels import label
 
+UNITS = {
+    "energy": "E, eV",
+    "forces": "F, eV/Å",
+    "hessian": "H, eV/Å²",
+    "eigenvalues": "λ, eV/Å²",
+}
 DATA = Path(__file__).parents[2] / "shared" / "data" / "horm_sample_100.lmdb"
 
 
@@ -34,15 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("networks", nargs="+", help="names or files of checkpoints")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=DATA, help="frames, all with Hessians")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args(arguments)
     frames = open_frames(options.data)
-    shown = Table("method", "E, eV", "F, eV/Å", "H, eV/Å²", "λ, eV/Å²")
     methods = {"GFN2-xTB": by_xtb(frames)}
     methods |= {name: by_network(name, frames) for name in options.networks}
-    for name, found in methods.items():
-        shown.add_row(name, *(f"{error:.3f}" for error in errors(found, frames)))
+    figures = {name: errors(found, frames) for name, found in methods.items()}
+    shown = Table("method", *UNITS.values(), title=f"{len(frames)} frames")
+    for method, means in figures.items():
+        shown.add_row(method, *(f"{means[quantity].mean:.3f}" for quantity in UNITS))
+    shown.add_row("frames", *(str(means[quantity].frames) for quantity in UNITS))
     Console().print(shown)
+    if options.json:
+        plain = {
+            method: {name: one.mean for name, one in means.items()}
+            for method, means in figures.items()
+        }
+        options.json.write_text(json.dumps(plain, indent=1), "utf-8")
 
 
 def by_network(name: str, frames: Frames) -> list[Frame]:
@@ -63,25 +80,25 @@ def by_xtb(frames: Frames) -> list[Frame]:
     return labelled
 
 
-def errors(found: Sequence[Frame], frames: Frames) -> list[float]:
-    """Means over frames of the mean absolute errors of energy, forces, Hessian, eigenvalues."""
+def errors(found: Sequence[Frame], frames: Frames) -> dict[str, metrics.Summary]:
+    """For each of `UNITS` the mean over frames of their mean absolute errors, and how many."""
     pairs = list(zip(found, iterate(frames), strict=True))
     isomers = [str(np.sort(frame.numbers).tolist()) for _, frame in pairs]
     offsets = np.array([one.energy - frame.energy for one, frame in pairs])
-    energy = metrics.summary(metrics.without_offsets(offsets, isomers)).mean
-    return [energy, *np.mean([of_derivatives(one, frame) for one, frame in pairs], axis=0)]
+    forces, hessians, values = np.transpose([of_derivatives(*pair) for pair in pairs])
+    columns = (metrics.without_offsets(offsets, isomers), forces, hessians, values)
+    return {name: metrics.summary(column) for name, column in zip(UNITS, columns, strict=True)}
 
 
-def of_derivatives(found: Frame, expected: Frame) -> list[float]:
+def of_derivatives(found: Frame, expected: Frame) -> tuple[float, float, float]:
     """Mean absolute errors of the forces, the Hessian and its eigenvalues."""
     assert found.hessian is not None and expected.hessian is not None
-    return [
+    values, labels = metrics.eigenvalues(found.hessian), metrics.eigenvalues(expected.hessian)
+    return (
         metrics.mean_error(found.forces, expected.forces),
         metrics.mean_error(found.hessian, expected.hessian),
-        metrics.mean_error(
-            metrics.eigenvalues(found.hessian), metrics.eigenvalues(expected.hessian)
-        ),
-    ]
+        metrics.mean_error(values, labels),
+    )
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ of the whole, so that labelling may stop after any.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
-from horm_calc.training.frames import Frames, chosen, open_frames
+from horm_calc.training.frames import DataError, Frame, Frames, chosen, open_frames
 from horm_calc.training.sampling import density_weighted, energy_based, random_choice
 
 #: Atoms of the frames, those with a Hessian and those without.
@@ -35,26 +36,33 @@ def main() -> None:
     parser.add_argument("frames", type=Path, help="frames to choose from (.h5)")
     parser.add_argument("out", type=Path, help="a folder for the files of the chosen ones")
     options = parser.parse_args()
-    frames = open_frames(options.frames)
+    try:
+        frames = open_frames(options.frames)
+    except DataError as error:
+        parser.error(str(error))
     options.out.mkdir(parents=True, exist_ok=True)
-    ase.io.write(options.out / "chosen-0.xyz", pick(frames, CURVED, COUNT_CURVED))
     plain = pick(frames, PLAIN, COUNT_PLAIN)
-    for start in range(0, len(plain), PER_FILE):
-        name = f"chosen-{start // PER_FILE + 1}.xyz"
-        ase.io.write(options.out / name, plain[start : start + PER_FILE])
+    curved = pick(frames, CURVED, COUNT_CURVED, without=plain)
+    files = [curved, *(plain[start : start + PER_FILE] for start in range(0, len(plain), PER_FILE))]
+    for number, indices in enumerate(files):
+        ase.io.write(options.out / f"chosen-{number}.xyz", [molecule(frames[i]) for i in indices])
 
 
-def pick(frames: Frames, atoms: tuple[int, int], count: int) -> list[Atoms]:
+def pick(
+    frames: Frames, atoms: tuple[int, int], count: int, without: Sequence[int] = ()
+) -> list[int]:
     """So many frames within that range of sizes, low in energy and unlike each other, shuffled."""
     sized = np.flatnonzero((frames.sizes >= atoms[0]) & (frames.sizes <= atoms[1]))
     low = sized[energy_based(chosen(frames, sized), 0.5)]
+    low = np.setdiff1d(low, without)
     few = low[random_choice(chosen(frames, low), None, seed=0, per_reaction=PER_REACTION)]
     picked = few[density_weighted(chosen(frames, few), count, seed=0)]
-    shuffled = np.random.default_rng(0).permutation(picked)
-    return [
-        Atoms(frame.numbers, frame.positions, info={"reaction": frame.reaction})
-        for frame in map(frames.__getitem__, shuffled.tolist())
-    ]
+    return np.random.default_rng(0).permutation(picked).tolist()
+
+
+def molecule(frame: Frame) -> Atoms:
+    """The geometry, and of which reaction it is."""
+    return Atoms(frame.numbers, frame.positions, info={"reaction": frame.reaction})
 
 
 if __name__ == "__main__":

@@ -143,15 +143,15 @@ class Layer(nn.Module):
         t, other_t = self.mix_tensors(tensors).split(width, dim=-1)
         turned = applied(t, v)
         invariants = [scalars, sums.squeeze(2)]
-        for a, b in ((v, other_v), (t, other_t), (turned, other_v)):
-            invariants.append((a * b).sum(2))
+        for left, right in ((v, other_v), (t, other_t), (turned, other_v)):
+            invariants.append((left * right).sum(2))
         mixed = self.outer(F.silu(self.inner(torch.cat(invariants, dim=-1))))
         if self.last:
             return scalars + mixed, ()
         change, *gates = mixed.split(width, dim=-1)
-        a, b, c, d = (gate.unsqueeze(2) for gate in gates)
-        vectors = vectors + a * other_v + b * turned
-        tensors = tensors + c * other_t + d * traceless(v, other_v)
+        same_v, from_t, same_t, from_v = (gate.unsqueeze(2) for gate in gates)
+        vectors = vectors + same_v * other_v + from_t * turned
+        tensors = tensors + same_t * other_t + from_v * traceless(v, other_v)
         return scalars + change, (vectors, tensors)
 
 
@@ -236,12 +236,7 @@ class MomentNet(Network):
         distance = squared.sqrt()
         # Split once, not indexed where used: each indexing costs a table of zeros backwards.
         geometry = harmonics(vector / distance.unsqueeze(-1)).unsqueeze(1).split([3, 5], dim=2)
-        [filters] = radial_function(self._of_distance, distance.reshape(-1, 1))
-        inside = graph.distinct.to(filters.dtype).reshape(count, 1, size, size)
-        filters = filters.reshape(count, size * size, -1).transpose(1, 2)
-        filters = filters.reshape(count, -1, size, size) * inside
-        filters = filters.reshape(count, -1, self.heads, 1, size, size).unbind(1)
-
+        filters = self._filters(distance, graph)
         scalars, state, start = self.species(graph.kinds), (), 0
         for layer in self.layers:
             stop = start + (PATHS if state else FIRST_PATHS)
@@ -249,6 +244,15 @@ class MomentNet(Network):
             start = stop
         energy = self.outer(F.silu(self.inner(scalars))).squeeze(-1) + self.shift[graph.kinds]
         return (energy * graph.present).sum(1), None
+
+    def _filters(self, distance: Tensor, graph: DenseGraph) -> tuple[Tensor, ...]:
+        """Of each path, (molecules, heads, 1, size, size); zero unless two atoms are there."""
+        count, size = graph.kinds.shape
+        [filters] = radial_function(self._of_distance, distance.reshape(-1, 1))
+        filters = filters.reshape(count, size * size, -1).transpose(1, 2)
+        distinct = graph.distinct.to(filters.dtype).reshape(count, 1, size, size)
+        filters = filters.reshape(count, -1, size, size) * distinct
+        return filters.reshape(count, -1, self.heads, 1, size, size).unbind(1)
 
     def _of_distance(self, distance: Tensor) -> tuple[Tensor]:
         """The radial functions (pairs, paths · heads) of the distances (pairs, 1), Å."""
