@@ -1,0 +1,130 @@
+"""The scripts in examples/horm-mini: how the data of the shipped networks were made."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import ase.io
+import h5py
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.constraints import ExternalForce
+
+from horm_calc.checkpoints import read
+from horm_calc.training.frames import open_frames
+from horm_calc.training.hdf5 import write_hdf5
+from tests.horm_calc.small_networks import write
+from tests.horm_calc.training.labelled import frames
+from workflows.connectivity import bonds
+
+FOLDER = Path(__file__).parents[1] / "examples" / "horm-mini"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """A script by its name, as a module."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield lambda name: importlib.import_module(name)
+    for name in ("choose", "collect", "drive", "export"):
+        sys.modules.pop(name, None)
+
+
+def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+    module.main()
+
+
+def test_collected_structures_differ(script, tmp_path, monkeypatch) -> None:
+    """Of a path that stands still for a while, and without what has not been written."""
+    water = molecule("H2O")
+    path = [water.copy() for _ in range(6)]
+    for place, atoms in enumerate(path):
+        atoms.positions[1, 2] += 0.2 * (place // 2)  # 0.12 Å root mean square, every second time
+    folder = tmp_path / "run" / "rxn1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    ase.io.write(folder / "path.xyz", path)
+    run(script("collect"), monkeypatch, tmp_path / "run", tmp_path / "out.xyz")
+    found = ase.io.read(tmp_path / "out.xyz", ":")
+    assert [atoms.info["reaction"] for atoms in found] == ["rxn1"] * 3
+    assert np.allclose([atoms.positions for atoms in found], [a.positions for a in path[::2]])
+
+
+def test_driven_structures(script, tmp_path, monkeypatch) -> None:
+    """Bonds break and form, and the same seed gives the same structures."""
+    methanol = molecule("CH3OH")
+    with h5py.File(tmp_path / "ends.h5", "w") as file:
+        group = file.create_group("rxn1")
+        group["numbers"] = methanol.numbers
+        group["reactant"] = group["product"] = methanol.positions
+    for name in ("a.xyz", "b.xyz"):
+        run(script("drive"), monkeypatch, tmp_path / "ends.h5", tmp_path / name, "--each", 3)
+    first, second = (ase.io.read(tmp_path / name, ":") for name in ("a.xyz", "b.xyz"))
+    assert len(first) == len(second) > 10
+    assert np.allclose([a.positions for a in first], [b.positions for b in second])
+    assert {atoms.info["reaction"] for atoms in first} == {"rxn1"}
+    assert len({bonds(atoms, 1.2) for atoms in first}) > 2
+
+
+def test_forces_on_atoms_that_are_not_bonded_and_on_bonds(script) -> None:
+    drive = script("drive")
+    atoms: Atoms = molecule("CH3OH")
+    bonded = {pair for pair in np.ndindex(6, 6) if 0 < atoms.get_distance(*pair) < 1.5}
+    kinds = set()
+    for seed in range(40):
+        for force in drive.external_forces(atoms, np.random.default_rng(seed)):
+            assert isinstance(force, ExternalForce)
+            # Positive forces pull apart.
+            assert (force.external_force > 0) == (tuple(force.indices) in bonded)
+            kinds.add(force.external_force > 0)
+    assert kinds == {True, False}
+
+
+def test_chosen_frames(script, tmp_path, monkeypatch) -> None:
+    """Low in energy, none twice."""
+    choose = script("choose")
+    for name, value in {"CURVED": (3, 4), "PLAIN": (3, 6), "COUNT_CURVED": 2}.items():
+        monkeypatch.setattr(choose, name, value)
+    for name, value in {"COUNT_PLAIN": 30, "PER_FILE": 20}.items():
+        monkeypatch.setattr(choose, name, value)
+    every = frames(24, 0)
+    write_hdf5(tmp_path / "all.h5", every, "Morse")
+    run(choose, monkeypatch, tmp_path / "all.h5", tmp_path / "chosen")
+    files = [ase.io.read(tmp_path / "chosen" / f"chosen-{i}.xyz", ":") for i in range(3)]
+    assert [len(file) for file in files] == [2, 20, 10]
+    assert all(len(atoms) <= 4 for atoms in files[0])
+    picked = [atoms for file in files for atoms in file]
+    assert len({atoms.positions.tobytes() for atoms in picked}) == 32
+    energies = {
+        reaction: sorted(frame.energy for frame in every if frame.reaction == reaction)
+        for reaction in {frame.reaction for frame in every}
+    }
+    known = open_frames(tmp_path / "all.h5")
+    for atoms in picked:
+        [energy] = [
+            frame.energy
+            for frame in (known[i] for i in range(len(known)))
+            if len(frame.numbers) == len(atoms) and np.allclose(frame.positions, atoms.positions)
+        ]
+        assert energy <= energies[atoms.info["reaction"]][11]
+
+
+def test_wrong_data_are_told_in_a_line(script, tmp_path, monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(script("choose"), monkeypatch, tmp_path / "none.h5", tmp_path)
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_exported_weights_say_their_licence(script, tmp_path, monkeypatch) -> None:
+    file = write(tmp_path, "MomentNet")
+    run(script("export"), monkeypatch, file, tmp_path / "out.safetensors")
+    before, after = read(file), read(tmp_path / "out.safetensors")
+    assert after.metadata == before.metadata | {"licence": "CC BY-NC-SA 4.0"}
+    assert after.config == before.config
+    assert all((after.state[key] == value).all() for key, value in before.state.items())
