@@ -77,7 +77,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
             "frames": len(frames),
             "with_second_derivatives": int(frames.curved.sum()),
             "reactions": len(set(frames.reactions)),
-            "most_atoms": int(frames.sizes.max()),
+            "most_atoms": max(int(frames.sizes.max()), _most_atoms_before(settings)),
             "sha256": fingerprint(frames),
         },
     }
@@ -95,6 +95,14 @@ def train(settings: TrainingSettings, out: Path) -> Path:
     )
     best = out / BEST
     return best if best.exists() else last
+
+
+def _most_atoms_before(settings: TrainingSettings) -> int:
+    """Of a molecule of the training that this one goes on from; 0 where none is known."""
+    if not settings.network.init_from:
+        return 0
+    told = checkpoints.read(find(settings.network.init_from)).metadata
+    return int(told.get("data", {}).get("most_atoms", 0))
 
 
 def load(settings: TrainingSettings) -> tuple[Frames, Frames]:

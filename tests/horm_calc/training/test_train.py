@@ -157,6 +157,22 @@ def test_training_starts_from_other_weights_with_frozen_parts(data, empty) -> No
         assert torch.equal(before[key], value) == frozen, key
 
 
+def test_the_largest_molecule_of_an_earlier_training_is_remembered(data, empty) -> None:
+    values = settings(data, data={"validation": []}, run={"steps": 1, "validate_every": 1})
+    assert horm_train(values, "first") == 0
+    before = read(empty / "first" / "last.ckpt").metadata["data"]["most_atoms"]
+    assert before == 6
+    small = [frame for frame in frames() if len(frame.numbers) < 5]
+    write_hdf5(empty / "small.h5", small, "Morse")
+    assert max(len(frame.numbers) for frame in small) == 4
+    values["data"] |= {"train": ["small.h5"], "validation_fraction": 0.4}
+    for init_from, most in (("", 4), ("first/last.ckpt", before)):
+        values["network"]["init_from"] = init_from
+        out = f"from{bool(init_from)}"
+        assert horm_train(values, out) == 0
+        assert read(empty / out / "last.ckpt").metadata["data"]["most_atoms"] == most
+
+
 def test_time_runs_out(data, empty) -> None:
     run = {"steps": 1_000_000, "max_minutes": 0.02, "validate_every": 1_000_000}
     assert horm_train(settings(data, run=run)) == 0
