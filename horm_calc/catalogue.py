@@ -23,8 +23,9 @@ ERRORS_SOURCE = "arXiv:2509.21624"
 class Entry:
     """A published checkpoint.
 
-    training: E-F (energies and forces) or E-F-H (Hessians too). hessian_error,
-    eigenvalue_error: mean absolute errors in eV/Å²; None where none was published.
+    repository: on Hugging Face; "" for what comes with this package. training: E-F (energies
+    and forces) or E-F-H (Hessians too). hessian_error, eigenvalue_error: mean absolute errors in
+    eV/Å²; None where none was published.
     """
 
     name: str
@@ -54,17 +55,19 @@ def _reactbench(name: str, network: str, filename: str) -> Entry:
     return Entry(name, network, "E-F", None, None, "yhong55/ReactBench", filename)
 
 
-#: The network that comes with this package.
+def _shipped(name: str, level_of_theory: str) -> Entry:
+    file = f"{name}.safetensors"
+    return Entry(name, "MomentNet", "E-F-H", None, None, "", file, level_of_theory)
+
+
+#: The network that is taken where none is named. It comes with this package.
 SHIPPED = "horm-mini"
 
 CATALOGUE = {
     entry.name: entry
     for entry in (
-        Entry(
-            *(SHIPPED, "MomentNet", "E-F-H", None, None, ""),
-            published_as=f"{SHIPPED}.safetensors",
-            level_of_theory="GFN2-xTB",
-        ),
+        _shipped(SHIPPED, "GFN2-xTB"),
+        _shipped("horm-mini-dft", "ωB97X/6-31G(d)"),
         Entry("alpha_orig", "AlphaNet", "E-F", 0.502, 1.190),
         Entry("alpha", "AlphaNet", "E-F-H", 0.390, 0.790),
         Entry("left_orig", "LEFTNet", "E-F", 0.364, 1.011),
@@ -91,9 +94,9 @@ def list_checkpoints() -> dict[str, Entry]:
 def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint, given by its path or by its name in the catalogue.
 
-    An existing file wins. 'horm-mini' comes with this package. Other names are looked up in the
-    folder $HORM_CHECKPOINTS (`.safetensors` before `.ckpt`), then among what was downloaded
-    before, then downloaded from Hugging Face. Raises `CheckpointNotFound`.
+    An existing file wins. 'horm-mini' and 'horm-mini-dft' come with this package. Other names are
+    looked up in the folder $HORM_CHECKPOINTS (`.safetensors` before `.ckpt`), then among what was
+    downloaded before, then downloaded from Hugging Face. Raises `CheckpointNotFound`.
     """
     path = Path(name_or_path).expanduser()
     if path.is_file():

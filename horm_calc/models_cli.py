@@ -97,8 +97,8 @@ def _table(here: dict[str, Path | None]) -> Table:
     from rich.table import Table
 
     table = Table(
-        title="trained on energies (E), forces (F), Hessians (H) at ωB97X/6-31G(d); "
-        f"{catalogue.SHIPPED}, which is part of this package, at GFN2-xTB",
+        title="trained on energies (E), forces (F), Hessians (H) at ωB97X/6-31G(d), but "
+        f"{catalogue.SHIPPED} at GFN2-xTB",
         caption="errors: of Hessians and of their eigenvalues, mean absolute, in eV/Å², from "
         + catalogue.ERRORS_SOURCE,
         box=None,

@@ -38,11 +38,11 @@ def folder(downloads: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 
 def test_entries() -> None:
-    assert len(CATALOGUE) == 11
+    assert len(CATALOGUE) == 12
     for name, entry in CATALOGUE.items():
         assert entry.name == name
         assert entry.network in NETWORKS
-        if name == SHIPPED:
+        if name in (SHIPPED, f"{SHIPPED}-dft"):
             assert entry.url is None
             assert find(name).is_file()
         else:
@@ -125,7 +125,7 @@ def test_offline_error_says_what_to_do(folder: Path, downloads: list[Any]) -> No
     [
         ("eqv", "did you mean eqv2"),
         ("left-fd.ckpt", "did you mean left-df"),
-        ("something", "known: horm-mini, alpha_orig,"),
+        ("something", "known: horm-mini, horm-mini-dft, alpha_orig,"),
         ("folder/left.ckpt", "no file folder/left.ckpt"),
         ("/nowhere/left", "no file /nowhere/left"),
         ("", "neither a file nor"),

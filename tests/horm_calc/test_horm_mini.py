@@ -11,12 +11,17 @@ from ase import Atoms
 from ase.io import read
 from tblite.ase import TBLite
 
+from benchmarks.dft import by_network, by_xtb, errors
 from benchmarks.smoothness import roughness
 from horm_calc import HormCalculator
 from horm_calc.catalogue import SHIPPED, find
 from horm_calc.checkpoints import read as read_checkpoint
+from horm_calc.training.frames import chosen, open_frames
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
+
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "horm_sample_100.lmdb"
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +70,17 @@ def test_its_hessian_is_the_slope_of_its_forces(mini) -> None:
     """To 0.05 eV/Å² at a step of 1e-3 Å, in the precision in which it runs by default."""
     for atoms in molecules()[::4]:
         assert roughness(mini, atoms) < 0.05
+
+
+def test_the_one_tuned_to_dft_is_nearer_to_dft(mini) -> None:
+    """Than GFN2-xTB and the network that it came from, on frames that HORM published."""
+    if not PUBLISHED.exists():
+        pytest.skip(f"{PUBLISHED.name} is not here")
+    tuned = HormCalculator("horm-mini-dft")
+    assert tuned.level_of_theory == "ωB97X/6-31G(d)"
+    frames = chosen(open_frames(PUBLISHED), range(0, 100, 8))
+    of_tuned = errors(by_network("horm-mini-dft", frames), frames)
+    for others in (by_network("horm-mini", frames), by_xtb(frames)):
+        of_others = errors(others, frames)
+        for quantity in ("forces", "hessian", "eigenvalues"):
+            assert of_tuned[quantity].mean < 0.9 * of_others[quantity].mean

@@ -63,7 +63,7 @@ def test_list_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     (folder / "left.safetensors").touch()
     assert main(["list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert len(rows) == 11
+    assert len(rows) == 12
     assert rows["left"]["file"] == str(folder / "left.safetensors")
     assert rows["eqv2"]["file"] is None
     assert rows["eqv2"]["url"] == "https://huggingface.co/yhong55/HORM/resolve/main/eqv2.ckpt"
