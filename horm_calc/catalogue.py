@@ -55,9 +55,9 @@ def _reactbench(name: str, network: str, filename: str) -> Entry:
     return Entry(name, network, "E-F", None, None, "yhong55/ReactBench", filename)
 
 
-def _shipped(name: str, level_of_theory: str) -> Entry:
+def _shipped(name: str, training: str, level_of_theory: str) -> Entry:
     file = f"{name}.safetensors"
-    return Entry(name, "MomentNet", "E-F-H", None, None, "", file, level_of_theory)
+    return Entry(name, "MomentNet", training, None, None, "", file, level_of_theory)
 
 
 #: The network that is taken where none is named. It comes with this package.
@@ -66,8 +66,8 @@ SHIPPED = "horm-mini"
 CATALOGUE = {
     entry.name: entry
     for entry in (
-        _shipped(SHIPPED, "GFN2-xTB"),
-        _shipped("horm-mini-dft", "ωB97X/6-31G(d)"),
+        _shipped(SHIPPED, "E-F-H", "GFN2-xTB"),
+        _shipped("horm-mini-dft", "E-F", "ωB97X/6-31G(d)"),
         Entry("alpha_orig", "AlphaNet", "E-F", 0.502, 1.190),
         Entry("alpha", "AlphaNet", "E-F-H", 0.390, 0.790),
         Entry("left_orig", "LEFTNet", "E-F", 0.364, 1.011),

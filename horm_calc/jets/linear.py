@@ -94,11 +94,7 @@ def _all_tangents(tensors: Sequence[Any]) -> list[Tensor] | None:
 
 @rule("split")
 def _split(x: Jet, sizes: int | list[int], dim: int = 0) -> list[Jet]:
-    values = x.value.split(sizes, dim)
-    if x.tangent is None:
-        return [Jet(value, None, x.tape) for value in values]
-    tangents = x.tangent.split(sizes, _shift(dim))
-    return [Jet(v, t, x.tape) for v, t in zip(values, tangents, strict=True)]
+    return _divided(x, lambda tensor, along: tensor.split(sizes, along), dim)
 
 
 @rule("chunk")
@@ -108,10 +104,14 @@ def _chunk(x: Jet, chunks: int, dim: int = 0) -> list[Jet]:
 
 @rule("unbind")
 def _unbind(x: Jet, dim: int = 0) -> list[Jet]:
-    values = x.value.unbind(dim)
+    return _divided(x, torch.unbind, dim)
+
+
+def _divided(x: Jet, operation: Callable[[Tensor, int], Sequence[Tensor]], dim: int) -> list[Jet]:
+    values = operation(x.value, dim)
     if x.tangent is None:
         return [Jet(value, None, x.tape) for value in values]
-    tangents = x.tangent.unbind(_shift(dim))
+    tangents = operation(x.tangent, _shift(dim))
     return [Jet(v, t, x.tape) for v, t in zip(values, tangents, strict=True)]
 
 
