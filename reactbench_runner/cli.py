@@ -34,7 +34,8 @@ input:
 output, in the folder given with --out:
   results.csv     one row a reaction: verdict, energies, cost
   results.db      all structures, an ASE database: try 'ase db results.db'
-  <id>/           path.xyz, ts.xyz, irc.xyz, log.txt; ts_verified.xyz with --verify
+  <id>/           path.xyz, ts.xyz, irc.xyz, log.txt; ts_verified.xyz with --verify,
+                  lower_way.xyz where a warning speaks of it
   run.json        versions, calculator, settings
 
 An interrupted run is resumed by the same command. Exit code: 0 when every reaction got a

@@ -12,7 +12,7 @@ from workflows.units import to_kcal_per_mol
 
 Row = dict[str, Any]
 
-STAGES = ("endpoints", "path", "saddle", "irc", "irc ends", "thermochemistry")
+STAGES = ("endpoints", "path", "saddle", "irc", "irc ends", "lower way", "thermochemistry")
 
 _RESULT_COLUMNS = (
     "id",

@@ -79,6 +79,8 @@ class Store:
         folder.mkdir()
         _write_frames(folder / "path.xyz", result.path.images if result.path else (), level)
         _write_frames(folder / "ts.xyz", [result.saddle.atoms] if result.saddle else (), level)
+        lower = result.lower_way.images if result.lower_way else ()
+        _write_frames(folder / "lower_way.xyz", lower, level)
         verified = result.verification if result.verification else Verification()
         if verified.saddle and verified.converged:
             _write_frames(folder / "ts_verified.xyz", [verified.saddle.atoms], verify_level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +15,9 @@ from workflows.records import ReactionPath
 from workflows.settings import PathSettings
 from workflows.stage import stage
 from workflows.surface import Surface
+
+if TYPE_CHECKING:
+    from ase.mep import NEB
 
 #: NEB springs, eV/Å². Stiff enough to keep the images apart, soft against a bond (30 eV/Å²).
 SPRING_CONSTANT = 0.1
@@ -39,29 +43,50 @@ def find_path(
     return ReactionPath(tuple(images), energies, settings.method, converged, reason, log=log)
 
 
-def _geodesic(
-    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
-) -> tuple[list[Atoms], bool, str]:
-    """Geodesic interpolation (Zhu et al., J. Chem. Phys. 2019, 150, 164103).
+def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[Atoms]:
+    """Geodesic interpolation (Zhu et al., J. Chem. Phys. 2019, 150, 164103), ends included.
 
     It needs no energies. The library nudges its start at random: the seed makes two runs
-    equal.
+    equal. Raises `StageError`.
     """
     from geodesic_interpolate import Geodesic, redistribute
 
     symbols = reactant.get_chemical_symbols()
     state = np.random.get_state()  # noqa: NPY002 - the library draws from the global state
-    np.random.seed(settings.seed)  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
     try:
         ends = [reactant.get_positions(), product.get_positions()]
-        raw = redistribute(symbols, ends, settings.images + 2, tol=1e-2)
+        raw = redistribute(symbols, ends, images + 2, tol=1e-2)
         smoother = Geodesic(symbols, raw, 1.7, threshold=3, friction=1e-2)
         smoother.smooth(tol=2e-3, max_iter=15)
     except Exception as error:
         raise StageError(f"geodesic-interpolate: {type(error).__name__}: {error}") from error
     finally:
         np.random.set_state(state)  # noqa: NPY002
-    return [Atoms(symbols, positions) for positions in smoother.path], True, ""
+    return [Atoms(symbols, positions) for positions in smoother.path]
+
+
+def band(images: list[Atoms], surface: Surface, method: str) -> NEB:
+    """ASE's elastic band or string (`method`) of images that are evaluated together."""
+    from ase.mep import NEB
+
+    class BatchedNEB(NEB):
+        """Has its images evaluated together before it asks for each."""
+
+        def get_forces(self) -> np.ndarray:
+            surface.prepare(self.images)
+            forces: np.ndarray = super().get_forces()
+            return forces
+
+    for image in images:
+        image.calc = surface
+    return BatchedNEB(images, k=SPRING_CONSTANT, method=method, allow_shared_calculator=True)
+
+
+def _geodesic(
+    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
+) -> tuple[list[Atoms], bool, str]:
+    return geodesic(reactant, product, settings.images, settings.seed), True, ""
 
 
 def _neb(
@@ -72,27 +97,14 @@ def _neb(
     Henkelman, Uberuaga and Jónsson, J. Chem. Phys. 2000, 113, 9901 and 9978. The first
     half of the cycles relaxes the band so that the right image climbs in the second.
     """
-    from ase.mep import NEB
     from ase.optimize import FIRE
 
-    class BatchedNEB(NEB):
-        """Has its images evaluated together before it asks for each."""
-
-        def get_forces(self) -> np.ndarray:
-            surface.prepare(self.images)
-            forces: np.ndarray = super().get_forces()
-            return forces
-
-    images, _, _ = _geodesic(reactant, product, surface, settings)
-    for image in images:
-        image.calc = surface
+    images = geodesic(reactant, product, settings.images, settings.seed)
+    elastic = band(images, surface, "improvedtangent")
     log = io.StringIO()
-    band = BatchedNEB(
-        images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True
-    )
-    FIRE(band, logfile=log).run(fmax=5 * settings.max_force, steps=settings.max_steps // 2)
-    band.climb = True
-    optimizer = FIRE(band, logfile=log)
+    FIRE(elastic, logfile=log).run(fmax=5 * settings.max_force, steps=settings.max_steps // 2)
+    elastic.climb = True
+    optimizer = FIRE(elastic, logfile=log)
     converged = optimizer.run(fmax=settings.max_force, steps=settings.max_steps // 2)
     for image in images:
         image.calc = None

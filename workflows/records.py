@@ -195,6 +195,7 @@ class SearchResult:
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     attempts: int = 1
+    lower_way: ReactionPath | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
     log: str = ""
     verification: Verification | None = None

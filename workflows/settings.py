@@ -92,6 +92,20 @@ class VerdictSettings(Validated):
 
 
 @dataclass(frozen=True)
+class LowerWaySettings(Validated):
+    """A second look for a lower way than an intended saddle: a string between the ends."""
+
+    steps: int = setting(
+        20, "steps of its relaxation from a geodesic path; 0 leaves the second look out", least=0
+    )
+    images: int = setting(7, "images between the two ends", least=1)
+    margin: float = setting(
+        0.1, "a path is lower when its highest point is this far below the saddle, eV"
+    )
+    wall_time: float = setting(600.0, "seconds")
+
+
+@dataclass(frozen=True)
 class ThermoSettings(Validated):
     """Gibbs free energies: ideal gas, rigid rotor, (quasi-)harmonic oscillator."""
 
@@ -115,11 +129,12 @@ class SearchSettings(Validated):
     saddle: SaddleSettings = field(default_factory=SaddleSettings)
     irc: IRCSettings = field(default_factory=IRCSettings)
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    lower_way: LowerWaySettings = field(default_factory=LowerWaySettings)
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
     attempts: int = setting(
         3,
-        "guesses tried until a saddle connects the two ends; the later ones come from "
-        "other path methods",
+        "guesses tried until a saddle connects the two ends and no lower way is known; the "
+        "later ones come from other path methods",
         least=1,
     )
 

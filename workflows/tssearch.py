@@ -1,8 +1,8 @@
 """The search: the only file that knows the order of the stages.
 
-endpoints -> path -> saddle -> IRC -> relaxation of the IRC's ends -> verdict ->
-thermochemistry. A failed stage ends its attempt with a cause; the next attempt takes its
-guess from another path method. The best attempt is the result.
+endpoints -> path -> saddle -> IRC -> relaxation of the IRC's ends -> verdict -> a look for a
+lower way -> thermochemistry. A failed stage ends its attempt with a cause; the next attempt takes
+its guess from another path method. The best attempt is the result.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
 from workflows.input_checks import check_reaction
 from workflows.irc import follow
+from workflows.lower_way import relaxed_string
 from workflows.path import find_path
 from workflows.records import (
     IRC,
@@ -35,6 +36,7 @@ from workflows.records import (
 from workflows.saddle import refine
 from workflows.settings import SearchSettings
 from workflows.surface import Evaluations, Surface
+from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, question_relaxation
 
 #: Path methods in the order in which attempts go through them, after the chosen one.
@@ -75,9 +77,14 @@ class _Attempt:
     ends: tuple[Minimum, Minimum] | None = None
 
     @property
-    def rank(self) -> tuple[int, int]:
+    def intended(self) -> bool:
+        return self.verdict.label is Label.INTENDED
+
+    @property
+    def rank(self) -> tuple[int, int, float]:
         stage = self.verdict.stage
-        return _ORDER.index(self.verdict.label), -_STAGES.index(stage) if stage else 0
+        energy = self.saddle.energy if self.intended and self.saddle else 0.0
+        return _ORDER.index(self.verdict.label), -_STAGES.index(stage) if stage else 0, energy
 
 
 def search(
@@ -111,7 +118,7 @@ def search(
             log="\n".join(account.log),
         )
 
-    best, tried = _attempts(reactant, product, surface, settings, account, progress)
+    best, tried, lower = _attempts(reactant, product, surface, settings, account, progress)
     verdict = best.verdict
     for name, given, relaxed in (
         ("reactant", reaction.reactant, reactant.atoms),
@@ -134,8 +141,9 @@ def search(
         best.ends,
         thermochemistry,
         skipped,
-        _warnings(reaction, reactant, product, best.saddle, settings),
+        _warnings(reaction, reactant, product, best.saddle, lower, settings),
         tried,
+        lower,
         account.costs,
         "\n".join(account.log),
     )
@@ -161,17 +169,53 @@ def _attempts(
     settings: SearchSettings,
     account: _Account,
     progress: Progress,
-) -> tuple[_Attempt, int]:
+) -> tuple[_Attempt, int, ReactionPath | None]:
+    """The best attempt, how many there were, and a path that stays below its saddle, if known."""
     chosen = settings.path.method
     methods = [chosen, *(name for name in PATH_ORDER if name != chosen)][: settings.attempts]
     attempts: list[_Attempt] = []
+    string: ReactionPath | None = None
+    ends = reactant.atoms, product.atoms
     for method in methods:
         path_settings = dataclasses.replace(settings.path, method=method)
         once = dataclasses.replace(settings, path=path_settings)
-        attempts.append(_attempt(reactant.atoms, product.atoms, surface, once, account, progress))
-        if attempts[-1].verdict.label is Label.INTENDED:
-            break
-    return min(attempts, key=lambda attempt: attempt.rank), len(attempts)
+        attempts.append(_attempt(*ends, surface, once, account, progress))
+        if attempts[-1].intended:
+            if string is None and settings.lower_way.steps > 0:
+                string = _string(*ends, surface, settings, account, progress)
+            if not _lower(string, attempts[-1], settings):
+                break
+    best = min(attempts, key=lambda attempt: attempt.rank)
+    return best, len(attempts), _lower(string, best, settings)
+
+
+def _string(
+    reactant: Atoms,
+    product: Atoms,
+    surface: Surface,
+    settings: SearchSettings,
+    account: _Account,
+    progress: Progress,
+) -> ReactionPath | None:
+    """A path that bounds the lowest way from above. Without one the search is not worse."""
+    progress("lower way")
+    try:
+        string = relaxed_string(reactant, product, surface, settings.lower_way)
+    except StageError as error:
+        account.add("lower way", error.cost or Cost(), str(error))
+        return None
+    account.add("lower way", string.cost, string.log)
+    return string
+
+
+def _lower(
+    string: ReactionPath | None, attempt: _Attempt, settings: SearchSettings
+) -> ReactionPath | None:
+    """The string, if it stays below an intended saddle."""
+    if string is None or attempt.saddle is None or not attempt.intended:
+        return None
+    below = attempt.saddle.energy - string.energies.max()
+    return string if below > settings.lower_way.margin else None
 
 
 def _attempt(
@@ -229,6 +273,7 @@ def _warnings(
     reactant: Minimum,
     product: Minimum,
     saddle: Saddle | None,
+    lower: ReactionPath | None,
     settings: SearchSettings,
 ) -> tuple[str, ...]:
     found = []
@@ -244,5 +289,11 @@ def _warnings(
         found.append(
             f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
             "saddle: modes, IRC and free energies are in doubt"
+        )
+    if saddle and lower:
+        below = to_kcal_per_mol(saddle.energy - lower.energies.max())
+        found.append(
+            f"a lower way exists: a path between the ends (lower_way.xyz) stays {below:.1f} "
+            "kcal/mol below this saddle; it may have more than one step"
         )
     return tuple(found)

@@ -7,8 +7,9 @@
 A network that knows few reactions is better for having seen more. From the ends of each reaction
 that one trains on, never of others, constant forces press two atoms that are not bonded together
 and pull on a bond of one of them (the artificial-force-induced reaction of Maeda and Morokuma,
-10.1063/1.3457903), while everything else relaxes at GFN2-xTB; then they are let go. Structures
-that differ from the one before are written, with the reaction in their comments.
+10.1063/1.3457903), while everything else relaxes at GFN2-xTB; then they are let go. With
+`--pairs 2` that is done to two pairs at once, as in pericyclic reactions. Structures that differ
+from the one before are written, with the reaction in their comments.
 """
 
 import argparse
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("frames", type=Path, help="reactions with `reactant` and `product` (.h5)")
     parser.add_argument("out", type=Path, help="a new extended xyz file")
     parser.add_argument("--each", type=int, default=2, help="drives of each end (default 2)")
+    parser.add_argument("--pairs", type=int, default=1, help="pairs pressed at once (default 1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
@@ -60,18 +62,21 @@ def main() -> None:
         ]
     count = 0
     with ProcessPoolExecutor(options.workers) as pool, options.out.open("w") as out:
-        driven = pool.map(drive, *zip(*starts, strict=True), chunksize=4)
+        pairs = [options.pairs] * len(starts)
+        driven = pool.map(drive, *zip(*starts, strict=True), pairs, chunksize=4)
         for structures in track(driven, "driven", total=len(starts)):
             ase.io.write(out, structures, format="extxyz")
             count += len(structures)
     print(f"{count} structures of {len(starts)} drives in {options.out}")
 
 
-def drive(start: Atoms, seed: list[int]) -> list[Atoms]:
+def drive(start: Atoms, seed: list[int], pairs: int = 1) -> list[Atoms]:
     """The structures that a molecule goes through when it is driven."""
     generator = np.random.default_rng(seed)
     atoms = start.copy()
-    atoms.set_constraint([*external_forces(atoms, generator)])
+    atoms.set_constraint(
+        [force for _ in range(pairs) for force in external_forces(atoms, generator)]
+    )
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     seen: list[Atoms] = []
     try:
