@@ -69,7 +69,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, float]:
     summary = {
         "reactions": len(rows),
         "intended": sum(row["verdict"] == "intended" for row in rows),
-        "intended_first_attempt": sum(
+        "intended_in_one_attempt": sum(
             row["verdict"] == "intended" and row["attempts"] == 1 for row in rows
         ),
         "median_seconds": statistics.median(seconds),

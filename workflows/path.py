@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from workflows import pysis
-from workflows.errors import StageError
+from workflows.errors import StageError, as_stage_error
 from workflows.limits import run_with_limit
 from workflows.records import ReactionPath
 from workflows.settings import PathSettings
@@ -74,13 +74,30 @@ def band(images: list[Atoms], surface: Surface, method: str) -> NEB:
         """Has its images evaluated together before it asks for each."""
 
         def get_forces(self) -> np.ndarray:
+            for image in self.images:
+                image.calc = surface
             surface.prepare(self.images)
             forces: np.ndarray = super().get_forces()
             return forces
 
-    for image in images:
-        image.calc = surface
     return BatchedNEB(images, k=SPRING_CONSTANT, method=method, allow_shared_calculator=True)
+
+
+def relax_band(images: NEB, max_force: float, steps: int, log: io.StringIO | None = None) -> bool:
+    """Relax a band or string for `steps` steps at most; whether no atom feels `max_force` (eV/Å).
+
+    Raises `StageError`, also for what goes wrong inside ASE: images that fall upon each other.
+    """
+    from ase.optimize import FIRE
+
+    log = log or io.StringIO()
+    try:
+        return bool(FIRE(images, logfile=log).run(fmax=max_force, steps=steps))
+    except Exception as error:
+        raise as_stage_error(error, "ASE", log.getvalue()) from error
+    finally:
+        for image in images.images:
+            image.calc = None
 
 
 def _geodesic(
@@ -97,18 +114,13 @@ def _neb(
     Henkelman, Uberuaga and Jónsson, J. Chem. Phys. 2000, 113, 9901 and 9978. The first
     half of the cycles relaxes the band so that the right image climbs in the second.
     """
-    from ase.optimize import FIRE
-
     images = geodesic(reactant, product, settings.images, settings.seed)
     elastic = band(images, surface, "improvedtangent")
     log = io.StringIO()
-    FIRE(elastic, logfile=log).run(fmax=5 * settings.max_force, steps=settings.max_steps // 2)
+    relax_band(elastic, 5 * settings.max_force, settings.max_steps // 2, log)
     elastic.climb = True
-    optimizer = FIRE(elastic, logfile=log)
-    converged = optimizer.run(fmax=settings.max_force, steps=settings.max_steps // 2)
-    for image in images:
-        image.calc = None
-    return images, bool(converged), log.getvalue()
+    converged = relax_band(elastic, settings.max_force, settings.max_steps // 2, log)
+    return images, converged, log.getvalue()
 
 
 METHODS = {"gsm": pysis.grow_string, "neb": _neb, "geodesic": _geodesic}

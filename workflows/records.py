@@ -5,6 +5,7 @@ Energies in eV, forces in eV/Å, Hessians in eV/Å², positions in Å.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -67,6 +68,13 @@ class ReactionPath:
     def highest(self) -> Atoms:
         """The inner image of highest energy: the guess for the saddle."""
         return self.images[1 + int(np.argmax(self.energies[1:-1]))]
+
+
+@dataclass(frozen=True)
+class StringPath(ReactionPath):
+    """A path whose highest energy is known between its images too: `ceiling`, eV."""
+
+    ceiling: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,8 @@ class SearchResult:
     """Everything one search produced; stages that were not reached are None.
 
     `costs` are those of the search; a verification has its own, at another level of theory.
+    `lower_way` is a path that stays below the saddle; None where none is known, whether or not it
+    was looked for.
     """
 
     reaction: Reaction
@@ -195,7 +205,7 @@ class SearchResult:
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     attempts: int = 1
-    lower_way: ReactionPath | None = None
+    lower_way: StringPath | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
     log: str = ""
     verification: Verification | None = None

@@ -102,6 +102,7 @@ class LowerWaySettings(Validated):
     margin: float = setting(
         0.1, "a path is lower when its highest point is this far below the saddle, eV"
     )
+    seed: int = setting(1, "seed of the geodesic interpolation's random nudges", least=1)
     wall_time: float = setting(600.0, "seconds")
 
 

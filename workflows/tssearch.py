@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from workflows import connectivity
+from workflows.account import Account, Progress
 from workflows.endpoints import relax
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
@@ -31,11 +33,12 @@ from workflows.records import (
     ReactionPath,
     Saddle,
     SearchResult,
+    StringPath,
     Verdict,
 )
 from workflows.saddle import refine
 from workflows.settings import SearchSettings
-from workflows.surface import Evaluations, Surface
+from workflows.surface import Surface
 from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, question_relaxation
 
@@ -45,27 +48,6 @@ PATH_ORDER = ("gsm", "neb", "geodesic")
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.INTENDED, Label.AMBIGUOUS, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
 _STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
-
-Progress = Callable[[str], None]
-
-
-@dataclass
-class _Account:
-    """What the whole search has cost and printed so far, by stage."""
-
-    costs: dict[str, Cost] = field(default_factory=dict)
-    log: list[str] = field(default_factory=list)
-
-    def add(self, stage: str, cost: Cost, log: str) -> None:
-        known = self.costs.get(stage, Cost())
-        self.costs[stage] = Cost(
-            Evaluations(
-                known.evaluations.gradients + cost.evaluations.gradients,
-                known.evaluations.hessians + cost.evaluations.hessians,
-            ),
-            known.seconds + cost.seconds,
-        )
-        self.log.append(f"===== {stage} =====\n{log.strip()}\n")
 
 
 @dataclass(frozen=True)
@@ -87,6 +69,16 @@ class _Attempt:
         return _ORDER.index(self.verdict.label), -_STAGES.index(stage) if stage else 0, energy
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """The best of the attempts, and a path that stays below its saddle, if one is known."""
+
+    best: _Attempt
+    count: int
+    lower_way: StringPath | None
+    skipped: dict[str, str]
+
+
 def search(
     reaction: Reaction,
     calculator: Calculator,
@@ -102,34 +94,29 @@ def search(
     """
     settings = settings or SearchSettings()
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
-    account = _Account()
+    account = Account(progress)
     try:
         check_reaction(reaction)
-        progress("endpoints")
         reactant, product = _endpoints(reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage="input"))
     except StageError as error:
-        account.add("endpoints", error.cost or Cost(), error.log)
-        return SearchResult(
-            reaction,
-            Verdict(Label.FAILED, str(error), stage="endpoints"),
-            costs=account.costs,
-            log="\n".join(account.log),
-        )
+        verdict = Verdict(Label.FAILED, str(error), stage="endpoints")
+        return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
-    best, tried, lower = _attempts(reactant, product, surface, settings, account, progress)
+    tried = _attempts(reactant, product, surface, settings, account)
+    best = tried.best
     verdict = best.verdict
     for name, given, relaxed in (
         ("reactant", reaction.reactant, reactant.atoms),
         ("product", reaction.product, product.atoms),
     ):
         verdict = question_relaxation(verdict, name, given, relaxed, settings.verdict)
-    progress("thermochemistry")
+    account.begin("thermochemistry")
     thermochemistry, skipped, cost = free_energies(
         reaction, reactant, product, best.saddle, verdict, surface, settings
     )
-    account.add("thermochemistry", cost, "")
+    account.add(cost, "")
     return SearchResult(
         reaction,
         verdict,
@@ -140,22 +127,22 @@ def search(
         best.irc,
         best.ends,
         thermochemistry,
-        skipped,
-        _warnings(reaction, reactant, product, best.saddle, lower, settings),
-        tried,
-        lower,
+        skipped | tried.skipped,
+        _warnings(reaction, reactant, product, best.saddle, tried.lower_way, settings),
+        tried.count,
+        tried.lower_way,
         account.costs,
-        "\n".join(account.log),
+        account.log,
     )
 
 
 def _endpoints(
-    reaction: Reaction, surface: Surface, settings: SearchSettings, account: _Account
+    reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
 ) -> tuple[Minimum, Minimum]:
+    account.begin("endpoints")
     relaxed = []
     for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
-        minimum = relax(atoms, surface, settings.endpoints)
-        account.add("endpoints", minimum.cost, minimum.log)
+        minimum = account.run(relax, atoms, surface, settings.endpoints)
         if not minimum.converged:
             raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         relaxed.append(minimum)
@@ -167,104 +154,86 @@ def _attempts(
     product: Minimum,
     surface: Surface,
     settings: SearchSettings,
-    account: _Account,
-    progress: Progress,
-) -> tuple[_Attempt, int, ReactionPath | None]:
-    """The best attempt, how many there were, and a path that stays below its saddle, if known."""
-    chosen = settings.path.method
-    methods = [chosen, *(name for name in PATH_ORDER if name != chosen)][: settings.attempts]
-    attempts: list[_Attempt] = []
-    string: ReactionPath | None = None
+    account: Account,
+) -> _Tried:
+    """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
+
+    When a path is known that stays below an intended saddle, the next guess comes from it.
+    """
     ends = reactant.atoms, product.atoms
-    for method in methods:
-        path_settings = dataclasses.replace(settings.path, method=method)
-        once = dataclasses.replace(settings, path=path_settings)
-        attempts.append(_attempt(*ends, surface, once, account, progress))
-        if attempts[-1].intended:
-            if string is None and settings.lower_way.steps > 0:
-                string = _string(*ends, surface, settings, account, progress)
-            if not _lower(string, attempts[-1], settings):
+    chosen = settings.path.method
+    guesses: list[Callable[[], ReactionPath]] = [
+        partial(find_path, *ends, surface, dataclasses.replace(settings.path, method=method))
+        for method in (chosen, *(name for name in PATH_ORDER if name != chosen))
+    ]
+    attempts: list[_Attempt] = []
+    string: StringPath | None = None
+    skipped: dict[str, str] = {}
+    while guesses and len(attempts) < settings.attempts:
+        attempts.append(_attempt(guesses.pop(0), ends, surface, settings, account))
+        if not attempts[-1].intended:
+            continue
+        if string is None and settings.lower_way.steps > 0:
+            account.begin("lower way")
+            try:
+                string = account.run(relaxed_string, *ends, surface, settings.lower_way)
+            except StageError as error:
+                skipped["lower way"] = str(error)
                 break
+            guesses.insert(0, partial(dataclasses.replace, string, cost=Cost(), log=""))
+        if not _lower(string, attempts[-1], settings):
+            break
     best = min(attempts, key=lambda attempt: attempt.rank)
-    return best, len(attempts), _lower(string, best, settings)
-
-
-def _string(
-    reactant: Atoms,
-    product: Atoms,
-    surface: Surface,
-    settings: SearchSettings,
-    account: _Account,
-    progress: Progress,
-) -> ReactionPath | None:
-    """A path that bounds the lowest way from above. Without one the search is not worse."""
-    progress("lower way")
-    try:
-        string = relaxed_string(reactant, product, surface, settings.lower_way)
-    except StageError as error:
-        account.add("lower way", error.cost or Cost(), str(error))
-        return None
-    account.add("lower way", string.cost, string.log)
-    return string
+    return _Tried(best, len(attempts), _lower(string, best, settings), skipped)
 
 
 def _lower(
-    string: ReactionPath | None, attempt: _Attempt, settings: SearchSettings
-) -> ReactionPath | None:
+    string: StringPath | None, attempt: _Attempt, settings: SearchSettings
+) -> StringPath | None:
     """The string, if it stays below an intended saddle."""
     if string is None or attempt.saddle is None or not attempt.intended:
         return None
-    below = attempt.saddle.energy - string.energies.max()
+    below = attempt.saddle.energy - string.ceiling
     return string if below > settings.lower_way.margin else None
 
 
 def _attempt(
-    reactant: Atoms,
-    product: Atoms,
+    guess: Callable[[], ReactionPath],
+    ends: tuple[Atoms, Atoms],
     surface: Surface,
     settings: SearchSettings,
-    account: _Account,
-    progress: Progress,
+    account: Account,
 ) -> _Attempt:
     """One way from the relaxed ends to a verdict; stops at the first stage that fails."""
     done = _Attempt(Verdict(Label.FAILED))
-    stage = "path"
     try:
-        progress(stage)
-        path = find_path(reactant, product, surface, settings.path)
-        account.add(stage, path.cost, path.log)
+        account.begin("path")
+        path = account.run(guess)
         done = dataclasses.replace(done, path=path)
 
-        stage = "saddle"
-        progress(stage)
-        saddle = refine(path.highest, surface, settings.saddle)
-        account.add(stage, saddle.cost, saddle.log)
+        account.begin("saddle")
+        saddle = account.run(refine, path.highest, surface, settings.saddle)
         done = dataclasses.replace(done, saddle=saddle)
         if not saddle.converged:
             raise NotConverged(saddle.reason)
 
-        stage = "irc"
-        progress(stage)
-        irc = follow(saddle, surface, settings.irc)
-        account.add(stage, irc.cost, irc.log)
+        account.begin("irc")
+        irc = account.run(follow, saddle, surface, settings.irc)
         done = dataclasses.replace(done, irc=irc)
 
-        stage = "irc ends"
-        progress(stage)
+        account.begin("irc ends")
         first, last = (
-            relax(image, surface, settings.endpoints) for image in (irc.images[0], irc.images[-1])
+            account.run(relax, image, surface, settings.endpoints)
+            for image in (irc.images[0], irc.images[-1])
         )
-        for end in (first, last):
-            account.add(stage, end.cost, end.log)
         done = dataclasses.replace(done, ends=(first, last))
         for end in (first, last):
             if not end.converged:
                 raise NotConverged(f"an end of the IRC did not relax: {end.reason}")
     except StageError as error:
-        if error.cost is not None:
-            account.add(stage, error.cost, error.log)
-        return dataclasses.replace(done, verdict=Verdict(Label.FAILED, str(error), stage=stage))
-    verdict = judge((first.atoms, last.atoms), reactant, product, settings.verdict)
+        verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
+    else:
+        verdict = judge((first.atoms, last.atoms), *ends, settings.verdict)
     return dataclasses.replace(done, verdict=verdict)
 
 
@@ -273,7 +242,7 @@ def _warnings(
     reactant: Minimum,
     product: Minimum,
     saddle: Saddle | None,
-    lower: ReactionPath | None,
+    lower: StringPath | None,
     settings: SearchSettings,
 ) -> tuple[str, ...]:
     found = []
@@ -291,9 +260,9 @@ def _warnings(
             "saddle: modes, IRC and free energies are in doubt"
         )
     if saddle and lower:
-        below = to_kcal_per_mol(saddle.energy - lower.energies.max())
+        below = to_kcal_per_mol(saddle.energy - lower.ceiling)
         found.append(
-            f"a lower way exists: a path between the ends (lower_way.xyz) stays {below:.1f} "
-            "kcal/mol below this saddle; it may have more than one step"
+            f"this calculator knows a lower way: a path between the ends (lower_way.xyz) stays "
+            f"{below:.1f} kcal/mol below this saddle; it may have more than one step"
         )
     return tuple(found)

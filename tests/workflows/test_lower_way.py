@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import read
+from ase.optimize import FIRE
 
 from horm_calc import HormCalculator
 from reactbench_runner import calculators
@@ -16,7 +19,7 @@ from workflows import tssearch
 from workflows.endpoints import relax
 from workflows.errors import CalculatorFailed
 from workflows.lower_way import POINTS, relaxed_string
-from workflows.records import Label, Reaction
+from workflows.records import Label, Reaction, SearchResult, Verdict
 from workflows.settings import EndpointSettings, LowerWaySettings, from_mapping
 from workflows.surface import Surface
 from workflows.tssearch import search
@@ -26,28 +29,55 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 2})
 
 
+@pytest.fixture(scope="module")
+def reaction() -> Reaction:
+    return Reaction("hcn", *read(EXAMPLES / "hcn.xyz", ":"))
+
+
+@pytest.fixture(scope="module")
+def usual(reaction) -> SearchResult:
+    """Its search without disturbance."""
+    return search(reaction, calculators.build("gfn2-xtb"), FAST)
+
+
 @pytest.fixture
-def reaction(hcn, hnc) -> Reaction:
-    return Reaction("hcn", hcn, hnc)
+def ends(gfn2) -> tuple[Atoms, Atoms]:
+    """Vinyl alcohol and acetaldehyde, relaxed."""
+    structures = read(EXAMPLES / "vinyl_alcohol.xyz", ":")
+    reactant, product = (relax(atoms, gfn2, EndpointSettings()).atoms for atoms in structures)
+    return reactant, product
 
 
-def test_the_string_bounds_the_only_saddle_from_above(reaction) -> None:
+def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     """And closely: with a lower bound there would be a second saddle, which HCN does not have."""
-    result = search(reaction, calculators.build("gfn2-xtb"), FAST)
-    ends = result.reactant.atoms, result.product.atoms
+    ends = usual.reactant.atoms, usual.product.atoms
     surface = Surface(calculators.build("gfn2-xtb"))
     settings = LowerWaySettings()
     string = relaxed_string(*ends, surface, settings)
-    above = string.energies.max() - result.saddle.energy
-    assert 0 < above < settings.margin
+    assert 0 < string.ceiling - usual.saddle.energy < settings.margin
     assert len(string.images) == len(string.energies) == (settings.images + 1) * POINTS + 1
-    steps = [np.linalg.norm(b.positions - a.positions) for a, b in
-             zip(string.images, string.images[1:], strict=False)]  # fmt: skip
-    assert max(steps) < 2 * min(steps)  # equally spaced but for the last alignment
+    pairs = itertools.pairwise(image.positions for image in string.images)
+    steps = [np.linalg.norm(last - first) for first, last in pairs]
+    assert max(steps) < 1.01 * min(steps)  # the geodesic path's differ by a factor of 1.9
     assert string.cost.evaluations.gradients == surface.evaluations.gradients
-    assert result.attempts == 1
-    assert result.lower_way is None
-    assert result.warnings == ()
+    assert usual.attempts == 1
+    assert usual.lower_way is None
+    assert usual.warnings == ()
+    assert "above the reactant" in usual.log
+
+
+def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends) -> None:
+    """Energies every hundredth of the way, against those that are interpolated."""
+    string = relaxed_string(*ends, gfn2, LowerWaySettings(steps=8, images=1))
+    pairs = itertools.pairwise(image.positions for image in string.images)
+    numbers = string.images[0].numbers
+    true = max(
+        gfn2.at(Atoms(numbers, first + part * (last - first)))[0]
+        for first, last in pairs
+        for part in np.linspace(0, 1, 8)
+    )
+    assert string.energies.max() < true - 0.01  # eV; the points alone would not do
+    assert string.ceiling == pytest.approx(true, abs=0.005)
 
 
 def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
@@ -58,24 +88,25 @@ def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
     )
     string = relaxed_string(reactant.atoms, product.atoms, surface, LowerWaySettings())
     # Its saddle lies at 25.4 kcal/mol with these weights.
-    assert 20 < to_kcal_per_mol(string.energies.max() - reactant.energy) < 45
+    assert 20 < to_kcal_per_mol(string.ceiling - reactant.energy) < 45
 
 
-def test_a_saddle_above_the_string_is_not_the_last_attempt(reaction, monkeypatch, tmp_path) -> None:
+def test_a_saddle_above_the_string_is_not_the_last_attempt(
+    reaction, usual, monkeypatch, tmp_path
+) -> None:
     """Every saddle lies above a string that is said to be 2 eV lower than it is."""
 
     def lowered(*arguments):
         string = relaxed_string(*arguments)
-        return dataclasses.replace(string, energies=string.energies - 2.0)
+        return dataclasses.replace(string, ceiling=string.ceiling - 2.0)
 
-    usual = search(reaction, calculators.build("gfn2-xtb"), FAST)
     monkeypatch.setattr(tssearch, "relaxed_string", lowered)
     result = search(reaction, calculators.build("gfn2-xtb"), FAST)
     assert result.verdict.label is Label.INTENDED
     assert result.attempts == 2
     assert result.saddle.energy == pytest.approx(usual.saddle.energy, abs=1e-3)
     (warning,) = result.warnings
-    below = to_kcal_per_mol(result.saddle.energy - result.lower_way.energies.max())
+    below = to_kcal_per_mol(result.saddle.energy - result.lower_way.ceiling)
     assert f"stays {below:.1f} kcal/mol below this saddle" in warning
     Store(tmp_path).add(result, "x", "GFN2-xTB")
     assert len(read(tmp_path / "hcn" / "lower_way.xyz", ":")) == len(result.lower_way.images)
@@ -87,13 +118,64 @@ def test_a_saddle_above_the_string_is_not_the_last_attempt(reaction, monkeypatch
     assert "lower way" not in without.costs
 
 
-def test_a_string_that_fails_costs_the_result_nothing(reaction, monkeypatch) -> None:
-    def failing(*_):
-        raise CalculatorFailed("SCF not converged in 250 cycles")
+@pytest.mark.parametrize(
+    ("ceiling", "energies", "count", "reported", "warned"),
+    [
+        (2.5, [2.0], 1, 2.0, False),
+        (2.5, [2.55], 1, 2.55, False),  # within the margin
+        (2.5, [3.0, 2.0], 2, 2.0, False),
+        (2.5, [2.8, 3.0, None], 3, 2.8, True),
+        (2.5, [None, 3.0, 2.9], 3, 2.9, True),
+    ],
+)
+def test_the_lowest_intended_attempt_is_reported(
+    reaction, usual, monkeypatch, ceiling, energies, count, reported, warned
+) -> None:
+    """Energies (eV) of the saddles of the attempts, None for one that finds none."""
+    attempts = iter(energies)
+    guesses = []
 
-    monkeypatch.setattr(tssearch, "relaxed_string", failing)
+    def attempt(guess, *_):
+        guesses.append(guess().method)
+        energy = next(attempts)
+        if energy is None:
+            return tssearch._Attempt(Verdict(Label.FAILED, stage="saddle"))
+        saddle = dataclasses.replace(usual.saddle, energy=energy)
+        return tssearch._Attempt(Verdict(Label.INTENDED), usual.path, saddle, usual.irc)
+
+    def string(*arguments):
+        return dataclasses.replace(relaxed_string(*arguments), ceiling=ceiling)
+
+    monkeypatch.setattr(tssearch, "_attempt", attempt)
+    monkeypatch.setattr(tssearch, "relaxed_string", string)
+    settings = dataclasses.replace(FAST, attempts=3)
+    result = search(reaction, calculators.build("gfn2-xtb"), settings)
+    assert result.saddle.energy == reported
+    assert result.attempts == count
+    assert (result.lower_way is not None) == (len(result.warnings) == 1) == warned
+    after = energies.index(next(e for e in energies if e is not None)) + 1
+    assert guesses[after:][:1] in ([], ["string"])  # the first guess after the string is from it
+
+
+@pytest.mark.parametrize("error", [CalculatorFailed, ValueError])
+def test_a_string_that_fails_costs_the_result_nothing(reaction, monkeypatch, error) -> None:
+    class Stuck(FIRE):
+        def step(self, *_):
+            if self.optimizable.neb.method == "string":
+                raise error("SCF not converged in 250 cycles")
+            super().step(*_)
+
+    monkeypatch.setattr("ase.optimize.FIRE", Stuck)
     result = search(reaction, calculators.build("gfn2-xtb"), FAST)
     assert result.verdict.label is Label.INTENDED
     assert result.attempts == 1
     assert result.warnings == ()
-    assert "SCF not converged" in result.log
+    assert "SCF not converged" in result.skipped["lower way"]
+    assert result.costs["lower way"].evaluations.gradients > 0
+
+
+def test_a_string_over_its_wall_time(reaction) -> None:
+    settings = dataclasses.replace(FAST, lower_way=LowerWaySettings(wall_time=1e-3))
+    result = search(reaction, calculators.build("gfn2-xtb"), settings)
+    assert result.verdict.label is Label.INTENDED
+    assert "wall-time of 0.001 s" in result.skipped["lower way"]

@@ -1,0 +1,69 @@
+"""What a whole search has cost and printed so far, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from workflows.errors import StageError
+from workflows.records import Cost
+from workflows.surface import Evaluations
+
+
+class Record(Protocol):
+    """What every stage returns."""
+
+    @property
+    def cost(self) -> Cost: ...
+    @property
+    def log(self) -> str: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+#: Called with the name of each stage as it begins.
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Account:
+    """Costs by stage, logs in the order of the stages, and the stage that the search is in."""
+
+    progress: Progress
+    stage: str = ""
+    costs: dict[str, Cost] = field(default_factory=dict)
+    logs: list[str] = field(default_factory=list)
+
+    def begin(self, stage: str) -> None:
+        """From here on everything belongs to `stage`."""
+        self.stage = stage
+        self.progress(stage)
+
+    def run(self, function: Callable[..., R], *arguments: object) -> R:
+        """The record of `function(*arguments)`, its cost kept even when a `StageError` ends it."""
+        try:
+            record = function(*arguments)
+        except StageError as error:
+            self.add(error.cost or Cost(), error.log)
+            raise
+        self.add(record.cost, record.log)
+        return record
+
+    def add(self, cost: Cost, log: str) -> None:
+        """Add to what the stage has cost and printed."""
+        known = self.costs.get(self.stage, Cost())
+        self.costs[self.stage] = Cost(
+            Evaluations(
+                known.evaluations.gradients + cost.evaluations.gradients,
+                known.evaluations.hessians + cost.evaluations.hessians,
+            ),
+            known.seconds + cost.seconds,
+        )
+        self.logs.append(f"===== {self.stage} =====\n{log.strip()}\n")
+
+    @property
+    def log(self) -> str:
+        """Everything that the stages have printed."""
+        return "\n".join(self.logs)
