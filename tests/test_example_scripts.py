@@ -65,7 +65,11 @@ def test_driven_structures(script, tmp_path, monkeypatch) -> None:
         group["reactant"] = group["product"] = methanol.positions
     for name in ("a.xyz", "b.xyz"):
         run(script("drive"), monkeypatch, tmp_path / "ends.h5", tmp_path / name, "--each", 3)
-    first, second = (ase.io.read(tmp_path / name, ":") for name in ("a.xyz", "b.xyz"))
+    both = tmp_path / "c.xyz"
+    run(script("drive"), monkeypatch, tmp_path / "ends.h5", both, "--each", 3, "--pairs", 2)
+    first, second, third = (ase.io.read(tmp_path / name, ":") for name in ("a.xyz", "b.xyz", both))
+    assert len(third) > 10
+    assert not np.allclose(first[0].positions, third[0].positions)
     assert len(first) == len(second) > 10
     assert np.allclose([a.positions for a in first], [b.positions for b in second])
     assert {atoms.info["reaction"] for atoms in first} == {"rxn1"}

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("frames", type=Path, help="reactions with `reactant` and `product` (.h5)")
     parser.add_argument("out", type=Path, help="a new extended xyz file")
     parser.add_argument("--each", type=int, default=2, help="drives of each end (default 2)")
-    parser.add_argument("--pairs", type=int, default=1, help="pairs pressed at once (default 1)")
+    parser.add_argument("--pairs", type=int, default=1, choices=(1, 2), help="pressed at once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
