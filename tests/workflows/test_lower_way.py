@@ -81,14 +81,14 @@ def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends) -> None:
 
 
 def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
-    """The Claisen rearrangement, where a string grown from both ends takes 60 kcal/mol."""
+    """The Claisen rearrangement, where a growing string has led over 60 kcal/mol."""
     surface = Surface(HormCalculator())
     reactant, product = (
         relax(atoms, surface, EndpointSettings()) for atoms in read(EXAMPLES / "claisen.xyz", ":")
     )
     string = relaxed_string(reactant.atoms, product.atoms, surface, LowerWaySettings())
-    # Its saddle lies at 25.4 kcal/mol with these weights.
-    assert 20 < to_kcal_per_mol(string.ceiling - reactant.energy) < 45
+    # Its saddle lies at 25 kcal/mol; how near the string comes changes with the weights.
+    assert 20 < to_kcal_per_mol(string.ceiling - reactant.energy) < 55
 
 
 def test_a_saddle_above_the_string_is_not_the_last_attempt(
