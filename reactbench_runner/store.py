@@ -52,7 +52,7 @@ class Store:
         self._table_written = -TABLE_EVERY
         self.database = database or str(out / "results.db")
         out.mkdir(parents=True, exist_ok=True)
-        for leftover in out.glob(f"{_UNFINISHED}*"):
+        for leftover in out.glob(f"{_UNFINISHED}*/"):
             shutil.rmtree(leftover)
         with self._open_database():  # a wrong password is better known before the first search
             pass
@@ -199,11 +199,14 @@ def without_password(text: str) -> str:
 
 
 class replacing:  # noqa: N801 - a context manager, read as a verb
-    """`with replacing(path) as temporary:` writes `path` completely or leaves it alone."""
+    """`with replacing(path) as temporary:` writes `path` completely or leaves it alone.
+
+    What a killed process leaves behind has the same name every time, and is written over.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        self.temporary = path.with_name(f"{_UNFINISHED}{path.name}")
 
     def __enter__(self) -> Path:
         return self.temporary

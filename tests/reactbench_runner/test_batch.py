@@ -236,6 +236,13 @@ def test_a_bug_in_a_search_costs_one_reaction(
     assert "ZeroDivisionError" in result.verdict.reason
 
 
+def test_a_table_half_written_when_the_power_failed_is_written_over(tmp_path: Path) -> None:
+    half = store.replacing(tmp_path / "results.csv").temporary
+    half.write_text("ha")
+    store.Store(tmp_path).write_table([])
+    assert {path.name for path in tmp_path.iterdir()} <= {"results.csv", "results.db"}
+
+
 @pytest.mark.parametrize("moment", ["first finished", "early"])
 def test_kill_9_and_resume(tmp_path: Path, moment: str) -> None:
     names = ["a", "b", "c"]
