@@ -31,7 +31,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """A script by its name, as a module."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield lambda name: importlib.import_module(name)
-    for name in ("choose", "collect", "drive", "export"):
+    for name in ("choose", "collect", "drive", "export", "mutate"):
         sys.modules.pop(name, None)
 
 
@@ -88,6 +88,44 @@ def test_forces_on_atoms_that_are_not_bonded_and_on_bonds(script) -> None:
             assert (force.external_force > 0) == (tuple(force.indices) in bonded)
             kinds.add(force.external_force > 0)
     assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("name", ["CH3OH", "CH3CONH2", "HCOOH", "CH3CN", "C3H4_C3v", "H2CO"])
+def test_exchanged_atoms(script, name) -> None:
+    """Electrons remain, or eight come or go with a methyl group; nothing overlaps."""
+    mutate = script("mutate")
+    start: Atoms = molecule(name)
+    formulas = set()
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        atoms, kept = start, np.ones(len(start), bool)
+        for _ in range(3):
+            before = atoms
+            atoms, kept = mutate.exchanged(atoms, kept, generator)
+            assert atoms.numbers.sum() - before.numbers.sum() in (0, 8, -8)
+            assert len(kept) == len(atoms) <= mutate.MOST_ATOMS
+            assert (atoms.get_all_distances() + 9.0 * np.eye(len(atoms))).min() > 0.7
+        originals, rest = (np.c_[one.numbers, one.positions] for one in (start, atoms[kept]))
+        assert {*map(tuple, rest)} <= {*map(tuple, originals)}
+        formulas.add(atoms.get_chemical_formula())
+    assert len(formulas) > 5
+
+
+def test_structures_of_exchanged_molecules(script, tmp_path, monkeypatch) -> None:
+    """Of other molecules, and the same for the same seed."""
+    with h5py.File(tmp_path / "saddles.h5", "w") as file:
+        for name in ("known", "unknown"):
+            file.create_group(name)["numbers"] = molecule("CH3OH").numbers
+        file["known/transition_state"] = molecule("CH3OH").positions
+    for name in ("a.xyz", "b.xyz"):
+        run(script("mutate"), monkeypatch, tmp_path / "saddles.h5", tmp_path / name, "--each", 2)
+    first, second = (ase.io.read(tmp_path / name, ":") for name in ("a.xyz", "b.xyz"))
+    assert len(first) == len(second) > 5
+    for one, other in zip(first, second, strict=True):
+        assert one.get_chemical_formula() == other.get_chemical_formula()
+        assert np.allclose(one.positions, other.positions)
+    assert {atoms.info["reaction"] for atoms in first} == {"known"}
+    assert "CH4O" not in {atoms.get_chemical_formula() for atoms in first}
 
 
 def test_chosen_frames(script, tmp_path, monkeypatch) -> None:
