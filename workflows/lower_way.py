@@ -5,12 +5,14 @@ saddle lies lower is not. But the highest point of any continuous path between t
 lower than the lowest way has to climb (see the mountain pass theorem of Ambrosetti and Rabinowitz,
 10.1016/0022-1236(73)90051-7). So a path that stays below the saddle shows that a lower way exists
 on this surface, in one step, in several, or over fragments. A short relaxation of a string of
-images gives such a path for a small part of what a search costs.
+images gives such a path for a small part of what a search costs. Where it is high only between
+two images, a finer string between these two is relaxed in turn.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -31,50 +33,98 @@ POINTS = 4
 #: point then hardly falls.
 FLAT = 0.1
 
+#: How often the highest section is looked at more closely, with so many images and steps. Longer
+#: relaxations of a few images overshoot: their sections rise again as often as they fall.
+CLOSER_LOOKS, CLOSER_IMAGES, CLOSER_STEPS = 3, 5, 10
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The straight line from one image to the next: its points, their energies and forces."""
+
+    points: list[Atoms]
+    energies: np.ndarray
+    forces: np.ndarray
+
+    @property
+    def ceiling(self) -> float:
+        """The highest energy along it, eV."""
+        steps = np.diff([point.positions for point in self.points], axis=0)
+        slopes = [
+            -(self.forces[end] * steps).sum((1, 2)) for end in (slice(None, -1), slice(1, None))
+        ]
+        values = np.stack([self.energies[:-1], self.energies[1:]])
+        return float(CubicHermiteSpline([0.0, 1.0], values, slopes)(np.linspace(0, 1, 11)).max())
+
+    @property
+    def height_of_ends(self) -> float:
+        return float(max(self.energies[0], self.energies[-1]))
+
 
 @stage
 def relaxed_string(
-    reactant: Atoms, product: Atoms, surface: Surface, settings: LowerWaySettings
+    reactant: Atoms, product: Atoms, bar: float, surface: Surface, settings: LowerWaySettings
 ) -> StringPath:
     """A string of equally spaced images from the geodesic path, relaxed for some steps.
 
     The simplified string method (E, Ren and Vanden-Eijnden, 10.1063/1.2720838). What comes back
     has the points between its images too, and `ceiling`, the highest energy of the cubic
-    polynomials that the energies and forces of the points define. Raises `CalculatorFailed`,
-    `StageTimeout`, `StageError`.
+    polynomials that the energies and forces of the points define. While this lies above `bar`
+    (eV) but all images below, the highest section is looked at more closely. Raises
+    `CalculatorFailed`, `StageTimeout`, `StageError`.
     """
-    points, results, converged = run_with_limit(
-        lambda: _relax(reactant, product, surface, settings), settings.wall_time
+    sections, converged = run_with_limit(
+        lambda: _relax(reactant, product, bar, surface, settings), settings.wall_time
     )
-    energies, forces = (np.array(values) for values in zip(*results, strict=True))
-    ceiling = _ceiling(np.array([point.positions for point in points]), energies, forces)
+    points = [point for section in sections for point in section.points[:-1]]
+    energies = np.concatenate([section.energies[:-1] for section in sections])
+    ceiling = max(section.ceiling for section in sections)
     log = f"the highest point lies {ceiling - energies[0]:.4f} eV above the reactant"
     reason = "" if converged else f"relaxed for {settings.steps} steps only"
     return StringPath(
-        tuple(points), energies, "string", converged, reason, log=log, ceiling=ceiling
+        (*points, sections[-1].points[-1]),
+        np.append(energies, sections[-1].energies[-1]),
+        "string",
+        converged,
+        reason,
+        log=log,
+        ceiling=ceiling,
     )
 
 
 def _relax(
-    reactant: Atoms, product: Atoms, surface: Surface, settings: LowerWaySettings
-) -> tuple[list[Atoms], list[tuple[float, np.ndarray]], bool]:
-    """The points of the string, their energies and forces, and whether it is at rest."""
+    reactant: Atoms, product: Atoms, bar: float, surface: Surface, settings: LowerWaySettings
+) -> tuple[list[_Section], bool]:
+    """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
     converged = relax_band(band(images, surface, "string"), FLAT, settings.steps)
-    points = [*itertools.chain(*(_between(*pair) for pair in itertools.pairwise(images)))]
-    points.append(images[-1])
-    surface.prepare(points)
-    return points, [surface.at(point) for point in points], converged
+    sections = _sections(images, surface)
+    for _ in range(CLOSER_LOOKS):
+        place = int(np.argmax([section.ceiling for section in sections]))
+        high = sections[place]
+        if high.ceiling <= bar or max(section.height_of_ends for section in sections) > bar:
+            break
+        images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
+        relax_band(band(images, surface, "string"), FLAT, CLOSER_STEPS)
+        finer = _sections(images, surface)
+        if max(section.ceiling for section in finer) >= high.ceiling:
+            break
+        sections[place : place + 1] = finer
+    return sections, converged
 
 
-def _between(first: Atoms, last: Atoms) -> list[Atoms]:
+def _sections(images: list[Atoms], surface: Surface) -> list[_Section]:
+    """Between neighbouring images, evaluated together."""
+    lines = [_line(*pair) for pair in itertools.pairwise(images)]
+    surface.prepare([point for line in lines for point in line])
+    found = []
+    for line in lines:
+        energies, forces = (np.array(values) for values in zip(*map(surface.at, line), strict=True))
+        found.append(_Section(line, energies, forces))
+    return found
+
+
+def _line(first: Atoms, last: Atoms) -> list[Atoms]:
     step = (last.positions - first.positions) / POINTS
-    return [Atoms(first.numbers, first.positions + k * step) for k in range(POINTS)]
-
-
-def _ceiling(positions: np.ndarray, energies: np.ndarray, forces: np.ndarray) -> float:
-    """The highest energy along the straight lines from point to point, (P, N, 3), eV and Å."""
-    steps = np.diff(positions, axis=0)
-    slopes = [-(forces[end] * steps).sum((1, 2)) for end in (slice(None, -1), slice(1, None))]
-    lines = CubicHermiteSpline([0.0, 1.0], np.stack([energies[:-1], energies[1:]]), slopes)
-    return float(lines(np.linspace(0.0, 1.0, 11)).max())
+    inner = [Atoms(first.numbers, first.positions + k * step) for k in range(POINTS)]
+    return [*inner, Atoms(last.numbers, last.positions)]

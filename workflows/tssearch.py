@@ -8,6 +8,7 @@ its guess from another path method. The best attempt is the result.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -176,7 +177,8 @@ def _attempts(
         if string is None and settings.lower_way.steps > 0:
             account.begin("lower way")
             try:
-                string = account.run(relaxed_string, *ends, surface, settings.lower_way)
+                bar = _bar(attempts[-1], settings)
+                string = account.run(relaxed_string, *ends, bar, surface, settings.lower_way)
             except StageError as error:
                 skipped["lower way"] = str(error)
                 break
@@ -191,10 +193,14 @@ def _lower(
     string: StringPath | None, attempt: _Attempt, settings: SearchSettings
 ) -> StringPath | None:
     """The string, if it stays below an intended saddle."""
-    if string is None or attempt.saddle is None or not attempt.intended:
-        return None
-    below = attempt.saddle.energy - string.ceiling
-    return string if below > settings.lower_way.margin else None
+    return string if string and string.ceiling < _bar(attempt, settings) else None
+
+
+def _bar(attempt: _Attempt, settings: SearchSettings) -> float:
+    """The energy, eV, below which a path is lower than an intended saddle."""
+    if attempt.saddle is None or not attempt.intended:
+        return -math.inf
+    return attempt.saddle.energy - settings.lower_way.margin
 
 
 def _attempt(

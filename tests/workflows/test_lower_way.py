@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     ends = usual.reactant.atoms, usual.product.atoms
     surface = Surface(calculators.build("gfn2-xtb"))
     settings = LowerWaySettings()
-    string = relaxed_string(*ends, surface, settings)
+    string = relaxed_string(*ends, -math.inf, surface, settings)
     assert 0 < string.ceiling - usual.saddle.energy < settings.margin
     assert len(string.images) == len(string.energies) == (settings.images + 1) * POINTS + 1
     pairs = itertools.pairwise(image.positions for image in string.images)
@@ -66,9 +67,12 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     assert "above the reactant" in usual.log
 
 
-def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends) -> None:
-    """Energies every hundredth of the way, against those that are interpolated."""
-    string = relaxed_string(*ends, gfn2, LowerWaySettings(steps=8, images=1))
+@pytest.mark.parametrize(("images", "bar"), [(1, 0.0), (2, 2.7)], ids=["one look", "closer"])
+def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends, images, bar) -> None:
+    """Energies every eighth of the way, against those that are interpolated."""
+    start = gfn2.at(ends[0])[0]
+    settings = LowerWaySettings(steps=8, images=images)
+    string = relaxed_string(*ends, start + bar, gfn2, settings)
     pairs = itertools.pairwise(image.positions for image in string.images)
     numbers = string.images[0].numbers
     true = max(
@@ -76,8 +80,26 @@ def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends) -> None:
         for first, last in pairs
         for part in np.linspace(0, 1, 8)
     )
-    assert string.energies.max() < true - 0.01  # eV; the points alone would not do
     assert string.ceiling == pytest.approx(true, abs=0.005)
+    if bar:
+        assert len(string.images) > 3 * POINTS + 1
+    else:
+        assert string.energies.max() < true - 0.01  # eV; the points alone would not do
+
+
+def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends) -> None:
+    """The saddle between these two lies 61 kcal/mol above the first."""
+    start, settings = gfn2.at(ends[0])[0], LowerWaySettings(images=2)
+    strings = {
+        bar: relaxed_string(*ends, start + bar / to_kcal_per_mol(1.0), Surface(gfn2), settings)
+        for bar in (30, 65, 90)
+    }
+    heights = {bar: to_kcal_per_mol(one.ceiling - start) for bar, one in strings.items()}
+    images = strings[30].energies[::POINTS]
+    assert 30 < to_kcal_per_mol(images.max() - start) < 65 < heights[30] == heights[90] < 90
+    assert 60 < heights[65] < 65
+    cost = {bar: one.cost.evaluations.gradients for bar, one in strings.items()}
+    assert cost[30] == cost[90] < cost[65] < cost[30] + 3 * 80
 
 
 def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
@@ -86,9 +108,11 @@ def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
     reactant, product = (
         relax(atoms, surface, EndpointSettings()) for atoms in read(EXAMPLES / "claisen.xyz", ":")
     )
-    string = relaxed_string(reactant.atoms, product.atoms, surface, LowerWaySettings())
+    bar = reactant.energy + 40 / to_kcal_per_mol(1.0)
+    ends = reactant.atoms, product.atoms
+    string = relaxed_string(*ends, bar, surface, LowerWaySettings())
     # Its saddle lies at 25 kcal/mol; how near the string comes changes with the weights.
-    assert 20 < to_kcal_per_mol(string.ceiling - reactant.energy) < 55
+    assert 20 < to_kcal_per_mol(string.ceiling - reactant.energy) < 45
 
 
 def test_a_saddle_above_the_string_is_not_the_last_attempt(
