@@ -31,15 +31,22 @@ from workflows.connectivity import bonds
 from workflows.settings import VerdictSettings
 from workflows.verify import superposition
 
+#: Å. Transition states that are farther apart are not the same one.
+SAME = 0.4
+
 
 @dataclass(frozen=True)
 class Compared:
-    """A reaction that both searches end *intended*: RMSD in Å, barriers in kcal/mol."""
+    """A reaction that both searches end *intended*: RMSD in Å, barriers in kcal/mol.
+
+    `lower_way`: either search warns that its calculator knows a lower way than its saddle.
+    """
 
     id: str
     rmsd: float
     trusted_barrier: float
     barrier: float
+    lower_way: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,8 +86,11 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
         if row["verdict"] == "intended":
             solvable.append(name)
             if judged[name]["verdict"] == "intended":
-                barriers = (one["barrier_kcal_per_mol"] for one in (row, judged[name]))
-                found.append(Compared(name, distance(trusted / name, fast / name), *barriers))
+                both = row, judged[name]
+                trusted_barrier, barrier = (one["barrier_kcal_per_mol"] for one in both)
+                lower_way = any("lower way" in one["warnings"] for one in both)
+                rmsd = distance(trusted / name, fast / name)
+                found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_way))
     return solvable, found
 
 
@@ -124,16 +134,15 @@ def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence
     ]
     if not found:
         return "\n".join(lines)
-    errors = [abs(one.barrier - one.trusted_barrier) for one in found]
     lines += [
         "",
-        "| quantity | value |",
-        "| --- | --- |",
-        f"| found, of those the trusted calculator finds | {len(found) / len(solvable):.0%} |",
-        f"| median RMSD of the transition states | "
-        f"{statistics.median(one.rmsd for one in found):.3f} Å |",
-        f"| mean absolute error of the barriers | {statistics.mean(errors):.2f} kcal/mol |",
-        f"| median absolute error of the barriers | {statistics.median(errors):.2f} kcal/mol |",
+        f"Found, of those the trusted calculator finds: {len(found) / len(solvable):.0%}.",
+        "",
+        "| pairs | number | median RMSD, Å | barriers, mean absolute error, kcal/mol | median |",
+        "| --- | --- | --- | --- | --- |",
+        summary("all", found),
+        summary("no warning of a lower way", [one for one in found if not one.lower_way]),
+        summary(f"within {SAME} Å: the same", [one for one in found if one.rmsd <= SAME]),
         "",
         "| reaction | RMSD, Å | ΔE‡ trusted, kcal/mol | ΔE‡, kcal/mol |",
         "| --- | --- | --- | --- |",
@@ -143,6 +152,16 @@ def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence
         for one in found
     ]
     return "\n".join(lines)
+
+
+def summary(name: str, found: Sequence[Compared]) -> str:
+    """A row of the table."""
+    if not found:
+        return f"| {name} | 0 | | | |"
+    errors = [abs(one.barrier - one.trusted_barrier) for one in found]
+    rmsd = statistics.median(one.rmsd for one in found)
+    mean, median = statistics.mean(errors), statistics.median(errors)
+    return f"| {name} | {len(found)} | {rmsd:.3f} | {mean:.2f} | {median:.2f} |"
 
 
 if __name__ == "__main__":
