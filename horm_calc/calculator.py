@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,13 @@ class HormCalculator(Calculator):
         """
         self._check(atoms)
         return self.potential.lowest_modes(atoms, k)
+
+    def concerns(self, atoms: Atoms) -> list[str]:
+        """Why the network may be wrong here: what it warns of when it computes `atoms`."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self._check(atoms)
+        return [str(one.message) for one in caught]
 
     def _check(self, atoms: Atoms) -> None:
         check(atoms, self.potential.network.cutoff, self.potential.most_atoms)

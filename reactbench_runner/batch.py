@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
+from horm_calc.input_checks import OutsideTrainingDomain
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
 from reactbench_runner.provenance import describe_run, fingerprint, start_or_resume
@@ -119,7 +121,9 @@ def search_one(
         if problem := calculators.refusal(calculator, reaction):
             raise InputError(problem)
         built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
-        result = search(reaction, built, settings)
+        # Those of the structures that count are among the warnings of the result.
+        with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
+            result = search(reaction, built, settings)
     except InputError as error:
         return _failed(reaction, "input", str(error))
     except Exception as error:  # a bug must cost one reaction, not the run

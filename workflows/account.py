@@ -63,6 +63,10 @@ class Account:
         )
         self.logs.append(f"===== {self.stage} =====\n{log.strip()}\n")
 
+    def note(self, text: str) -> None:
+        """A line of the log between what the stages have printed."""
+        self.logs.append(f"===== {text} =====\n")
+
     @property
     def log(self) -> str:
         """Everything that the stages have printed."""

@@ -5,7 +5,7 @@ saddle lies lower is not. But the highest point of any continuous path between t
 lower than the lowest way has to climb (see the mountain pass theorem of Ambrosetti and Rabinowitz,
 10.1016/0022-1236(73)90051-7). So a path that stays below the saddle shows that a lower way exists
 on this surface, in one step, in several, or over fragments. A short relaxation of a string of
-images gives such a path for a small part of what a search costs. Where it is high only between
+images gives such a path for a part of what a search costs. Where it is high only between
 two images, a finer string between these two is relaxed in turn.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from scipy.interpolate import CubicHermiteSpline
 
+from workflows.errors import StageError
 from workflows.limits import run_with_limit
 from workflows.path import band, geodesic, relax_band
 from workflows.records import StringPath
@@ -25,9 +26,9 @@ from workflows.settings import LowerWaySettings
 from workflows.stage import stage
 from workflows.surface import Surface
 
-#: Points on the straight line from each image to the next at which the energy is worked out: a
+#: Parts of the straight line from each image to the next, at whose ends the energy is worked out: a
 #: hydrogen can jump between two images that are both low. Between the points it is interpolated.
-POINTS = 4
+PARTS = 4
 
 #: A string is relaxed no further when no atom feels more than this across it, eV/Å: its highest
 #: point then hardly falls.
@@ -56,25 +57,22 @@ class _Section:
         values = np.stack([self.energies[:-1], self.energies[1:]])
         return float(CubicHermiteSpline([0.0, 1.0], values, slopes)(np.linspace(0, 1, 11)).max())
 
-    @property
-    def height_of_ends(self) -> float:
-        return float(max(self.energies[0], self.energies[-1]))
-
 
 @stage
 def relaxed_string(
-    reactant: Atoms, product: Atoms, bar: float, surface: Surface, settings: LowerWaySettings
+    reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerWaySettings
 ) -> StringPath:
     """A string of equally spaced images from the geodesic path, relaxed for some steps.
 
     The simplified string method (E, Ren and Vanden-Eijnden, 10.1063/1.2720838). What comes back
     has the points between its images too, and `ceiling`, the highest energy of the cubic
-    polynomials that the energies and forces of the points define. While this lies above `bar`
-    (eV) but all images below, the highest section is looked at more closely. Raises
-    `CalculatorFailed`, `StageTimeout`, `StageError`.
+    polynomials that the energies and forces of the points define, right to about 0.001 eV. While
+    all images are lower than the energy `saddle` (eV) by `settings.margin`, but the ceiling is not,
+    the highest section is looked at more closely. Raises `CalculatorFailed`, `StageTimeout`,
+    `StageError`.
     """
     sections, converged = run_with_limit(
-        lambda: _relax(reactant, product, bar, surface, settings), settings.wall_time
+        lambda: _relax(reactant, product, saddle, surface, settings), settings.wall_time
     )
     points = [point for section in sections for point in section.points[:-1]]
     energies = np.concatenate([section.energies[:-1] for section in sections])
@@ -93,7 +91,7 @@ def relaxed_string(
 
 
 def _relax(
-    reactant: Atoms, product: Atoms, bar: float, surface: Surface, settings: LowerWaySettings
+    reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerWaySettings
 ) -> tuple[list[_Section], bool]:
     """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
@@ -102,15 +100,29 @@ def _relax(
     for _ in range(CLOSER_LOOKS):
         place = int(np.argmax([section.ceiling for section in sections]))
         high = sections[place]
-        if high.ceiling <= bar or max(section.height_of_ends for section in sections) > bar:
+        # A way is lower below this, also where the lines are as high as the saddle.
+        bar = saddle - settings.margin
+        if high.ceiling < bar or max(map(_highest_end, sections)) > bar:
             break
-        images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
-        relax_band(band(images, surface, "string"), FLAT, CLOSER_STEPS)
-        finer = _sections(images, surface)
+        try:
+            finer = _finer(high, surface, settings)
+        except StageError:  # the string is good without
+            break
         if max(section.ceiling for section in finer) >= high.ceiling:
             break
         sections[place : place + 1] = finer
     return sections, converged
+
+
+def _highest_end(section: _Section) -> float:
+    return float(max(section.energies[0], section.energies[-1]))
+
+
+def _finer(high: _Section, surface: Surface, settings: LowerWaySettings) -> list[_Section]:
+    """A string of its own between the ends of a section."""
+    images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
+    relax_band(band(images, surface, "string"), FLAT, CLOSER_STEPS)
+    return _sections(images, surface)
 
 
 def _sections(images: list[Atoms], surface: Surface) -> list[_Section]:
@@ -125,6 +137,6 @@ def _sections(images: list[Atoms], surface: Surface) -> list[_Section]:
 
 
 def _line(first: Atoms, last: Atoms) -> list[Atoms]:
-    step = (last.positions - first.positions) / POINTS
-    inner = [Atoms(first.numbers, first.positions + k * step) for k in range(POINTS)]
+    step = (last.positions - first.positions) / PARTS
+    inner = [Atoms(first.numbers, first.positions + k * step) for k in range(PARTS)]
     return [*inner, Atoms(last.numbers, last.positions)]

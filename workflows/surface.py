@@ -106,6 +106,11 @@ class Surface(Calculator):
             raise CalculatorFailed(_one_line(error)) from error
         self._remember(bare, found)
 
+    def concerns(self, atoms: Atoms) -> list[str]:
+        """Why the calculator may be wrong here, if it can say so (`HormCalculator` does)."""
+        own: Any = self.calculator
+        return list(own.concerns(self._bare(atoms))) if hasattr(own, "concerns") else []
+
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
         """Second derivatives of the energy, (3N, 3N), eV/Å², symmetric.
 

@@ -8,7 +8,6 @@ its guess from another path method. The best attempt is the result.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +61,17 @@ class _Attempt:
     @property
     def intended(self) -> bool:
         return self.verdict.label is Label.INTENDED
+
+    def outcome(self, reactant: Minimum) -> str:
+        """Verdict, and how high the saddle is or what went wrong, for people who read the log."""
+        words = [str(self.path.method)] if self.path else []
+        words.append(self.verdict.label.value)
+        if self.verdict.reason:
+            words.append(f"{self.verdict.stage}: {self.verdict.reason}".removeprefix(": "))
+        if self.saddle and self.saddle.converged:
+            barrier = to_kcal_per_mol(self.saddle.energy - reactant.energy)
+            words.append(f"saddle {barrier:.1f} kcal/mol above the reactant")
+        return ", ".join(words)
 
     @property
     def rank(self) -> tuple[int, int, float]:
@@ -129,7 +139,7 @@ def search(
         best.ends,
         thermochemistry,
         skipped | tried.skipped,
-        _warnings(reaction, reactant, product, best.saddle, tried.lower_way, settings),
+        _warnings(reaction, reactant, product, best.saddle, tried.lower_way, surface, settings),
         tried.count,
         tried.lower_way,
         account.costs,
@@ -171,19 +181,21 @@ def _attempts(
     string: StringPath | None = None
     skipped: dict[str, str] = {}
     while guesses and len(attempts) < settings.attempts:
-        attempts.append(_attempt(guesses.pop(0), ends, surface, settings, account))
-        if not attempts[-1].intended:
+        attempt = _attempt(guesses.pop(0), ends, surface, settings, account)
+        attempts.append(attempt)
+        account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
+        if not attempt.intended or attempt.saddle is None:
             continue
         if string is None and settings.lower_way.steps > 0:
             account.begin("lower way")
+            energy = attempt.saddle.energy
             try:
-                bar = _bar(attempts[-1], settings)
-                string = account.run(relaxed_string, *ends, bar, surface, settings.lower_way)
+                string = account.run(relaxed_string, *ends, energy, surface, settings.lower_way)
             except StageError as error:
                 skipped["lower way"] = str(error)
                 break
             guesses.insert(0, partial(dataclasses.replace, string, cost=Cost(), log=""))
-        if not _lower(string, attempts[-1], settings):
+        if not _lower(string, attempt, settings):
             break
     best = min(attempts, key=lambda attempt: attempt.rank)
     return _Tried(best, len(attempts), _lower(string, best, settings), skipped)
@@ -193,14 +205,10 @@ def _lower(
     string: StringPath | None, attempt: _Attempt, settings: SearchSettings
 ) -> StringPath | None:
     """The string, if it stays below an intended saddle."""
-    return string if string and string.ceiling < _bar(attempt, settings) else None
-
-
-def _bar(attempt: _Attempt, settings: SearchSettings) -> float:
-    """The energy, eV, below which a path is lower than an intended saddle."""
-    if attempt.saddle is None or not attempt.intended:
-        return -math.inf
-    return attempt.saddle.energy - settings.lower_way.margin
+    if string is None or attempt.saddle is None or not attempt.intended:
+        return None
+    below = attempt.saddle.energy - string.ceiling
+    return string if below > settings.lower_way.margin else None
 
 
 def _attempt(
@@ -249,9 +257,11 @@ def _warnings(
     product: Minimum,
     saddle: Saddle | None,
     lower: StringPath | None,
+    surface: Surface,
     settings: SearchSettings,
 ) -> tuple[str, ...]:
-    found = []
+    known = [reactant.atoms, product.atoms, *([saddle.atoms] if saddle else [])]
+    found = [*dict.fromkeys(text for point in known for text in surface.concerns(point))]
     for name, before, after in (
         ("reactant", reaction.reactant, reactant.atoms),
         ("product", reaction.product, product.atoms),

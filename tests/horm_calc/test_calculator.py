@@ -483,6 +483,9 @@ def test_structures_that_are_warned_of(leftnet):
     close = Atoms("H2", [[0, 0, 0], [0, 0, 0.4]])
     with pytest.warns(OutsideTrainingDomain, match=r"H0 and H1 are 0.40 Å apart"):
         assert np.isfinite(leftnet.get_potential_energy(close))
+    [concern] = leftnet.concerns(close)
+    assert "H0 and H1 are 0.40 Å apart" in concern
+    assert leftnet.concerns(molecule("H2O")) == []
     apart = molecule("H2O") + Atoms("CO", [[0, 0, 15], [0, 0, 16.1]])
     with pytest.warns(OutsideTrainingDomain, match=r"further apart than .* cut-off \(10.0 Å\)"):
         assert np.isfinite(leftnet.get_potential_energy(apart))

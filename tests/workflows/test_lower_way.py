@@ -16,10 +16,10 @@ from ase.optimize import FIRE
 from horm_calc import HormCalculator
 from reactbench_runner import calculators
 from reactbench_runner.store import Store
-from workflows import tssearch
+from workflows import lower_way, tssearch
 from workflows.endpoints import relax
-from workflows.errors import CalculatorFailed
-from workflows.lower_way import POINTS, relaxed_string
+from workflows.errors import CalculatorFailed, StageError
+from workflows.lower_way import PARTS, relaxed_string
 from workflows.records import Label, Reaction, SearchResult, Verdict
 from workflows.settings import EndpointSettings, LowerWaySettings, from_mapping
 from workflows.surface import Surface
@@ -56,12 +56,13 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     settings = LowerWaySettings()
     string = relaxed_string(*ends, -math.inf, surface, settings)
     assert 0 < string.ceiling - usual.saddle.energy < settings.margin
-    assert len(string.images) == len(string.energies) == (settings.images + 1) * POINTS + 1
+    assert len(string.images) == len(string.energies) == (settings.images + 1) * PARTS + 1
     pairs = itertools.pairwise(image.positions for image in string.images)
     steps = [np.linalg.norm(last - first) for first, last in pairs]
     assert max(steps) < 1.01 * min(steps)  # the geodesic path's differ by a factor of 1.9
     assert string.cost.evaluations.gradients == surface.evaluations.gradients
     assert usual.attempts == 1
+    assert "attempt 1: neb, intended, saddle 73.2 kcal/mol above the reactant" in usual.log
     assert usual.lower_way is None
     assert usual.warnings == ()
     assert "above the reactant" in usual.log
@@ -82,24 +83,32 @@ def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends, images, ba
     )
     assert string.ceiling == pytest.approx(true, abs=0.005)
     if bar:
-        assert len(string.images) > 3 * POINTS + 1
+        assert len(string.images) > 3 * PARTS + 1
     else:
         assert string.energies.max() < true - 0.01  # eV; the points alone would not do
 
 
-def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends) -> None:
+def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends, monkeypatch) -> None:
     """The saddle between these two lies 61 kcal/mol above the first."""
-    start, settings = gfn2.at(ends[0])[0], LowerWaySettings(images=2)
+    start, settings = gfn2.at(ends[0])[0], LowerWaySettings(images=2, margin=1e-6)
     strings = {
         bar: relaxed_string(*ends, start + bar / to_kcal_per_mol(1.0), Surface(gfn2), settings)
         for bar in (30, 65, 90)
     }
     heights = {bar: to_kcal_per_mol(one.ceiling - start) for bar, one in strings.items()}
-    images = strings[30].energies[::POINTS]
+    images = strings[30].energies[::PARTS]
     assert 30 < to_kcal_per_mol(images.max() - start) < 65 < heights[30] == heights[90] < 90
     assert 60 < heights[65] < 65
     cost = {bar: one.cost.evaluations.gradients for bar, one in strings.items()}
     assert cost[30] == cost[90] < cost[65] < cost[30] + 3 * 80
+
+    def fail(*_):
+        raise StageError("no way between these images")
+
+    monkeypatch.setattr(lower_way, "_finer", fail)
+    saddle = start + 65 / to_kcal_per_mol(1.0)
+    plain = relaxed_string(*ends, saddle, gfn2, settings)
+    assert to_kcal_per_mol(plain.ceiling - start) == pytest.approx(heights[30])
 
 
 def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:

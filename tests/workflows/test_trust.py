@@ -126,6 +126,10 @@ def test_only_a_hessian_of_the_calculators_own_is_checked(hcn_guess, monkeypatch
 
 
 def test_beyond_the_limit_it_is_a_warning_and_the_verdict_stays(hcn, hnc) -> None:
+    class Doubtful(WithHessian):
+        def concerns(self, atoms: Atoms) -> list[str]:
+            return [f"nobody knows {atoms.get_chemical_formula()}"]
+
     strict = dataclasses.replace(FAST.saddle, max_curvature_error=1e-6)
     settings = dataclasses.replace(FAST, saddle=strict)
     result = search(Reaction("hcn", hcn, hnc), WithHessian(), settings)
@@ -133,3 +137,5 @@ def test_beyond_the_limit_it_is_a_warning_and_the_verdict_stays(hcn, hnc) -> Non
     [warning] = result.warnings
     assert "Hessian differs from its forces" in warning
     assert search(Reaction("hcn", hcn, hnc), WithHessian(), FAST).warnings == ()
+    doubted = search(Reaction("hcn", hcn, hnc), Doubtful(), FAST)
+    assert doubted.warnings == ("nobody knows CHN",)  # once, not for each structure
