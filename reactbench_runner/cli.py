@@ -29,6 +29,7 @@ input:
                   product) or 'reactant' and 'product' (files); optional: charge,
                   multiplicity. Paths are relative to the CSV. Both ends need the same
                   atoms in the same order.
+  reaction.xyz    one file with two frames
   folder          every .xyz in it with two frames is a reaction
 
 output, in the folder given with --out:
@@ -140,13 +141,22 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         "horm-tssearch",
+        # All flags would fill a screen above every error message.
+        usage="%(prog)s REACTIONS --out FOLDER [options]; --help lists them",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("reactions", type=Path, help="a CSV, or a folder of two-frame xyz files")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "reactions",
+        type=Path,
+        metavar="REACTIONS",
+        help="a CSV, a two-frame xyz file, or a folder of these",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for the results"
+    )
     parser.add_argument(
         "--calculator",
         metavar="NAME",

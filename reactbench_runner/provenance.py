@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from horm_calc.catalogue import CATALOGUE, present
 from horm_calc.configuration import to_mapping
-from reactbench_runner.calculators import Entry
+from reactbench_runner.calculators import HORM, Entry
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.store import replacing, without_password
 from workflows.errors import InputError
@@ -59,6 +60,8 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
     are the same calculator, wherever their file lies.
     """
     path = out / "run.json"
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; --out needs a folder, a new one or one to resume")
     if path.exists():
         try:
             before = json.loads(path.read_text("utf-8"))
@@ -114,8 +117,17 @@ def _differences(name: str, before: Any, now: Any) -> list[str]:
         return []
     remedy = ""
     if name in ("calculator", "verify"):
+        before, now = _short(before), _short(now)
         remedy = f"; go on with --{name} {before}" if before else f"; go on without --{name}"
     return [f"{name}: {before} there, {now} now{remedy}"]
+
+
+def _short(calculator: str | None) -> str | None:
+    """Networks of this package by the names that people know them by."""
+    for entry in CATALOGUE.values():
+        if not entry.repository and calculator == f"{HORM}{present(entry)}":
+            return HORM + entry.name
+    return calculator
 
 
 def _version(package: str) -> str:

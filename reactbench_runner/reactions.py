@@ -1,4 +1,4 @@
-"""Read the reactions of a run: a CSV, or a folder of two-frame xyz files.
+"""Read the reactions of a run: a CSV, a two-frame xyz file, or a folder of these.
 
 What is wrong with the whole table stops the run before it begins. What is wrong with one
 row costs that row only: it becomes an `Unreadable`, and a *failed* line of the results.
@@ -48,26 +48,32 @@ class _BadRow(Exception):
 
 
 def read_reactions(source: Path) -> list[Reaction | Unreadable]:
-    """All reactions of a CSV or a folder, in order.
+    """All reactions of a CSV, an xyz file or a folder, in order.
 
     The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
-    have `charge` and `multiplicity`; file names are relative to the CSV. In a folder every
-    .xyz with two frames is a neutral singlet reaction. Raises `InputError` for what makes
-    the whole input unusable.
+    have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz file with two
+    frames is a neutral singlet reaction, and so is every such file in a folder. Raises
+    `InputError` for what makes the whole input unusable.
     """
     if source.is_dir():
-        return _read_folder(source)
+        return _read_files(_files(source))
+    if source.suffix.lower() == ".xyz" and source.is_file():
+        return _read_files([source])
     rows = _read_table(source)
     return [_read_row(row, line, source) for line, row in rows]
 
 
-def _read_folder(folder: Path) -> list[Reaction | Unreadable]:
+def _files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.xyz"), key=lambda file: _natural(file.stem))
     if not files:
         raise InputError(f"{folder} holds no .xyz file; each needs two frames, reactant, product")
+    return files
+
+
+def _read_files(files: list[Path]) -> list[Reaction | Unreadable]:
     for file in files:
         _check_id(file.stem, str(file))
-    return [_make(file.stem, {"reaction": file.name}, folder, str(file)) for file in files]
+    return [_make(file.stem, {"reaction": file.name}, file.parent, str(file)) for file in files]
 
 
 def _read_row(row: dict[str, str], line: int, source: Path) -> Reaction | Unreadable:

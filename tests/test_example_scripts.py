@@ -31,7 +31,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """A script by its name, as a module."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield lambda name: importlib.import_module(name)
-    for name in ("choose", "collect", "drive", "export", "mutate"):
+    for name in ("avoid", "choose", "collect", "drive", "export", "mutate"):
         sys.modules.pop(name, None)
 
 
@@ -126,6 +126,29 @@ def test_structures_of_exchanged_molecules(script, tmp_path, monkeypatch) -> Non
         assert np.allclose(one.positions, other.positions)
     assert {atoms.info["reaction"] for atoms in first} == {"known"}
     assert "CH4O" not in {atoms.get_chemical_formula() for atoms in first}
+
+
+def test_molecules_of_held_out_reactions_are_left_out(script, tmp_path, monkeypatch) -> None:
+    """All of that kind and origin, however their atoms are ordered; those of other origin stay."""
+    collect, methanol = script("collect"), molecule("CH3OH")
+    stretched = methanol.copy()
+    stretched.positions[3] += [0.0, 0.0, 2.0]  # other bonds
+    frames = [
+        *(collect.named(one, "rxn1") for one in (stretched, methanol[::-1], molecule("CH3CN"))),
+        *(collect.named(one, "rxn2") for one in (stretched, molecule("CH3CN"))),
+    ]
+    ase.io.write(tmp_path / "made.xyz", frames)
+    with h5py.File(tmp_path / "held.h5", "w") as file:
+        file["a/numbers"], file["a/product"] = methanol.numbers, methanol.positions
+    arguments = [tmp_path / name for name in ("made.xyz", "held.h5", "kept.xyz")]
+    run(script("avoid"), monkeypatch, *arguments)
+    kept = ase.io.read(tmp_path / "kept.xyz", ":")
+    assert [(one.info["reaction"], len(one)) for one in kept] == [
+        ("rxn1", 6),
+        ("rxn2", 6),
+        ("rxn2", 6),
+    ]
+    assert kept[0].get_chemical_formula() == "C2H3N"
 
 
 def test_chosen_frames(script, tmp_path, monkeypatch) -> None:

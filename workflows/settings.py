@@ -135,7 +135,7 @@ class SearchSettings(Validated):
     attempts: int = setting(
         3,
         "guesses tried until a saddle connects the two ends and no lower way is known; the "
-        "later ones come from other path methods",
+        "later ones come from a lower way and other path methods",
         least=1,
     )
 

@@ -1,16 +1,17 @@
-"""Transition states of other molecules: groups exchanged in those of the training reactions.
+"""Towards transition states of other molecules: atoms exchanged in those of training reactions.
 
     python examples/horm-mini/mutate.py ../shared/data/xtb_train.h5 runs/mutated.xyz --workers 2
-    horm-label runs/mutated.xyz runs/horm-mini/mutated.h5 --level gfn2-xtb --hessians 0.25 \
+    python examples/horm-mini/avoid.py runs/mutated.xyz ../shared/data/xtb_dev.h5 runs/kept.xyz
+    horm-label runs/kept.xyz runs/horm-mini/mutated.h5 --level gfn2-xtb --hessians 0.25 \
         --projections 2
 
 Reactions that a network has not seen differ in their molecules first. So in the transition state
 of each reaction that one trains on, never of others, one to three atoms are exchanged such that
 the number of electrons remains what it was (CH for N, NH for O, either way) or a methyl group
-comes or goes. What is new relaxes, then the network of `--calculator` walks to the transition
-state of the new reaction and down from it on both sides. Structures that differ from the one
-before are written, with the reaction they come from in their comments: it is for the labels, not
-for the network, to say what their energies are.
+comes or goes. What is new relaxes, then the network of `--calculator` walks towards the
+transition state of the new reaction and down from there on both sides. Structures that differ from
+the one before are written, with the reaction they come from in their comments: it is for the
+labels, not for the network, to say what their energies are.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import ase.io
 import h5py
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, CalculatorError
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 from collect import apart, named
@@ -96,16 +97,23 @@ def structures(saddle: Atoms, seed: list[int], calculator: str) -> list[Atoms]:
     for _ in range(generator.integers(1, 4)):
         other, kept = exchanged(other, kept, generator)
     other.calc = loaded(calculator)
+    try:
+        seen = walked(other, kept, generator)
+    except (WorkflowError, CalculatorError):
+        return []
+    sensible = [one for one in seen if closest(one) > CLOSEST]
+    return [named(one, saddle.info["reaction"]) for one in apart(sensible)]
+
+
+def walked(other: Atoms, kept: np.ndarray, generator: np.random.Generator) -> list[Atoms]:
+    """`other` when what is new in it has settled, near its transition state, and on both sides."""
     other.set_constraint(FixAtoms(mask=kept))
     BFGS(other, logfile=None, maxstep=0.15).run(fmax=0.2, steps=SETTLING)
     other.set_constraint()
-    try:
-        found = refine(other, Surface(other.calc), WALK)
-    except WorkflowError:
-        return []
-    seen = [other, found.atoms.copy()]
-    seen[-1].positions += generator.normal(0, DISPLACED, (len(other), 3))
-    seen.append(found.atoms)
+    found = refine(other, Surface(other.calc), WALK)
+    displaced = found.atoms.copy()
+    displaced.positions += generator.normal(0, DISPLACED, (len(other), 3))
+    seen = [other, displaced, found.atoms]
     for side in (ASIDE, -ASIDE):
         atoms = found.atoms.copy()
         atoms.positions += side * found.modes.displacements[0]
@@ -113,8 +121,7 @@ def structures(saddle: Atoms, seed: list[int], calculator: str) -> list[Atoms]:
         way: list[Atoms] = []
         follow(atoms, DESCENT, way)
         seen += way
-    sensible = [one for one in seen if closest(one) > CLOSEST]
-    return [named(one, saddle.info["reaction"]) for one in apart(sensible)]
+    return seen
 
 
 def exchanged(

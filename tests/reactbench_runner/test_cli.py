@@ -54,6 +54,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["reactions.csv", "--out", "out", "--config", "broken.yaml"], "not valid YAML"),
         (["reactions.csv", "--out", "out", "--saddle.max_force", "-1"], "max_force"),
         (["reactions.csv", "--out", "full"], "not empty"),
+        (["reactions.csv", "--out", "typo.yaml"], "typo.yaml is a file; --out needs a folder"),
         (["reactions.csv", "--out", "out", "--dask", "tcp://127.0.0.1:9"], "127.0.0.1:9"),
     ],
 )

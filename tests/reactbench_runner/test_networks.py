@@ -104,8 +104,8 @@ def test_without_a_calculator_it_is_the_network_of_the_package(
     assert printed.count(level) == 2
     # A folder that another calculator has begun says how to go on with it.
     error = refused(capsys, source, "--out", out, "--calculator", "gfn2-xtb", *FAST_FLAGS)
-    assert f"calculator: {run['calculator']} there, gfn2-xtb now" in error
-    assert f"go on with --calculator {run['calculator']}" in error
+    assert "calculator: horm:horm-mini there, gfn2-xtb now" in error
+    assert "go on with --calculator horm:horm-mini\n" in f"{error}\n"
     assert "sha256" not in error
 
 

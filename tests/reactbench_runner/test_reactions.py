@@ -41,6 +41,14 @@ def test_two_frames_in_one_file(folder: Path) -> None:
     np.testing.assert_allclose(reaction.product.positions, molecule("H2O").positions, atol=1e-7)
 
 
+def test_a_file_without_a_table(folder: Path) -> None:
+    """The same as a folder that holds nothing else."""
+    [reaction] = read_reactions(folder / "two.xyz")
+    assert (reaction.id, reaction.charge, len(reaction.product)) == ("two", 0, 3)
+    with pytest.raises(InputError, match=r"no file or folder .*three\.xyz"):
+        read_reactions(folder / "three.xyz")
+
+
 def test_one_file_for_each_end_with_charge(folder: Path) -> None:
     text = "id,reactant,product,charge,multiplicity\na,one.xyz,one.xyz,-1,2\n"
     [reaction] = read_reactions(table(folder, text))
