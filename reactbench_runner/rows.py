@@ -37,6 +37,7 @@ _RESULT_COLUMNS = (
     "imaginary_modes",
     "ts_max_force_ev_per_a",
     "curvature_error_ev_per_a2",
+    "lower_way_barrier_kcal_per_mol",
     "reactant_energy_ev",
     "ts_energy_ev",
     "product_energy_ev",
@@ -100,6 +101,9 @@ def to_row(result: SearchResult) -> Row:
         "warnings": "; ".join(result.warnings),
         "not_computed": "; ".join(f"{name}: {why}" for name, why in result.skipped.items()),
     }
+    if result.lower_way is not None and result.reactant is not None:
+        height = to_kcal_per_mol(result.lower_way.ceiling - result.reactant.energy)
+        row["lower_way_barrier_kcal_per_mol"] = round(height, 3)
     return row | _energies(result) | _saddle(result) | _costs(result) | _verification(result)
 
 

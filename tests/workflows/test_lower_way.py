@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -142,6 +143,11 @@ def test_a_saddle_above_the_string_is_not_the_last_attempt(
     below = to_kcal_per_mol(result.saddle.energy - result.lower_way.ceiling)
     assert f"stays {below:.1f} kcal/mol below this saddle" in warning
     Store(tmp_path).add(result, "x", "GFN2-xTB")
+    height = json.loads((tmp_path / "hcn" / "result.json").read_text())[
+        "lower_way_barrier_kcal_per_mol"
+    ]
+    barrier = to_kcal_per_mol(result.saddle.energy - result.reactant.energy)
+    assert barrier - height == pytest.approx(below, abs=1e-3)
     assert len(read(tmp_path / "hcn" / "lower_way.xyz", ":")) == len(result.lower_way.images)
 
     off = dataclasses.replace(FAST, lower_way=LowerWaySettings(steps=0))
