@@ -133,9 +133,9 @@ class SearchSettings(Validated):
     lower_way: LowerWaySettings = field(default_factory=LowerWaySettings)
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
     attempts: int = setting(
-        3,
+        4,
         "guesses tried until a saddle connects the two ends and no lower way is known; the "
-        "later ones come from a lower way and other path methods",
+        "later ones come from other path methods and the string of the lower way",
         least=1,
     )
 

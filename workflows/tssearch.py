@@ -8,6 +8,7 @@ its guess from another path method. The best attempt is the result.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -169,7 +170,8 @@ def _attempts(
 ) -> _Tried:
     """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
 
-    When a path is known that stays below an intended saddle, the next guess comes from it.
+    The last guess, or the next one when it stays below an intended saddle, is the highest point
+    of the string that is made to look for a lower way.
     """
     ends = reactant.atoms, product.atoms
     chosen = settings.path.method
@@ -177,6 +179,8 @@ def _attempts(
         partial(find_path, *ends, surface, dataclasses.replace(settings.path, method=method))
         for method in (chosen, *(name for name in PATH_ORDER if name != chosen))
     ]
+    if settings.lower_way.steps > 0:
+        guesses.append(partial(relaxed_string, *ends, -math.inf, surface, settings.lower_way))
     attempts: list[_Attempt] = []
     string: StringPath | None = None
     skipped: dict[str, str] = {}
@@ -186,7 +190,9 @@ def _attempts(
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
         if not attempt.intended or attempt.saddle is None:
             continue
-        if string is None and settings.lower_way.steps > 0:
+        if isinstance(attempt.path, StringPath):
+            string = attempt.path
+        elif string is None and settings.lower_way.steps > 0:
             account.begin("lower way")
             energy = attempt.saddle.energy
             try:
@@ -194,7 +200,7 @@ def _attempts(
             except StageError as error:
                 skipped["lower way"] = str(error)
                 break
-            guesses.insert(0, partial(dataclasses.replace, string, cost=Cost(), log=""))
+            guesses = [partial(dataclasses.replace, string, cost=Cost(), log=""), *guesses[:-1]]
         if not _lower(string, attempt, settings):
             break
     best = min(attempts, key=lambda attempt: attempt.rank)

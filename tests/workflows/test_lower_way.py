@@ -163,8 +163,10 @@ def test_a_saddle_above_the_string_is_not_the_last_attempt(
         (2.5, [2.0], 1, 2.0, False),
         (2.5, [2.55], 1, 2.55, False),  # within the margin
         (2.5, [3.0, 2.0], 2, 2.0, False),
-        (2.5, [2.8, 3.0, None], 3, 2.8, True),
-        (2.5, [None, 3.0, 2.9], 3, 2.9, True),
+        (2.5, [2.8, 3.0, None, None], 4, 2.8, True),
+        (2.5, [None, 3.0, 2.9, None], 4, 2.9, True),
+        (2.5, [None, None, None, 2.0], 4, 2.0, False),
+        (2.5, [None, None, None, 3.0], 4, 3.0, True),
     ],
 )
 def test_the_lowest_intended_attempt_is_reported(
@@ -175,25 +177,28 @@ def test_the_lowest_intended_attempt_is_reported(
     guesses = []
 
     def attempt(guess, *_):
-        guesses.append(guess().method)
+        path = guess()
+        guesses.append(path.method)
         energy = next(attempts)
         if energy is None:
             return tssearch._Attempt(Verdict(Label.FAILED, stage="saddle"))
         saddle = dataclasses.replace(usual.saddle, energy=energy)
-        return tssearch._Attempt(Verdict(Label.INTENDED), usual.path, saddle, usual.irc)
+        return tssearch._Attempt(Verdict(Label.INTENDED), path, saddle, usual.irc)
 
     def string(*arguments):
         return dataclasses.replace(relaxed_string(*arguments), ceiling=ceiling)
 
     monkeypatch.setattr(tssearch, "_attempt", attempt)
     monkeypatch.setattr(tssearch, "relaxed_string", string)
-    settings = dataclasses.replace(FAST, attempts=3)
+    settings = dataclasses.replace(FAST, attempts=4)
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.saddle.energy == reported
     assert result.attempts == count
     assert (result.lower_way is not None) == (len(result.warnings) == 1) == warned
+    # The string is the guess that follows the first intended one, or else the last one.
     after = energies.index(next(e for e in energies if e is not None)) + 1
-    assert guesses[after:][:1] in ([], ["string"])  # the first guess after the string is from it
+    methods = ["neb", "gsm", "geodesic"]
+    assert guesses == [*methods[:after], "string", *methods[after:]][:count]
 
 
 @pytest.mark.parametrize("error", [CalculatorFailed, ValueError])
