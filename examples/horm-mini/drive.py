@@ -15,6 +15,7 @@ from the one before are written, with the reaction in their comments.
 import argparse
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import ase.io
@@ -61,7 +62,8 @@ def main() -> None:
             for drive in range(options.each)
         ]
     count = 0
-    with ProcessPoolExecutor(options.workers) as pool, options.out.open("w") as out:
+    spawn = get_context("spawn")  # libraries with threads do not survive a fork
+    with ProcessPoolExecutor(options.workers, spawn) as pool, options.out.open("w") as out:
         pairs = [options.pairs] * len(starts)
         driven = pool.map(drive, *zip(*starts, strict=True), pairs, chunksize=4)
         for structures in track(driven, "driven", total=len(starts)):

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import ase.io
@@ -82,7 +83,8 @@ def main() -> None:
         for one in range(options.each)
     ]
     count = 0
-    with ProcessPoolExecutor(options.workers) as pool, options.out.open("w") as out:
+    spawn = get_context("spawn")  # libraries with threads do not survive a fork
+    with ProcessPoolExecutor(options.workers, spawn) as pool, options.out.open("w") as out:
         found = pool.map(structures, *zip(*starts, strict=True), chunksize=4)
         for frames in track(found, "exchanged", total=len(starts)):
             ase.io.write(out, frames, format="extxyz")
