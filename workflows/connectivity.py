@@ -56,8 +56,8 @@ def same_bonds(a: Atoms, b: Atoms, bond_factor: float) -> bool:
 def same_molecule(a: Atoms, b: Atoms, bond_factor: float) -> bool:
     """Are the graphs equal up to a relabelling of atoms of the same element?"""
     return nx.is_isomorphic(
-        _graph(a, bond_factor),
-        _graph(b, bond_factor),
+        molecular_graph(a, bond_factor),
+        molecular_graph(b, bond_factor),
         node_match=lambda left, right: left["number"] == right["number"],
     )
 
@@ -96,7 +96,7 @@ def pair_name(atoms: Atoms, pair: Pair) -> str:
     return "-".join(f"{atoms.symbols[index]}{index + 1}" for index in pair)
 
 
-def _graph(atoms: Atoms, bond_factor: float) -> nx.Graph:
+def molecular_graph(atoms: Atoms, bond_factor: float) -> nx.Graph:
     graph = nx.Graph()
     graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(atoms.numbers))
     graph.add_edges_from(bonds(atoms, bond_factor))

@@ -97,11 +97,11 @@ def _relax(
     images = geodesic(reactant, product, settings.images, settings.seed)
     converged = relax_band(band(images, surface, "string"), FLAT, settings.steps)
     sections = _sections(images, surface)
+    # A way is lower below this, also where the lines are as high as the saddle.
+    bar = saddle - settings.margin
     for _ in range(CLOSER_LOOKS):
         place = int(np.argmax([section.ceiling for section in sections]))
         high = sections[place]
-        # A way is lower below this, also where the lines are as high as the saddle.
-        bar = saddle - settings.margin
         if high.ceiling < bar or max(map(_highest_end, sections)) > bar:
             break
         try:

@@ -17,7 +17,8 @@ import h5py
 import networkx as nx
 from ase import Atoms
 
-from workflows.connectivity import bonds
+from workflows.connectivity import molecular_graph
+from workflows.settings import VerdictSettings
 
 
 def main() -> None:
@@ -52,8 +53,7 @@ def stationary_points(file: Path) -> Iterator[Atoms]:
 
 def fingerprint(atoms: Atoms) -> str:
     """The same for molecules of the same elements and bonds, however their atoms are ordered."""
-    graph = nx.Graph(bonds(atoms, 1.2))
-    graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(atoms.numbers))
+    graph = molecular_graph(atoms, VerdictSettings().bond_factor)
     return str(nx.weisfeiler_lehman_graph_hash(graph, node_attr="number", iterations=4))
 
 

@@ -11,11 +11,16 @@ reaction in their comments.
 """
 
 import argparse
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from rich.progress import track
 
 #: Structures that follow each other differ by this at least, root mean square in Å.
 STEP = 0.08
@@ -41,6 +46,20 @@ def main() -> None:
                 structures += [named(atoms, folder.name) for atoms in apart(frames)]
     ase.io.write(options.out, structures, format="extxyz")
     print(f"{len(structures)} structures of {len(folders)} reactions in {options.out}")
+
+
+def in_parallel(
+    function: Callable[..., list[Atoms]], calls: Sequence[tuple[Any, ...]], workers: int, out: Path
+) -> int:
+    """Writes what `function` makes of each of `calls`, its arguments; returns how much it is."""
+    count = 0
+    spawn = get_context("spawn")  # libraries with threads do not survive a fork
+    with ProcessPoolExecutor(workers, spawn) as pool, out.open("w") as file:
+        made = pool.map(function, *zip(*calls, strict=True), chunksize=4)
+        for structures in track(made, function.__name__, total=len(calls)):
+            ase.io.write(file, structures, format="extxyz")
+            count += len(structures)
+    return count
 
 
 def apart(frames: list[Atoms]) -> list[Atoms]:

@@ -14,19 +14,15 @@ from the one before are written, with the reaction in their comments.
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
-import ase.io
 import h5py
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
 from ase.constraints import ExternalForce
 from ase.optimize import BFGS
-from collect import apart, named
-from rich.progress import track
+from collect import apart, in_parallel, named
 from tblite.ase import TBLite
 
 from workflows.connectivity import bonds
@@ -56,19 +52,16 @@ def main() -> None:
     options = parser.parse_args()
     with h5py.File(options.frames) as file:
         starts = [
-            (named(Atoms(group["numbers"][:], group[end][:]), name), [options.seed, number, drive])
+            (
+                named(Atoms(group["numbers"][:], group[end][:]), name),
+                [options.seed, number, place],
+                options.pairs,
+            )
             for number, (name, group) in enumerate(file.items())
             for end in ("reactant", "product")
-            for drive in range(options.each)
+            for place in range(options.each)
         ]
-    count = 0
-    spawn = get_context("spawn")  # libraries with threads do not survive a fork
-    with ProcessPoolExecutor(options.workers, spawn) as pool, options.out.open("w") as out:
-        pairs = [options.pairs] * len(starts)
-        driven = pool.map(drive, *zip(*starts, strict=True), pairs, chunksize=4)
-        for structures in track(driven, "driven", total=len(starts)):
-            ase.io.write(out, structures, format="extxyz")
-            count += len(structures)
+    count = in_parallel(drive, starts, options.workers, options.out)
     print(f"{count} structures of {len(starts)} drives in {options.out}")
 
 

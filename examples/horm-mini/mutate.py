@@ -17,21 +17,17 @@ labels, not for the network, to say what their energies are.
 import argparse
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
-import ase.io
 import h5py
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, CalculatorError
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
-from collect import apart, named
+from collect import apart, in_parallel, named
 from drive import follow
-from rich.progress import track
 from scipy.spatial.distance import pdist
 
 from horm_calc.input_checks import OutsideTrainingDomain
@@ -82,13 +78,7 @@ def main() -> None:
         for atoms, number in saddles
         for one in range(options.each)
     ]
-    count = 0
-    spawn = get_context("spawn")  # libraries with threads do not survive a fork
-    with ProcessPoolExecutor(options.workers, spawn) as pool, options.out.open("w") as out:
-        found = pool.map(structures, *zip(*starts, strict=True), chunksize=4)
-        for frames in track(found, "exchanged", total=len(starts)):
-            ase.io.write(out, frames, format="extxyz")
-            count += len(frames)
+    count = in_parallel(structures, starts, options.workers, options.out)
     print(f"{count} structures of {len(starts)} molecules in {options.out}")
 
 

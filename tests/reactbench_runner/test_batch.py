@@ -179,7 +179,7 @@ def test_a_killed_worker_costs_one_reaction(
     rows = run([hcn("lethal"), *others], tmp_path / "out")
     assert rows[0]["stage"] == "worker"
     assert "process died" in rows[0]["reason"]
-    assert [row["verdict"] for row in rows[1:]] == ["intended"] * 2
+    assert [row["reason"] for row in rows[1:] if row["verdict"] != "intended"] == []
     monkeypatch.undo()
     # It was no fault of the reaction, so the next run tries it again.
     assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
