@@ -264,6 +264,9 @@ def _client(workers: int, address: str | None) -> Iterator[Any]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
+            # Dask would give a worker its share of the cores in memory, however many workers
+            # there are, and pause or kill a search that needs more.
+            memory_limit=0,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as cluster,

@@ -185,6 +185,16 @@ def test_a_killed_worker_costs_one_reaction(
     assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
 
 
+def test_many_cores_and_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker may use more than the machine's memory divided by its cores."""
+    import distributed.system
+    from dask.system import CPU_COUNT
+
+    # With such a share Dask kills every worker as soon as it has started.
+    monkeypatch.setattr(distributed.system, "MEMORY_LIMIT", CPU_COUNT * 100 * 2**20)
+    assert run([hcn()], tmp_path / "out")[0]["verdict"] == "intended"
+
+
 def test_a_database_that_fails_is_an_error_and_not_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
