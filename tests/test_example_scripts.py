@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -16,10 +17,11 @@ from ase import Atoms
 from ase.build import molecule
 from ase.constraints import ExternalForce
 
-from horm_calc.checkpoints import read
+from horm_calc import HormCalculator
+from horm_calc.checkpoints import read, save
 from horm_calc.training.frames import open_frames
 from horm_calc.training.hdf5 import write_hdf5
-from tests.horm_calc.small_networks import write
+from tests.horm_calc.small_networks import MOMENTNET, small, write
 from tests.horm_calc.training.labelled import frames
 from workflows.connectivity import bonds
 
@@ -31,7 +33,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """A script by its name, as a module."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield lambda name: importlib.import_module(name)
-    for name in ("avoid", "choose", "collect", "drive", "export", "mutate"):
+    for name in ("avoid", "choose", "collect", "drive", "export", "mutate", "widen"):
         sys.modules.pop(name, None)
 
 
@@ -193,3 +195,22 @@ def test_exported_weights_say_their_licence(script, tmp_path, monkeypatch) -> No
     assert after.metadata == before.metadata | {"licence": "CC BY-NC-SA 4.0"}
     assert after.config == before.config
     assert all((after.state[key] == value).all() for key, value in before.state.items())
+
+
+def test_widened_weights_compute_the_same(script, tmp_path, monkeypatch) -> None:
+    narrow, wide = tmp_path / "narrow.safetensors", tmp_path / "wide.safetensors"
+    config = {"name": "MomentNet", "cutoff": 6.0, **asdict(MOMENTNET)}
+    save(narrow, small("MomentNet").state_dict(), config, {})
+    run(script("widen"), monkeypatch, narrow, wide, "--channels", 12, "--hidden", 16)
+    assert read(wide).config == config | {"channels": 12, "hidden": 16}
+
+    def forces(file: Path) -> np.ndarray:
+        return HormCalculator(str(file), dtype="float64").evaluate([molecule("CH3OH")])[0]["forces"]
+
+    assert np.allclose(forces(wide), forces(narrow), rtol=0, atol=1e-10)  # rounding
+    # What is new is alive: forces differ once the last layer listens to all channels.
+    for file in (narrow, wide):
+        contents = read(file)
+        state = contents.state | {"inner.weight": contents.state["inner.weight"] + 0.1}
+        save(file, state, contents.config, {}, overwrite=True)
+    assert np.abs(forces(wide) - forces(narrow)).max() > 1e-3
