@@ -28,8 +28,8 @@ from ase import Atoms
 
 from reactbench_runner.store import finished
 from workflows.connectivity import bonds
+from workflows.geometry import superposition
 from workflows.settings import VerdictSettings
-from workflows.verify import superposition
 
 #: Å. Transition states that are farther apart are not the same one.
 SAME = 0.4

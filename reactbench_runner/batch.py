@@ -67,9 +67,9 @@ def run_batch(
     trusted = calculators.entry(verify) if verify is not None else None
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
-    start_or_resume(out, describe_run(entry, settings, trusted))
+    name = start_or_resume(out, describe_run(entry, settings, trusted))
     try:
-        store = Store(out, database)
+        store = Store(out, name, database)
     except OSError as error:
         raise StorageError(f"results cannot be stored: {error}") from error
     rows = _still_valid(finished(out), reactions, out)
@@ -252,10 +252,12 @@ def _client(workers: int, address: str | None) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # workers come and go
     if address is not None:
         try:
-            with Client(address, timeout="20s") as client:
-                yield client
+            client = Client(address, timeout="20s")
         except (OSError, TimeoutError) as error:
             raise InputError(f"no Dask scheduler answers at {address}: {error}") from error
+        with client:
+            _check_threads(client, address)
+            yield client
         return
     options = {"distributed.scheduler.allowed-failures": 0}  # _search_all decides
     with (
@@ -273,3 +275,14 @@ def _client(workers: int, address: str | None) -> Iterator[Any]:
         Client(cluster) as client,
     ):
         yield client
+
+
+def _check_threads(client: Any, address: str) -> None:
+    """Refuse workers with several threads: the libraries of a search use the whole process."""
+    workers = client.scheduler_info()["workers"].values()
+    most = max((worker["nthreads"] for worker in workers), default=1)
+    if most > 1:
+        raise InputError(
+            f"the workers of {address} have up to {most} threads, but a search needs a process "
+            f"of its own; start them with: dask worker {address} --nthreads 1 --nworkers N"
+        )

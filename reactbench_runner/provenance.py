@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def describe_run(
         "verify_network": verify.network if verify else {},
         "settings": to_mapping(settings),
         "seed": settings.path.seed,
+        "run": f"run-{uuid.uuid4().hex[:12]}",
         "versions": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -53,11 +55,12 @@ def describe_run(
     }
 
 
-def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
-    """Write run.json, or check it against the run that `out` holds; True when resuming.
+def start_or_resume(out: Path, run: dict[str, Any]) -> str:
+    """Write run.json, or check it against the run that `out` holds; returns the run's name.
 
     Raises `InputError` naming every difference in calculator or settings. The same weights
-    are the same calculator, wherever their file lies.
+    are the same calculator, wherever their file lies. Versions that have changed since are
+    noted in run.json.
     """
     path = out / "run.json"
     if out.exists() and not out.is_dir():
@@ -67,6 +70,7 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
             before = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}); use another --out") from None
+        known = dict(before)
         for name, network in (("calculator", "network"), ("verify", "verify_network")):
             if run[network] and before.get(network) == run[network]:
                 before[name] = run[name]
@@ -82,13 +86,30 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> bool:
                 f"{out} holds a run made otherwise; results are not mixed. Use another --out, or "
                 "repeat what was used there:\n  " + "\n  ".join(differences)
             )
-        return True
+        return _resumed(path, known, run)
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty and holds no run (no run.json); use another --out")
     out.mkdir(parents=True, exist_ok=True)
+    _write(path, run)
+    return str(run["run"])
+
+
+def _resumed(path: Path, known: dict[str, Any], run: dict[str, Any]) -> str:
+    """Note in run.json what has changed since; the run's name."""
+    now = dict(known)
+    now.setdefault("run", run["run"])
+    last = known.get("resumed", [known])[-1]
+    if last.get("versions") != run["versions"]:
+        again = {key: run[key] for key in ("started", "versions", "python")}
+        now["resumed"] = [*known.get("resumed", []), again]
+    if now != known:
+        _write(path, now)
+    return str(now["run"])
+
+
+def _write(path: Path, run: dict[str, Any]) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(run, indent=1), "utf-8")
-    return False
 
 
 def fingerprint(item: Reaction | Unreadable) -> str:

@@ -111,7 +111,7 @@ def _attempted(rows: Sequence[Row]) -> list[Row]:
 
 
 def _verdict(row: Row) -> str:
-    if row["verdict"] == Label.PARTLY:
+    if row["verdict"] == Label.PARTLY and row["side"]:
         return f"{row['verdict']} ({row['side']})"
     if row["verdict"] == Label.FAILED:
         return f"{row['verdict']} ({row['stage']})"

@@ -37,18 +37,23 @@ TABLE_EVERY = 5.0
 
 def finished(out: Path) -> dict[str, Row]:
     """The rows of all finished reactions of a run, by id; their structures are in `out / id`."""
-    rows = (json.loads(file.read_text("utf-8")) for file in out.glob("*/result.json"))
+    rows = (
+        json.loads(file.read_text("utf-8"))
+        for file in out.glob("*/result.json")
+        if not file.parent.name.startswith(_UNFINISHED)
+    )
     return {row["id"]: row for row in rows}
 
 
 class Store:
-    """The results of one run in the folder `out`, its structures in `database`.
+    """The results of the run named `run` in the folder `out`, its structures in `database`.
 
     `database` is a file name or a PostgreSQL URL; by default `<out>/results.db` (SQLite).
+    Several runs can share it.
     """
 
-    def __init__(self, out: Path, database: str | None = None) -> None:
-        self.out = out
+    def __init__(self, out: Path, run: str, database: str | None = None) -> None:
+        self.out, self.run = out, run
         self._table_written = -TABLE_EVERY
         self.database = database or str(out / "results.db")
         out.mkdir(parents=True, exist_ok=True)
@@ -91,6 +96,7 @@ class Store:
         _flush_to_disk(folder)
         shutil.rmtree(self.out / identifier, ignore_errors=True)
         folder.rename(self.out / identifier)
+        _flush(self.out)
         return row
 
     def write_table(self, rows: Iterable[Row]) -> Path:
@@ -126,13 +132,13 @@ class Store:
             raise OSError(f"the database {name}: {' '.join(str(error).split())}") from error
 
     def _write_structures(self, result: SearchResult, level: str, verify_level: str) -> None:
-        identifier = result.reaction.id
+        keys = {"run": self.run, "reaction": database_name(result.reaction.id)}
         with self._open_database() as database:
-            database.delete([row.id for row in database.select(reaction=identifier)])
+            database.delete([row.id for row in database.select(**keys)])
             for role, atoms, data in _structures(result):
                 database.write(
                     atoms,
-                    reaction=identifier,
+                    **keys,
                     role=role,
                     level_of_theory=verify_level if role.startswith("verify_") else level,
                     verdict=str(result.verdict.label),
@@ -140,6 +146,18 @@ class Store:
                     multiplicity=result.reaction.multiplicity,
                     data=data,
                 )
+
+
+def database_name(identifier: str) -> str:
+    """The id of a reaction as the database knows it.
+
+    ASE refuses texts that look like numbers or truth values there: reaction 7 is '#7'.
+    """
+    try:
+        float(identifier)
+    except ValueError:
+        return f"#{identifier}" if identifier.lower() in ("true", "false") else identifier
+    return f"#{identifier}"
 
 
 def _structures(result: SearchResult) -> Iterable[tuple[str, Atoms, dict[str, Any]]]:
@@ -186,11 +204,15 @@ def _write_frames(path: Path, frames: Iterable[Atoms], level: str) -> None:
 def _flush_to_disk(folder: Path) -> None:
     """Make sure the files survive a power cut before the folder gets its name."""
     for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def without_password(text: str) -> str:

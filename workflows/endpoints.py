@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from ase import Atoms
 
+from horm_calc.thermochemistry import normal_modes
 from workflows import pysis, with_geometric, with_sella
 from workflows.limits import run_with_limit
 from workflows.records import Minimum
@@ -20,6 +23,13 @@ METHODS = {
 }
 
 
+#: How often a relaxed structure may turn out to be a saddle point before it is taken as it is.
+DESCENTS = 3
+
+#: How far the atom that moves most goes along an imaginary mode, Å.
+PUSH = 0.1
+
+
 @stage
 def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:
     """Relax `atoms` until the largest force component is below `settings.max_force`.
@@ -27,6 +37,33 @@ def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum
     A structure that ran out of steps comes back with `converged=False` and the reason.
     Raises `CalculatorFailed`, `StageTimeout`, or `StageError` when the optimiser breaks.
     """
+    return _relaxed(atoms, surface, settings)
+
+
+@stage
+def settle(atoms: Atoms, threshold: float, surface: Surface, settings: EndpointSettings) -> Minimum:
+    """Relax `atoms` to a minimum, with its normal modes; raises what `relax` raises.
+
+    Forces vanish at saddle points too, as of planar ammonia, and relaxation cannot leave what
+    symmetry keeps in place. Where a frequency lies below minus `threshold`, cm⁻¹, it goes on
+    from a step along that mode.
+    """
+    minimum = _relaxed(atoms, surface, settings)
+    for descents in range(DESCENTS + 1):
+        if not minimum.converged:
+            break
+        modes = normal_modes(minimum.atoms, surface.get_hessian(minimum.atoms))
+        minimum = dataclasses.replace(minimum, modes=modes)
+        if not len(modes.imaginary_frequencies(threshold)) or descents == DESCENTS:
+            break
+        start = _downhill(minimum.atoms, modes.displacements[0], surface)
+        further = _relaxed(start, surface, settings)
+        note = f"\n{modes.frequencies[0]:.0f} cm⁻¹: a saddle point; on along its mode\n"
+        minimum = dataclasses.replace(further, log=minimum.log + note + further.log)
+    return minimum
+
+
+def _relaxed(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:
     if len(atoms) == 1:
         relaxed, log = atoms.copy(), ""
     else:
@@ -35,6 +72,15 @@ def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum
     energy, forces = surface.at(relaxed)
     converged, reason = force_criterion(forces, settings)
     return Minimum(relaxed, energy, forces, settings.method, converged, reason, log=log)
+
+
+def _downhill(atoms: Atoms, mode: np.ndarray, surface: Surface) -> Atoms:
+    """`atoms` moved along `mode`, (N, 3), to the side of the lower energy."""
+    step = mode * (PUSH / np.linalg.norm(mode, axis=1).max())
+    sides = [atoms.copy(), atoms.copy()]
+    for side, sign in zip(sides, (1, -1), strict=True):
+        side.positions += sign * step
+    return min(sides, key=lambda side: surface.at(side)[0])
 
 
 def force_criterion(forces: np.ndarray, settings: object) -> tuple[bool, str]:

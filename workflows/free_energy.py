@@ -37,10 +37,7 @@ def free_energies(
 
     def add(name: str, point: Minimum | Saddle, order: int) -> None:
         try:
-            if isinstance(point, Saddle):
-                modes = point.modes
-            else:
-                modes = normal_modes(point.atoms, surface.get_hessian(point.atoms))
+            modes = point.modes or normal_modes(point.atoms, surface.get_hessian(point.atoms))
             found[name] = thermochemistry(
                 point.atoms,
                 modes,

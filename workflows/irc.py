@@ -56,3 +56,14 @@ def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSetti
             raise IRCFailed("did not descend from the saddle in one direction")
     reason = "" if all(arrived) else "stopped on a slope; the relaxation of the end goes on"
     return IRC(images, energies, len(first), arrived, method, all(arrived), reason, log=log)
+
+
+def turned(irc: IRC) -> IRC:
+    """The same path from its last image to its first."""
+    return dataclasses.replace(
+        irc,
+        images=irc.images[::-1],
+        energies=irc.energies[::-1],
+        saddle_index=len(irc.images) - 1 - irc.saddle_index,
+        arrived=irc.arrived[::-1],
+    )

@@ -142,25 +142,34 @@ def refine_saddle(
 ) -> tuple[Atoms, str]:
     """RS-I-RFO or RS-P-RFO from `guess`; (atoms, what was printed).
 
-    With a `hessian` at `guess`, (3N, 3N), eV/Å², that one is updated from step to step. An
-    exact one is then only computed where internal coordinates break down and are made anew.
+    In redundant internals first; where these lead to no stationary point, Cartesian coordinates
+    go on from where the forces are smaller, from the guess or from what was reached.
+
+    With a `hessian` at `guess`, (3N, 3N), eV/Å², that one is updated from step to step, in
+    internals only. An exact one is then only computed where these break down and are made anew.
     """
     with _contained() as log:
         from pysisyphus.tsoptimizers.RSIRFOptimizer import RSIRFOptimizer
         from pysisyphus.tsoptimizers.RSPRFOptimizer import RSPRFOptimizer
 
         optimizer = {"rsirfo": RSIRFOptimizer, "rsprfo": RSPRFOptimizer}[settings.method]
-        geometry = _geometry(guess, surface, "redund" if len(guess) > 2 else "cart")
-        if hessian is not None:
-            geometry.cart_hessian = hessian / HARTREE_PER_BOHR2
-        _optimise(
-            optimizer,
-            geometry,
-            log,
-            **_convergence(settings),
-            hessian_recalc=settings.hessian_every if hessian is None else None,
-        )
-        return _atoms_of(geometry), log.getvalue()
+
+        def walked(start: Atoms, coordinates: str) -> Atoms:
+            geometry = _geometry(start, surface, coordinates)
+            if hessian is not None:
+                geometry.cart_hessian = hessian / HARTREE_PER_BOHR2
+            recalc = settings.hessian_every if hessian is None else None
+            _optimise(optimizer, geometry, log, **_convergence(settings), hessian_recalc=recalc)
+            return _atoms_of(geometry)
+
+        def largest_force(atoms: Atoms) -> float:
+            return float(np.abs(surface.at(atoms)[1]).max())
+
+        refined = walked(guess, "redund" if len(guess) > 2 else "cart")
+        if hessian is None and len(guess) > 2 and largest_force(refined) > settings.max_force:
+            log.write("internal coordinates led to no stationary point\n")
+            refined = walked(min(guess, refined, key=largest_force), "cart")
+        return refined, log.getvalue()
 
 
 def follow_irc(
@@ -213,8 +222,8 @@ def _optimise(optimizer: type, geometry: Any, log: io.StringIO, **options: Any) 
 def _contained() -> Iterator[io.StringIO]:
     """Run in a scratch folder with everything that is printed kept in the log."""
     log = io.StringIO()
-    before = os.getcwd()
     with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="horm-") as scratch:
+        before = os.getcwd()
         os.chdir(scratch)
         try:
             with (

@@ -40,7 +40,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Minimum:
-    """A relaxed structure."""
+    """A relaxed structure; with its normal modes where these were asked for."""
 
     atoms: Atoms
     energy: float
@@ -48,6 +48,7 @@ class Minimum:
     method: str
     converged: bool
     reason: str = ""
+    modes: NormalModes | None = None
     cost: Cost = field(default_factory=Cost)
     log: str = ""
 

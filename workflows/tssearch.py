@@ -16,13 +16,14 @@ from functools import partial
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from workflows import connectivity
+from workflows import remarks
 from workflows.account import Account, Progress
-from workflows.endpoints import relax
+from workflows.endpoints import relax, settle
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
+from workflows.geometry import superposition
 from workflows.input_checks import check_reaction
-from workflows.irc import follow
+from workflows.irc import follow, turned
 from workflows.lower_way import relaxed_string
 from workflows.path import find_path
 from workflows.records import (
@@ -41,13 +42,16 @@ from workflows.saddle import refine
 from workflows.settings import SearchSettings
 from workflows.surface import Surface
 from workflows.units import to_kcal_per_mol
-from workflows.verdict import judge, question_relaxation
+from workflows.verdict import judge, question_relaxation, runs_backwards
 
 #: Path methods in the order in which attempts go through them, after the chosen one.
 PATH_ORDER = ("gsm", "neb", "geodesic")
 
 #: The better attempt stands further left; among failures the one that came further wins.
-_ORDER = [Label.INTENDED, Label.AMBIGUOUS, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
+_ORDER = [Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
+
+#: Structures closer than this are the same, root mean square distance of the atoms in Å.
+_SAME = 0.05
 _STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
 
 
@@ -75,10 +79,13 @@ class _Attempt:
         return ", ".join(words)
 
     @property
-    def rank(self) -> tuple[int, int, float]:
-        stage = self.verdict.stage
+    def rank(self) -> tuple[int, bool, int, float]:
+        verdict = self.verdict
+        ambiguous = verdict.label is Label.AMBIGUOUS
+        label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
+        came = -_STAGES.index(verdict.stage) if verdict.stage else 0
         energy = self.saddle.energy if self.intended and self.saddle else 0.0
-        return _ORDER.index(self.verdict.label), -_STAGES.index(stage) if stage else 0, energy
+        return _ORDER.index(label), ambiguous, came, energy
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,13 @@ def search(
         reaction, reactant, product, best.saddle, verdict, surface, settings
     )
     account.add(cost, "")
+    minima = {"reactant": reactant, "product": product}
+    warnings = (
+        *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
+        *remarks.of_minima(skipped),
+        *remarks.of_conformers(best.ends, minima, verdict, settings.verdict),
+        *remarks.of_lower_way(best.saddle, tried.lower_way),
+    )
     return SearchResult(
         reaction,
         verdict,
@@ -140,7 +154,7 @@ def search(
         best.ends,
         thermochemistry,
         skipped | tried.skipped,
-        _warnings(reaction, reactant, product, best.saddle, tried.lower_way, surface, settings),
+        warnings,
         tried.count,
         tried.lower_way,
         account.costs,
@@ -154,10 +168,17 @@ def _endpoints(
     account.begin("endpoints")
     relaxed = []
     for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
-        minimum = account.run(relax, atoms, surface, settings.endpoints)
+        threshold = settings.saddle.imaginary_threshold
+        minimum = account.run(settle, atoms, threshold, surface, settings.endpoints)
         if not minimum.converged:
             raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         relaxed.append(minimum)
+    _, apart = superposition(relaxed[0].atoms, relaxed[1].atoms)
+    if apart < _SAME:
+        raise StageError(
+            f"reactant and product relax to the same structure, {apart:.3f} Å apart: there is no "
+            "saddle to look for"
+        )
     return relaxed[0], relaxed[1]
 
 
@@ -252,39 +273,9 @@ def _attempt(
                 raise NotConverged(f"an end of the IRC did not relax: {end.reason}")
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
-    else:
-        verdict = judge((first.atoms, last.atoms), *ends, settings.verdict)
+        return dataclasses.replace(done, verdict=verdict)
+    if runs_backwards((first.atoms, last.atoms), *ends, settings.verdict):
+        first, last = last, first
+        done = dataclasses.replace(done, irc=turned(irc), ends=(first, last))
+    verdict = judge((first.atoms, last.atoms), *ends, settings.verdict)
     return dataclasses.replace(done, verdict=verdict)
-
-
-def _warnings(
-    reaction: Reaction,
-    reactant: Minimum,
-    product: Minimum,
-    saddle: Saddle | None,
-    lower: StringPath | None,
-    surface: Surface,
-    settings: SearchSettings,
-) -> tuple[str, ...]:
-    known = [reactant.atoms, product.atoms, *([saddle.atoms] if saddle else [])]
-    found = [*dict.fromkeys(text for point in known for text in surface.concerns(point))]
-    for name, before, after in (
-        ("reactant", reaction.reactant, reactant.atoms),
-        ("product", reaction.product, product.atoms),
-    ):
-        changes = connectivity.describe_changes(before, after, settings.verdict.bond_factor)
-        if changes:
-            found.append(f"relaxation changed the bonds of the {name}: {changes}")
-    error = saddle.curvature_error if saddle else None
-    if error is not None and error > settings.saddle.max_curvature_error:
-        found.append(
-            f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
-            "saddle: modes, IRC and free energies are in doubt"
-        )
-    if saddle and lower:
-        below = to_kcal_per_mol(saddle.energy - lower.ceiling)
-        found.append(
-            f"this calculator knows a lower way: a path between the ends (lower_way.xyz) stays "
-            f"{below:.1f} kcal/mol below this saddle; it may have more than one step"
-        )
-    return tuple(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 from ase import Atoms
 
@@ -23,9 +24,6 @@ from workflows.connectivity import (
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 
-#: Does the first end match (reactant, product), and the last end (reactant, product)?
-Answers = tuple[bool, bool, bool, bool]
-
 
 def judge(
     ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
@@ -38,27 +36,56 @@ def judge(
     """
     limit = settings.bond_factor
     pairs = list(itertools.product(ends, (reactant, product)))
-    label, side = _label(_answers([same_bonds(end, aim, limit) for end, aim in pairs]))
-    relabelled, _ = _label(_answers([same_molecule(end, aim, limit) for end, aim in pairs]))
-    if same_bonds(reactant, product, limit):
-        return Verdict(
-            Label.AMBIGUOUS,
-            "reactant and product have the same bonds, so bonds cannot tell whether the "
-            "saddle connects them; compare the geometries of the IRC's ends",
-            relabelled=relabelled,
-            at_limit=label,
-        )
-    doubts = _doubts(pairs, settings)
+    relabelled, _ = _label([same_molecule(end, aim, limit) for end, aim in pairs])
+    label, side = _label([same_bonds(end, aim, limit) for end, aim in pairs])
+    possible = _possible(pairs, settings)
+    if len(possible) == 1:
+        label, side = possible.pop()  # where a bond in doubt makes no difference
+        doubts: tuple[str, ...] = ()
+    else:
+        doubts = _doubts(pairs, settings)
+    verdict = Verdict(label, _reason(label, side), side, relabelled=relabelled, at_limit=label)
     if doubts:
-        return Verdict(
-            Label.AMBIGUOUS,
-            f"'{label}' at the bond limit, but too close to it: {'; '.join(doubts)}",
-            side=side,
-            relabelled=relabelled,
-            at_limit=label,
-            deciding_bonds=doubts,
+        reason = f"'{label}' at the bond limit, but too close to it: {'; '.join(doubts)}"
+        verdict = dataclasses.replace(
+            verdict, label=Label.AMBIGUOUS, reason=reason, deciding_bonds=doubts
         )
-    return Verdict(label, _reason(label, side), side, relabelled=relabelled, at_limit=label)
+    if same_bonds(reactant, product, limit):
+        return _without_sides(verdict)
+    return verdict
+
+
+def _without_sides(verdict: Verdict) -> Verdict:
+    """The verdict where reactant and product have the same bonds.
+
+    That an end of the IRC has other ones is certain; which of the two it is, is not.
+    """
+    if verdict.label is Label.PARTLY:
+        reason = "one end of the IRC has the bonds that reactant and product share, the other not"
+        return dataclasses.replace(verdict, reason=reason, side="")
+    if verdict.label is not Label.INTENDED:
+        return dataclasses.replace(verdict, side="")
+    return dataclasses.replace(
+        verdict,
+        label=Label.AMBIGUOUS,
+        reason="reactant and product have the same bonds, so bonds cannot tell whether the "
+        "saddle connects them; compare the geometries of the IRC's ends",
+    )
+
+
+def runs_backwards(
+    ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
+) -> bool:
+    """Do more ends of the IRC have the right bonds when it is read from its last image?"""
+    first, last = ends
+    forth, back = (
+        sum(same_bonds(end, aim, settings.bond_factor) for end, aim in pairs)
+        for pairs in (
+            ((first, reactant), (last, product)),
+            ((last, reactant), (first, product)),
+        )
+    )
+    return back > forth
 
 
 def question_relaxation(
@@ -81,12 +108,8 @@ def question_relaxation(
     )
 
 
-def _answers(values: list[bool]) -> Answers:
-    first, second, third, fourth = values
-    return first, second, third, fourth
-
-
-def _label(answers: Answers) -> tuple[Label, str]:
+def _label(answers: Sequence[bool]) -> tuple[Label, str]:
+    """From: does the first end match (reactant, product), and the last end (reactant, product)?"""
     first_r, first_p, last_r, last_p = answers
     if (first_r and last_p) or (first_p and last_r):
         return Label.INTENDED, ""
@@ -105,17 +128,23 @@ def _reason(label: Label, side: str) -> str:
     return ""
 
 
-def _doubts(pairs: list[tuple[Atoms, Atoms]], settings: VerdictSettings) -> tuple[str, ...]:
-    """The bonds in doubt, in words, if the verdict depends on them; none if it does not."""
+def _possible(
+    pairs: list[tuple[Atoms, Atoms]], settings: VerdictSettings
+) -> set[tuple[Label, str]]:
+    """The labels and sides that the bonds allow, those in doubt counted both ways."""
     matches = [match_bonds(end, aim, settings.bond_factor, settings.margin) for end, aim in pairs]
-    possible = [
+    either = [
         [True, False] if match is Match.UNSURE else [match is Match.YES] for match, _ in matches
     ]
-    if len({_label(_answers(list(answers))) for answers in itertools.product(*possible)}) == 1:
-        return ()
+    return {_label(answers) for answers in itertools.product(*either)}
+
+
+def _doubts(pairs: list[tuple[Atoms, Atoms]], settings: VerdictSettings) -> tuple[str, ...]:
+    """The bonds in doubt, in words."""
     names = ("reactant", "product", "reactant", "product")
     found: dict[str, None] = {}
-    for (end, aim), (_, doubtful), name in zip(pairs, matches, names, strict=True):
+    for (end, aim), name in zip(pairs, names, strict=True):
+        _, doubtful = match_bonds(end, aim, settings.bond_factor, settings.margin)
         for pair in doubtful:
             found[
                 f"{pair_name(end, pair)} {end.get_distance(*pair):.2f} Å at an end of the IRC, "

@@ -9,17 +9,16 @@ search has shown at its own level, and the distance between both saddles says ho
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from scipy.spatial.transform import Rotation
 
 from workflows.connectivity import Match, describe_changes, match_bonds
 from workflows.endpoints import relax
 from workflows.errors import InputError, StageError, StageTimeout
 from workflows.free_energy import connected_sides
+from workflows.geometry import superposition
 from workflows.records import Minimum, Saddle, SearchResult, Verification
 from workflows.saddle import refine_again
 from workflows.settings import SaddleSettings, SearchSettings
@@ -147,14 +146,3 @@ def superpose(a: Saddle, b: Saddle) -> tuple[float, float]:
     turn, distance = superposition(a.atoms, b.atoms)
     overlap = np.vdot(a.modes.displacements[0], turn.apply(b.modes.displacements[0]))
     return distance, abs(float(overlap))
-
-
-def superposition(a: Atoms, b: Atoms) -> tuple[Rotation, float]:
-    """The turn that lays `b` best upon `a`, both with the same order of atoms, no mirroring.
-
-    And the root mean square distance of the atoms that is left, Å.
-    """
-    first, second = (atoms.positions - atoms.positions.mean(0) for atoms in (a, b))
-    with warnings.catch_warnings(action="ignore"):  # of a line, which may turn about itself
-        turn, distance = Rotation.align_vectors(first, second)
-    return turn, float(distance / np.sqrt(len(first)))

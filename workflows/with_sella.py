@@ -60,24 +60,27 @@ def follow_irc(
             dx=_mass_weighted_step(saddle, settings.step_length),
             hessian_function=lambda _: hessian,
         )
+        # Sella's criterion is the largest force on an atom; the RMS criterion of the settings is
+        # stricter than that by about sqrt(3).
+        fmax = settings.rms_force * np.sqrt(3)
         directions, arrived = [], []
         for direction in ("forward", "reverse"):
             images: list[Atoms] = []
-            irc.observers = []
-            irc.attach(lambda kept=images: kept.append(moving.copy()))
+            there = False
             try:
-                # Sella's criterion is the largest force on an atom; the RMS criterion of
-                # the settings is stricter than that by about sqrt(3).
-                irc.run(
-                    fmax=settings.rms_force * np.sqrt(3),
-                    steps=settings.max_steps,
-                    direction=direction,
-                )
+                for _ in irc.irun(fmax=fmax, steps=settings.max_steps, direction=direction):
+                    images.append(moving.copy())
+                    # Sella asks for a Hessian without negative eigenvalues too, and translations
+                    # and rotations have such ones at random: it would go to and fro for ever.
+                    largest = np.linalg.norm(surface.at(moving)[1], axis=1).max()
+                    there = len(images) > 1 and bool(largest <= fmax)
+                    if there:
+                        break
             except IRCInnerLoopConvergenceFailure:
                 if len(images) < 3:
                     raise IRCFailed(f"Sella's inner loop did not converge ({direction})") from None
-            directions.append(images[1:])
-            arrived.append(bool(irc.converged()))
+            directions.append(images[1:])  # the first one is the saddle
+            arrived.append(there)
         return directions, (arrived[0], arrived[1]), log.getvalue()
 
 

@@ -115,6 +115,55 @@ def test_other_settings_or_calculators_are_refused(finished) -> None:
         run_batch([hcn()], out, "gfn1-xtb", FAST)
 
 
+@pytest.mark.parametrize(
+    "name", ["7", "007", "-1", "1e5", "1_0", "True", "false", "nan", "-inf", "a7", "#"]
+)
+def test_ids_that_look_like_numbers_are_found_in_the_database(name, tmp_path: Path) -> None:
+    with connect(tmp_path / "some.db") as database:
+        database.write(Atoms("H"), reaction=store.database_name(name))
+        [row] = database.select(reaction=store.database_name(name))
+        assert row.reaction.removeprefix("#") == name.removeprefix("#")
+
+
+def test_a_table_numbered_from_one(tmp_path: Path) -> None:
+    assert run([hcn("1")], tmp_path / "out")[0]["verdict"] == "intended"
+    with connect(tmp_path / "out" / "results.db") as database:
+        assert database.count(reaction="#1", role="transition_state") == 1
+
+
+def test_two_runs_in_one_database_keep_their_structures(tmp_path: Path) -> None:
+    shared = str(tmp_path / "all.db")
+    for out, calculator in (("one", "gfn2-xtb"), ("two", "gfn1-xtb"), ("one", "gfn2-xtb")):
+        run_batch([hcn()], tmp_path / out, calculator, FAST, database=shared)
+        (tmp_path / out / "hcn" / "result.json").unlink()  # as if it had not come so far
+    with connect(shared) as database:
+        rows = list(database.select(role="transition_state"))
+    assert sorted(row.level_of_theory for row in rows) == [
+        "GFN1-xTB (tblite)",
+        "GFN2-xTB (tblite)",
+    ]
+    assert {row.run for row in rows} == {
+        json.loads((tmp_path / out / "run.json").read_text())["run"] for out in ("one", "two")
+    }
+
+
+def test_other_versions_are_noted_when_a_run_is_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    item = [Unreadable("a", "no file")]
+    for _ in range(2):
+        run(item, out)
+    file = out / "run.json"
+    before = json.loads(file.read_text())
+    assert "resumed" not in before
+    older = before["versions"] | {"tblite": "0.1"}
+    file.write_text(json.dumps(before | {"versions": older}))
+    for _ in range(2):
+        run(item, out)
+        after = json.loads(file.read_text())
+        assert after["versions"]["tblite"] == "0.1"
+        assert [again["versions"] for again in after["resumed"]] == [before["versions"]]
+
+
 def test_a_reaction_that_changed_under_its_id_is_refused(finished) -> None:
     out, _ = finished
     changed = hcn()
@@ -223,6 +272,16 @@ def test_on_a_dask_cluster_that_already_runs(tmp_path: Path) -> None:
         assert own.workers  # it is the user's: nobody has shut it down
 
 
+def test_dask_workers_with_several_threads_are_refused(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as own,
+        pytest.raises(InputError, match="--nthreads 1"),
+    ):
+        run([hcn("a")], tmp_path / "out", dask_address=own.scheduler_address)
+
+
 def test_the_table_grows_while_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +308,7 @@ def test_a_bug_in_a_search_costs_one_reaction(
 def test_a_table_half_written_when_the_power_failed_is_written_over(tmp_path: Path) -> None:
     half = store.replacing(tmp_path / "results.csv").temporary
     half.write_text("ha")
-    store.Store(tmp_path).write_table([])
+    store.Store(tmp_path, "run-1").write_table([])
     assert {path.name for path in tmp_path.iterdir()} <= {"results.csv", "results.db"}
 
 

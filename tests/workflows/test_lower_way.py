@@ -142,7 +142,7 @@ def test_a_saddle_above_the_string_is_not_the_last_attempt(
     (warning,) = result.warnings
     below = to_kcal_per_mol(result.saddle.energy - result.lower_way.ceiling)
     assert f"stays {below:.1f} kcal/mol below this saddle" in warning
-    Store(tmp_path).add(result, "x", "GFN2-xTB")
+    Store(tmp_path, "run-1").add(result, "x", "GFN2-xTB")
     height = json.loads((tmp_path / "hcn" / "result.json").read_text())[
         "lower_way_barrier_kcal_per_mol"
     ]

@@ -14,8 +14,9 @@ from horm_calc import HormCalculator
 from horm_calc.thermochemistry import normal_modes
 from tests.surfaces import LEPS
 from workflows import irc as irc_stage
+from workflows import pysis
 from workflows.endpoints import METHODS as MINIMISERS
-from workflows.endpoints import relax
+from workflows.endpoints import relax, settle
 from workflows.errors import IRCFailed, NotConverged
 from workflows.irc import follow
 from workflows.path import METHODS as PATHS
@@ -53,6 +54,22 @@ def test_running_out_of_steps_is_said(method, gfn2, ethanol) -> None:
     assert not minimum.converged
     assert "within 1 steps" in minimum.reason
     assert "eV/Å" in minimum.reason
+
+
+@pytest.mark.parametrize("method", MINIMISERS)
+def test_a_flat_start_does_not_end_on_a_saddle_point(method, gfn2) -> None:
+    """The forces on planar ammonia never point out of its plane, so relaxation stays in it."""
+    angles = np.radians([0, 120, 240])
+    flat = Atoms("NH3", [[0, 0, 0], *np.c_[np.cos(angles), np.sin(angles), 0 * angles]])
+    settings = EndpointSettings(method=method)
+    stuck = relax(flat, gfn2, settings)
+    assert stuck.converged
+    threshold = SADDLE.imaginary_threshold
+    minimum = settle(flat, threshold, gfn2, settings)
+    assert minimum.converged, minimum.reason
+    assert len(minimum.modes.imaginary_frequencies(threshold)) == 0
+    assert minimum.energy < stuck.energy - 0.1  # eV; GFN2-xTB's inversion barrier is 0.2
+    assert "a saddle point; on along its mode" in minimum.log
 
 
 def test_loose_fragments_relax_where_internals_alone_do_not(gfn2) -> None:
@@ -189,6 +206,10 @@ def test_irc(method, gfn2, hcn_saddle) -> None:
     irc = follow(hcn_saddle, gfn2, IRCSettings(method=method))
     assert irc.method == method, irc.reason
     assert irc.cost.evaluations.hessians == 0  # the saddle's own is used
+    assert irc.arrived == (True, True), irc.reason
+    steps = np.linalg.norm(np.diff([i.positions for i in irc.images], axis=0), axis=2).max(axis=1)
+    # Both first steps are as long: no image is lost.
+    assert steps[irc.saddle_index] == pytest.approx(steps[irc.saddle_index - 1], rel=0.3)
     top = irc.saddle_index
     np.testing.assert_array_equal(irc.images[top].positions, hcn_saddle.atoms.positions)
     for side in (irc.energies[: top + 1][::-1], irc.energies[top:]):
@@ -198,6 +219,26 @@ def test_irc(method, gfn2, hcn_saddle) -> None:
     ends = [relax(irc.images[i], gfn2, ENDPOINTS).atoms for i in (0, -1)]
     bonded_to = {1 if end.get_distance(0, 1) < end.get_distance(0, 2) else 2 for end in ends}
     assert bonded_to == {1, 2}  # hydrogen cyanide on one side, isocyanide on the other
+
+
+def test_where_internal_coordinates_lead_nowhere_cartesian_ones_go_on(
+    gfn2, hcn_saddle, monkeypatch
+) -> None:
+    optimise = pysis._optimise
+
+    def lost(optimizer, geometry, *arguments, **options) -> bool:
+        if geometry.coord_type == "cart":
+            return optimise(optimizer, geometry, *arguments, **options)
+        geometry.coords = geometry.coords + 0.5  # what breaks down leaves behind
+        return False
+
+    monkeypatch.setattr(pysis, "_optimise", lost)
+    guess = hcn_saddle.atoms.copy()
+    guess.rattle(0.05, seed=1)
+    saddle = refine(guess, gfn2, SADDLE)
+    assert saddle.converged, saddle.reason
+    assert saddle.energy == pytest.approx(hcn_saddle.energy, abs=1e-3)
+    assert "led to no stationary point" in saddle.log
 
 
 def test_no_irc_from_what_is_no_saddle(gfn2, hcn_saddle) -> None:

@@ -12,11 +12,13 @@ from ase.calculators.calculator import Calculator
 from ase.io import read
 
 from reactbench_runner import calculators
-from workflows import endpoints
-from workflows.records import Label, Reaction
+from workflows import endpoints, remarks
+from workflows.connectivity import same_bonds
+from workflows.geometry import superposition
+from workflows.records import Label, Reaction, Verdict
 from workflows.settings import from_mapping
 from workflows.surface import Surface
-from workflows.tssearch import search
+from workflows.tssearch import _Attempt, search
 from workflows.units import to_kcal_per_mol
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
@@ -63,6 +65,64 @@ def test_the_routes_without_pysisyphus_reach_the_same_saddle(reaction) -> None:
         assert result.irc.method == "sella", result.irc.reason
         # The same stationary point: energies agree to the square of the residual force.
         assert result.saddle.energy == pytest.approx(base.saddle.energy, abs=1e-3)
+
+
+def test_the_irc_runs_from_the_reactant_to_the_product(reaction) -> None:
+    back = with_atoms(reaction, reactant=reaction.product, product=reaction.reactant)
+    for asked in (reaction, back):
+        result = search(asked, calculators.build("gfn2-xtb"), FAST)
+        assert result.verdict.label is Label.INTENDED
+        for end, image, minimum in (
+            (result.irc_ends[0], result.irc.images[0], result.reactant),
+            (result.irc_ends[1], result.irc.images[-1], result.product),
+        ):
+            assert same_bonds(end.atoms, minimum.atoms, FAST.verdict.bond_factor)
+            assert superposition(end.atoms, image)[1] < 0.2  # Å; the other end is 0.9 away
+        saddle = result.irc.images[result.irc.saddle_index]
+        np.testing.assert_array_equal(saddle.positions, result.saddle.atoms.positions)
+
+
+def test_nothing_is_searched_between_a_structure_and_itself(reaction) -> None:
+    same = with_atoms(reaction, product=reaction.reactant.copy())
+    same.product.rotate(70, (1, 2, 3))
+    result = search(same, calculators.build("gfn2-xtb"), FAST)
+    assert result.verdict.label is Label.FAILED
+    assert result.verdict.stage == "endpoints"
+    assert "the same structure" in result.verdict.reason
+    assert "path" not in result.costs
+
+
+def test_an_end_without_free_energy_and_another_conformer_are_remarked_upon(reaction) -> None:
+    result = search(reaction, calculators.build("gfn2-xtb"), FAST)
+    assert result.warnings == ()
+    ends = {"reactant": result.reactant, "product": result.product}
+    assert list(remarks.of_minima({"product": "why", "saddle": "other"})) == [
+        "the product has no free energy: why"
+    ]
+    higher = dataclasses.replace(result.product, energy=result.product.energy + 0.1)
+    for product, where in ((higher, "below"), (result.product, "")):
+        found = remarks.of_conformers(
+            result.irc_ends, {**ends, "product": product}, result.verdict, FAST.verdict
+        )
+        texts = list(found)
+        assert len(texts) == bool(where)
+        assert all(f"2.3 kcal/mol {where} the relaxed product" in text for text in texts)
+
+
+def test_the_better_of_two_attempts() -> None:
+    order = [
+        Verdict(Label.INTENDED),
+        Verdict(Label.AMBIGUOUS, at_limit=Label.INTENDED),
+        Verdict(Label.PARTLY),
+        Verdict(Label.AMBIGUOUS, at_limit=Label.PARTLY),
+        Verdict(Label.UNINTENDED),
+        Verdict(Label.AMBIGUOUS, at_limit=Label.UNINTENDED),
+        Verdict(Label.FAILED, stage="irc"),
+        Verdict(Label.FAILED, stage="saddle"),
+    ]
+    ranks = [_Attempt(verdict).rank for verdict in order]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == len(ranks)
 
 
 def test_a_charged_reaction_carries_its_charge_through_every_stage() -> None:

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
-from workflows.verdict import judge
+from workflows.verdict import judge, runs_backwards
 
 # One hydrogen on a row of three heavy atoms: on C1, on C2, on O3, or far from all.
 HEAVY = [[0, 0, 0], [1.4, 0, 0], [2.8, 0, 0]]
@@ -80,6 +80,38 @@ def test_a_bond_near_the_limit_that_decides_nothing_is_not_mentioned() -> None:
     assert found.label is Label.INTENDED
     # In doubt whether it is bonded, but wrong either way.
     assert verdict((2.8, 1.2 * (0.66 + 0.37) * 0.98), AWAY).label is Label.UNINTENDED
+
+
+def test_the_same_bond_at_both_sides_of_the_limit_is_one_bond() -> None:
+    """Two relaxations of one structure differ by a hundredth of an Å, and verdicts must not."""
+    limit = 1.2 * (0.76 + 0.37)
+    found = verdict(ON_FIRST, (1.4, 1.001 * limit), product=(1.4, 0.999 * limit))
+    assert found.label is Label.INTENDED
+    assert found.at_limit is Label.INTENDED
+    assert found.deciding_bonds == ()
+
+
+def test_where_both_ends_have_the_same_bonds_other_ones_still_tell() -> None:
+    conformers = {"reactant": ON_FIRST, "product": (0, -1.05)}
+    neither = verdict(ON_THIRD, AWAY, **conformers)
+    assert neither.label is Label.UNINTENDED
+    one = verdict(ON_FIRST, ON_THIRD, **conformers)
+    assert one.label is Label.PARTLY
+    assert one.side == ""  # reactant or product: bonds cannot tell
+
+
+def test_the_direction_of_an_irc() -> None:
+    def backwards(first: tuple, last: tuple) -> bool:
+        ends = hydrogen_at(first), hydrogen_at(last)
+        aims = hydrogen_at(ON_FIRST), hydrogen_at(ON_SECOND)
+        return runs_backwards(ends, *aims, VerdictSettings())
+
+    assert backwards(ON_SECOND, ON_FIRST)
+    assert backwards(ON_SECOND, AWAY)
+    assert backwards(AWAY, ON_FIRST)
+    assert not backwards(ON_FIRST, ON_SECOND)
+    assert not backwards(ON_FIRST, AWAY)
+    assert not backwards(AWAY, ON_THIRD)
 
 
 def test_two_conformers_cannot_be_told_apart() -> None:

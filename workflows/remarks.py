@@ -1,0 +1,83 @@
+"""What a person should know of a finished search before they believe its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from workflows.connectivity import Match, describe_changes, match_bonds
+from workflows.free_energy import connected_sides
+from workflows.records import Minimum, Reaction, Saddle, StringPath, Verdict
+from workflows.settings import SearchSettings, VerdictSettings
+from workflows.surface import Surface
+from workflows.units import to_kcal_per_mol
+
+#: Two conformers whose energies differ by more are worth a word, kcal/mol: chemical accuracy.
+CONFORMERS_APART = 1.0
+
+
+def of_structures(
+    reaction: Reaction,
+    minima: Mapping[str, Minimum],
+    saddle: Saddle | None,
+    surface: Surface,
+    settings: SearchSettings,
+) -> Iterator[str]:
+    """What the calculator says of them, what relaxation did, and whether to trust the Hessian.
+
+    minima: the relaxed "reactant" and "product".
+    """
+    known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
+    yield from dict.fromkeys(text for atoms in known for text in surface.concerns(atoms))
+    for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
+        changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
+        if changes:
+            yield f"relaxation changed the bonds of the {name}: {changes}"
+    error = saddle.curvature_error if saddle else None
+    if error is not None and error > settings.saddle.max_curvature_error:
+        yield (
+            f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
+            "saddle: modes, IRC and free energies are in doubt"
+        )
+
+
+def of_minima(skipped: Mapping[str, str]) -> Iterator[str]:
+    """Why there is no free energy of an end, if there is none."""
+    for name in ("reactant", "product"):
+        if name in skipped:
+            yield f"the {name} has no free energy: {skipped[name]}"
+
+
+def of_conformers(
+    ends: tuple[Minimum, Minimum] | None,
+    minima: Mapping[str, Minimum],
+    verdict: Verdict,
+    settings: VerdictSettings,
+) -> Iterator[str]:
+    """Where the IRC leads to another conformer than the one that barriers count from."""
+    for (name, minimum), connected in zip(minima.items(), connected_sides(verdict), strict=True):
+        alike = [end for end in ends or () if _alike(end, minimum, settings)]
+        if not connected or not alike:
+            continue
+        above = [to_kcal_per_mol(end.energy - minimum.energy) for end in alike]
+        nearest = min(above, key=abs)
+        if abs(nearest) > CONFORMERS_APART:
+            where = "above" if nearest > 0 else "below"
+            yield (
+                f"the IRC ends in another conformer of the {name}, {abs(nearest):.1f} kcal/mol "
+                f"{where} the relaxed {name}, from which the barrier is counted"
+            )
+
+
+def of_lower_way(saddle: Saddle | None, lower: StringPath | None) -> Iterator[str]:
+    """By how much a known path between the ends stays below the saddle."""
+    if saddle and lower:
+        below = to_kcal_per_mol(saddle.energy - lower.ceiling)
+        yield (
+            f"this calculator knows a lower way: a path between the ends (lower_way.xyz) stays "
+            f"{below:.1f} kcal/mol below this saddle; it may have more than one step"
+        )
+
+
+def _alike(end: Minimum, minimum: Minimum, settings: VerdictSettings) -> bool:
+    match, _ = match_bonds(end.atoms, minimum.atoms, settings.bond_factor, settings.margin)
+    return match is not Match.NO
