@@ -38,7 +38,7 @@ class Validated:
         hints = typing.get_type_hints(type(self))
         for spec in dataclasses.fields(self):  # type: ignore[arg-type]
             if not dataclasses.is_dataclass(hints[spec.name]):
-                _check(spec, hints[spec.name], getattr(self, spec.name))
+                _check(spec.name, spec, hints[spec.name], getattr(self, spec.name))
 
 
 def parts_of(kind: type) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
     """
     parts, hints = parts_of(kind), typing.get_type_hints(kind)
     specs: Any = kind
-    _refuse_unknown(values, [spec.name for spec in dataclasses.fields(specs)], prefix)
+    kinds = {spec.name: spec for spec in dataclasses.fields(specs)}
+    _refuse_unknown(values, list(kinds), prefix)
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if name in parts and not isinstance(value, Mapping):
@@ -63,6 +64,8 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> 
             arguments[name] = from_mapping(parts[name], value, f"{prefix}{name}.")
         else:
             arguments[name] = _as_number(value) if hints[name] is float else value
+            # The object checks its values too, but knows only its own part of their names.
+            _check(f"{prefix}{name}", kinds[name], hints[name], arguments[name])
     return kind(**arguments)
 
 
@@ -104,20 +107,20 @@ def _refuse_unknown(values: Mapping[str, Any], known: list[str], prefix: str) ->
             raise SettingsError(f"unknown setting '{prefix}{name}'{hint}")
 
 
-def _check(spec: dataclasses.Field[Any], kind: Any, value: Any) -> None:
+def _check(name: str, spec: dataclasses.Field[Any], kind: Any, value: Any) -> None:
     choices, least = spec.metadata["choices"], spec.metadata["least"]
     if choices and value not in choices:
-        raise SettingsError(f"'{spec.name}' is {value!r}; it can be {', '.join(choices)}")
+        raise SettingsError(f"'{name}' is {value!r}; it can be {', '.join(choices)}")
     if isinstance(kind, types.UnionType):
         if value is None:
             return
         [kind] = [one for one in typing.get_args(kind) if one is not type(None)]
     outer = typing.get_origin(kind) or kind
     if outer is float or outer is int:
-        _check_number(spec.name, outer is int, least, value)
+        _check_number(name, outer is int, least, value)
     elif not isinstance(value, outer):
         wanted = {bool: "true or false", str: "text", list: "a list", dict: "names and values"}
-        raise SettingsError(f"'{spec.name}' needs {wanted[outer]}, not {value!r}")
+        raise SettingsError(f"'{name}' needs {wanted[outer]}, not {value!r}")
 
 
 def _check_number(name: str, whole: bool, least: float | None, value: Any) -> None:

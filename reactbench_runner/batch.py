@@ -22,7 +22,7 @@ from reactbench_runner.calculators import Entry
 from reactbench_runner.provenance import describe_run, fingerprint, start_or_resume
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.rows import Row
-from reactbench_runner.store import Store, finished
+from reactbench_runner.store import Store, finished, only_one
 from workflows.errors import InputError, WorkflowError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
@@ -31,7 +31,7 @@ from workflows.tssearch import search
 from workflows.verify import verify as verify_saddle
 
 #: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
-_TRY_AGAIN = ("input", "worker")
+NOT_SEARCHED = ("input", "worker")
 
 #: How a worker searches: the calculator, the settings, and what it verifies with, if at all.
 How = tuple[str, SearchSettings, str | None]
@@ -55,6 +55,8 @@ def run_batch(
 ) -> list[Row]:
     """Search all `reactions` into `out` and return their rows, in the order of the input.
 
+    Reactions that `out` holds from earlier inputs stay in its table, below those of this one.
+
     `verify` names the calculator with which every transition state is refined once more. A
     folder with an unfinished run of the same calculators and settings is resumed;
     `on_finished` is called for every reaction, those of before included. Raises
@@ -68,13 +70,33 @@ def run_batch(
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
     name = start_or_resume(out, describe_run(entry, settings, trusted))
-    try:
-        store = Store(out, name, database)
-    except OSError as error:
-        raise StorageError(f"results cannot be stored: {error}") from error
-    rows = _still_valid(finished(out), reactions, out)
+    with only_one(out):
+        try:
+            store = Store(out, name, database)
+        except OSError as error:
+            raise StorageError(f"results cannot be stored: {error}") from error
+        levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
+        how = entry.name, settings, trusted.name if trusted else None
+        pool = workers, dask_address
+        return _search_missing(reactions, store, levels, how, pool, on_finished)
+
+
+def _search_missing(
+    reactions: Sequence[Reaction | Unreadable],
+    store: Store,
+    levels: tuple[str, str],
+    how: How,
+    pool: tuple[int, str | None],
+    on_finished: Callable[[Row], None],
+) -> list[Row]:
+    """Search what the store does not hold yet; levels: of the search and its verification."""
+    before = finished(store.out)
+    for row in before.values():
+        row.setdefault("level_of_theory", levels[0])  # rows of older versions
+    rows = _still_valid(before, reactions, store.out)
+    asked = {item.id for item in reactions}
+    others = [row for name, row in before.items() if name not in asked]
     for row in rows.values():
-        row.setdefault("level_of_theory", entry.level_of_theory)  # rows of older versions
         on_finished(row)
 
     def in_order() -> list[Row]:
@@ -82,12 +104,11 @@ def run_batch(
 
     def keep(item: Reaction | Unreadable, result: SearchResult) -> None:
         try:
-            levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
             rows[item.id] = store.add(result, fingerprint(item), *levels)
-            store.refresh_table(in_order())
+            store.refresh_table([*in_order(), *others])
         except OSError as error:
             raise StorageError(
-                f"reaction '{item.id}' could not be written to {out}: {error}. Everything "
+                f"reaction '{item.id}' could not be written to {store.out}: {error}. Everything "
                 "finished before is safe; make room and run the same command to go on."
             ) from error
         on_finished(rows[item.id])
@@ -102,13 +123,13 @@ def run_batch(
             else:
                 waiting.append(item)
         if waiting:
+            workers, dask_address = pool
             with _client(min(workers, len(waiting)), dask_address) as client:
-                how = (entry.name, settings, trusted.name if trusted else None)
                 for reaction, result in _search_all(client, waiting, how):
                     keep(reaction, result)
     finally:
         with contextlib.suppress(OSError):  # the rows are safe in their folders
-            store.write_table(in_order())
+            store.write_table([*in_order(), *others])
     return in_order()
 
 
@@ -177,7 +198,7 @@ def _still_valid(
     valid = {}
     for item in reactions:
         row = finished.get(item.id)
-        if row is None or row["stage"] in _TRY_AGAIN:
+        if row is None or row["stage"] in NOT_SEARCHED:
             continue
         if row["fingerprint"] != fingerprint(item):
             raise InputError(

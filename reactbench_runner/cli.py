@@ -31,6 +31,8 @@ input:
                   atoms in the same order.
   reaction.xyz    one file with two frames
   folder          every .xyz in it with two frames is a reaction
+Molecules are neutral singlets where neither the CSV nor the comment lines of the frames
+(charge=-1 multiplicity=2) say otherwise.
 
 output, in the folder given with --out:
   results.csv     one row a reaction: verdict, energies, cost
@@ -39,8 +41,10 @@ output, in the folder given with --out:
                   lower_way.xyz where a warning speaks of it
   run.json        versions, calculator, settings
 
-An interrupted run is resumed by the same command. Exit code: 0 when every reaction got a
-verdict, 2 for wrong input, 1 when results could not be written, 130 when interrupted.
+An interrupted run is resumed by the same command. Exit code: 0 when every reaction was
+searched, whatever came of it; 3 when some could not be (a file is missing, say) and the others
+were; 2 for input from which nothing can begin, 1 when results could not be written, 130 when
+interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
@@ -71,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     from reactbench_runner import calculators, report
-    from reactbench_runner.batch import run_batch
+    from reactbench_runner.batch import NOT_SEARCHED, run_batch
     from reactbench_runner.reactions import read_reactions
 
     console = Console()
@@ -111,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     if line := report.verification(rows):
         console.print(line, markup=False, highlight=False)
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
-    return 0
+    return 3 if any(row["stage"] in NOT_SEARCHED for row in rows) else 0
 
 
 def _configuration(options: argparse.Namespace) -> tuple[str, str | None, SearchSettings]:

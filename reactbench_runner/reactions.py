@@ -31,6 +31,9 @@ _REFUSED = {
     "postgresql",
 }  # fmt: skip
 
+#: What an extended xyz file can say of the electrons of a frame, as in `charge=-1`.
+_ELECTRONS = ("charge", "multiplicity")
+
 #: An id becomes a folder name.
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
 
@@ -52,7 +55,8 @@ def read_reactions(source: Path) -> list[Reaction | Unreadable]:
 
     The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
     have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz file with two
-    frames is a neutral singlet reaction, and so is every such file in a folder. Raises
+    frames is a reaction, and so is every such file in a folder; a neutral singlet, unless the
+    comments of its frames say `charge=-1` or `multiplicity=2`. Raises
     `InputError` for what makes the whole input unusable.
     """
     if source.is_dir():
@@ -82,10 +86,6 @@ def _read_row(row: dict[str, str], line: int, source: Path) -> Reaction | Unread
 
 def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
     try:
-        charge = _whole_number(row, "charge", 0)
-        multiplicity = _whole_number(row, "multiplicity", 1)
-        if multiplicity < 1:
-            raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
         if "reaction" in row:
             frames = _read_frames(folder, row["reaction"], 2, "reactant and product")
         else:
@@ -93,13 +93,17 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
                 *_read_frames(folder, row["reactant"], 1, "the reactant"),
                 *_read_frames(folder, row["product"], 1, "the product"),
             ]
+        charge = _whole_number(row, frames, "charge", 0)
+        multiplicity = _whole_number(row, frames, "multiplicity", 1)
+        if multiplicity < 1:
+            raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
     except _BadRow as error:
         return Unreadable(identifier, f"{where}: {error}")
     return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
 
 
 def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
-    """The frames of a file, as nothing but elements and positions (and periodicity)."""
+    """Elements, positions, periodicity of the frames, and what comments say of electrons."""
     if not name:
         raise _BadRow(f"no file is named for {what}")
     path = folder / name
@@ -126,7 +130,14 @@ def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]
     if len(frames) != number:
         raise _BadRow(f"{path} has {len(frames)} frame(s); {what} need {number}")
     return [
-        Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc) for frame in frames
+        Atoms(
+            frame.numbers,
+            frame.positions,
+            cell=frame.cell,
+            pbc=frame.pbc,
+            info={key: frame.info[key] for key in _ELECTRONS if key in frame.info},
+        )
+        for frame in frames
     ]
 
 
@@ -151,11 +162,17 @@ def _check_atom_counts(path: Path) -> None:
             start += 1
 
 
-def _whole_number(row: dict[str, str], column: str, default: int) -> int:
-    text = row.get(column, "")
-    if text and not re.fullmatch(r"[+-]?\d{1,9}", text):
-        raise _BadRow(f"'{column}' is {text!r}; it must be a whole number")
-    return int(text) if text else default
+def _whole_number(row: dict[str, str], frames: list[Atoms], column: str, default: int) -> int:
+    """Of the table or, as `column=1`, of the comments of the frames; all must agree."""
+    told = [row.get(column, ""), *(str(atoms.info.pop(column, "")) for atoms in frames)]
+    texts = list(dict.fromkeys(text for text in told if text))
+    for text in texts:
+        if not re.fullmatch(r"[+-]?\d{1,9}", text):
+            raise _BadRow(f"'{column}' is {text!r}; it must be a whole number")
+    numbers = {int(text) for text in texts}
+    if len(numbers) > 1:
+        raise _BadRow(f"'{column}' is {' and '.join(texts)} in the table and its files")
+    return numbers.pop() if numbers else default
 
 
 def _read_table(source: Path) -> list[tuple[int, dict[str, str]]]:

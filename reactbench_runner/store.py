@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,37 @@ from ase.io import write
 from ase.io.extxyz import key_val_dict_to_str
 
 from reactbench_runner.rows import COLUMNS, Row, to_row
-from workflows.records import Minimum, Saddle, SearchResult, Verification
+from workflows.errors import InputError
+from workflows.records import IRC, Minimum, ReactionPath, Saddle, SearchResult
 
 _UNFINISHED = ".unfinished-"
 
+#: A structure and its energy, eV.
+Frame = tuple[Atoms, float]
+
 #: Seconds between two writings of results.csv while a run goes on.
 TABLE_EVERY = 5.0
+
+
+@contextlib.contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Refuse, by `InputError`, a folder into which another process is writing.
+
+    The lock goes with the process, however that ends. File systems without locks have none.
+    """
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another horm-tssearch is writing to {out}; wait for it, or use another --out"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def finished(out: Path) -> dict[str, Row]:
@@ -82,14 +108,11 @@ class Store:
         folder = self.out / f"{_UNFINISHED}{identifier}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        _write_frames(folder / "path.xyz", result.path.images if result.path else (), level)
-        _write_frames(folder / "ts.xyz", [result.saddle.atoms] if result.saddle else (), level)
-        lower = result.lower_way.images if result.lower_way else ()
-        _write_frames(folder / "lower_way.xyz", lower, level)
-        verified = result.verification if result.verification else Verification()
-        if verified.saddle and verified.converged:
-            _write_frames(folder / "ts_verified.xyz", [verified.saddle.atoms], verify_level)
-        _write_frames(folder / "irc.xyz", result.irc.images if result.irc else (), level)
+        for name, frames in _paths(result).items():
+            _write_frames(folder / name, frames, level)
+        verified = result.verification
+        if verified and verified.saddle and verified.converged:
+            _write_frames(folder / "ts_verified.xyz", _frames(verified.saddle), verify_level)
         levels = f"{level}, verified with {verify_level}" if verify_level else level
         (folder / "log.txt").write_text(f"{levels}\n{result.log}", "utf-8")
         (folder / "result.json").write_text(json.dumps(row, indent=1), "utf-8")
@@ -193,12 +216,34 @@ def _with_results(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:
     return atoms
 
 
-def _write_frames(path: Path, frames: Iterable[Atoms], level: str) -> None:
-    """As xyz; the comments say the level of theory, and ASE reads it into `atoms.info`."""
-    frames = list(frames)
-    if frames:
-        comment = key_val_dict_to_str({"level_of_theory": level})
-        write(path, frames, format="xyz", fmt="%15.8f", comment=comment)
+def _paths(result: SearchResult) -> dict[str, list[Frame]]:
+    """What a person may want to look at, by file name."""
+    return {
+        "path.xyz": _frames(result.path),
+        "ts.xyz": _frames(result.saddle),
+        "lower_way.xyz": _frames(result.lower_way),
+        "irc.xyz": _frames(result.irc),
+    }
+
+
+def _frames(found: Saddle | ReactionPath | IRC | None) -> list[Frame]:
+    """Structures with their energies."""
+    if found is None:
+        return []
+    if isinstance(found, Saddle):
+        return [(found.atoms, found.energy)]
+    return list(zip(found.images, found.energies.tolist(), strict=True))
+
+
+def _write_frames(path: Path, frames: Sequence[Frame], level: str) -> None:
+    """As xyz. The comments say level of theory and energy, which ASE reads with the structures."""
+    if not frames:
+        return
+    with path.open("w", encoding="utf-8") as file:
+        for atoms, energy in frames:
+            told = {"level_of_theory": level, "energy": energy}
+            comment = key_val_dict_to_str(told)
+            write(file, atoms, format="xyz", fmt="%15.8f", comment=comment)
 
 
 def _flush_to_disk(folder: Path) -> None:

@@ -53,9 +53,14 @@ def _check_electrons(reaction: Reaction) -> None:
     electrons = int(reaction.reactant.numbers.sum()) - reaction.charge
     if reaction.multiplicity < 1:
         raise InputError(f"multiplicity {reaction.multiplicity}; it is 1 for a singlet")
-    if electrons < 1 or (electrons - (reaction.multiplicity - 1)) % 2:
+    if electrons < 1:
+        raise InputError(f"charge {reaction.charge} leaves no electron")
+    unpaired = reaction.multiplicity - 1
+    if (electrons - unpaired) % 2 or unpaired > electrons:
+        parity = "odd" if electrons % 2 == 0 else "even"
         raise InputError(
             f"charge {reaction.charge} and multiplicity {reaction.multiplicity} do not go "
-            f"together: {electrons} electrons need an "
-            f"{'odd' if electrons % 2 == 0 else 'even'} multiplicity"
+            f"together: {electrons} electrons need an {parity} multiplicity up to "
+            f"{electrons + 1}; both stand in the columns 'charge' and 'multiplicity' of a CSV, "
+            "or in the comment lines of an xyz file (charge=-1 multiplicity=2)"
         )

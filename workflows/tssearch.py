@@ -18,6 +18,7 @@ from ase.calculators.calculator import Calculator
 
 from workflows import remarks
 from workflows.account import Account, Progress
+from workflows.connectivity import describe_changes
 from workflows.endpoints import relax, settle
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
@@ -123,6 +124,9 @@ def search(
         verdict = Verdict(Label.FAILED, str(error), stage="endpoints")
         return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
+    limit = settings.verdict.bond_factor
+    asked = describe_changes(reactant.atoms, product.atoms, limit) or "no bond changes"
+    account.note(f"from reactant to product: {asked}")
     tried = _attempts(reactant, product, surface, settings, account)
     best = tried.best
     verdict = best.verdict

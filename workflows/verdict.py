@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ase import Atoms
 
 from workflows.connectivity import (
     Match,
+    bonds,
     describe_changes,
     match_bonds,
     pair_name,
@@ -44,7 +45,8 @@ def judge(
         doubts: tuple[str, ...] = ()
     else:
         doubts = _doubts(pairs, settings)
-    verdict = Verdict(label, _reason(label, side), side, relabelled=relabelled, at_limit=label)
+    reason = _reason(label, side, ends, {"reactant": reactant, "product": product}, limit)
+    verdict = Verdict(label, reason, side, relabelled=relabelled, at_limit=label)
     if doubts:
         reason = f"'{label}' at the bond limit, but too close to it: {'; '.join(doubts)}"
         verdict = dataclasses.replace(
@@ -120,12 +122,31 @@ def _label(answers: Sequence[bool]) -> tuple[Label, str]:
     return Label.UNINTENDED, ""
 
 
-def _reason(label: Label, side: str) -> str:
-    if label is Label.PARTLY:
-        return f"the IRC reaches the {side} but not the other end"
+def _reason(
+    label: Label,
+    side: str,
+    ends: tuple[Atoms, Atoms],
+    aims: Mapping[str, Atoms],
+    limit: float,
+) -> str:
+    """What the IRC does not reach, and which bonds its end has instead: it may be another step."""
     if label is Label.UNINTENDED:
-        return "the IRC reaches neither the reactant nor the product"
-    return ""
+        words = [
+            f"its {place} end is the {name} with {describe_changes(aims[name], end, limit)}"
+            for place, name, end in zip(("first", "last"), aims, ends, strict=True)
+        ]
+        return f"the IRC reaches neither the reactant nor the product: {'; '.join(words)}"
+    if label is not Label.PARTLY:
+        return ""
+    other = "product" if side == "reactant" else "reactant"
+    # Fewer bonds in common with the side that is reached: the end that should be the other side.
+    wrong = max(ends, key=lambda end: len(bonds(end, limit) ^ bonds(aims[side], limit)))
+    if same_bonds(wrong, aims[side], limit):
+        return f"both ends of the IRC are the {side}"
+    return (
+        f"the IRC reaches the {side} but not the other end: there it is the {other} with "
+        f"{describe_changes(aims[other], wrong, limit)}"
+    )
 
 
 def _possible(

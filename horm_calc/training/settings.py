@@ -122,7 +122,7 @@ class RunSettings(Validated):
 
     steps: int = setting(100_000, "training steps")
     max_minutes: float | None = setting(None, "stop after this time; null: never")
-    validate_every: int = setting(1000, "steps between validations")
+    validate_every: int = setting(1000, "steps between validations; a shorter run has one")
     checkpoint_minutes: float = setting(10.0, "minutes between checkpoints to resume from")
     patience: int | None = setting(
         None, "stop after so many validations without a better one; null: never"

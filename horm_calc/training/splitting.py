@@ -45,7 +45,11 @@ def split(frames: Frames, fraction: float, seed: int) -> tuple[np.ndarray, np.nd
     test = np.isin(family[reaction], chosen)
     if not test.any() or test.all():
         problem = f"{len(names)} reactions in {len(sizes)} families that share geometries"
-        raise SplitError(f"{problem} cannot be split with {wanted} of them in the test set")
+        remedy = "; in xyz files, 'reaction=NAME' in the comment line says which one a frame is of"
+        raise SplitError(
+            f"{problem} cannot be split with {wanted} of them in the test set"
+            + (remedy if len(names) == 1 else "")
+        )
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 

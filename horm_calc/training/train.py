@@ -211,7 +211,7 @@ def _trainer(settings: TrainingSettings, out: Path) -> pl.Trainer:
         devices=run.devices,
         precision=run.precision,  # type: ignore[arg-type]
         max_steps=run.steps,
-        val_check_interval=run.validate_every,
+        val_check_interval=min(run.validate_every, run.steps),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

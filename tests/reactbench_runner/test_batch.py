@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.db import connect
-from ase.io import write
+from ase.io import read, write
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner import batch, store
@@ -89,6 +89,11 @@ def test_files_and_database(finished) -> None:
     run_file = json.loads((out / "run.json").read_text())
     assert run_file["versions"]["pysisyphus"] == "1.0.0"
     assert run_file["settings"]["path"]["images"] == 5
+    profile = read(out / "hcn" / "irc.xyz", ":")
+    energies = [image.get_potential_energy() for image in profile]
+    assert max(energies) == pytest.approx(read(out / "hcn" / "ts.xyz").get_potential_energy())
+    assert max(energies) - energies[0] > 1  # eV
+    assert profile[0].info["level_of_theory"] == "GFN2-xTB (tblite)"
     with connect(out / "results.db") as database:
         roles = {row.role: row for row in database.select(reaction="hcn")}
     assert set(roles) == {"reactant", "transition_state", "product", "irc_first", "irc_last"}
@@ -145,6 +150,35 @@ def test_two_runs_in_one_database_keep_their_structures(tmp_path: Path) -> None:
     assert {row.run for row in rows} == {
         json.loads((tmp_path / out / "run.json").read_text())["run"] for out in ("one", "two")
     }
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run([Unreadable("a", "no file")], out)
+    code = (
+        "import sys, pathlib, reactbench_runner.store as s\n"
+        "with s.only_one(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(out)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(InputError, match="another horm-tssearch is writing"):
+            run([Unreadable("a", "no file")], out)
+        other.kill()
+    assert len(run([Unreadable("a", "no file")], out)) == 1
+
+
+def test_what_an_earlier_input_found_stays_in_the_table(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run([hcn(), Unreadable("a", "no file")], out)
+    rows = run([Unreadable("b", "no file")], out)
+    assert [row["id"] for row in rows] == ["b"]
+    with (out / "results.csv").open() as f:
+        table = {row["id"]: row["verdict"] for row in csv.DictReader(f)}
+    assert table == {"b": "failed", "hcn": "intended", "a": "failed"}
 
 
 def test_other_versions_are_noted_when_a_run_is_resumed(tmp_path: Path) -> None:

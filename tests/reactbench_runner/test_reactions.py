@@ -158,6 +158,20 @@ def test_files_that_would_hang_or_crash_a_reader(folder: Path, name: str) -> Non
     assert re.search(message, found.reason), found.reason
 
 
+def test_charge_and_multiplicity_in_the_comments_of_an_xyz_file(folder: Path) -> None:
+    ion = molecule("H2O")
+    ion.info = {"charge": -1, "multiplicity": 2, "step": 7}
+    write(folder / "ion.xyz", [ion, ion], format="extxyz")
+    [reaction] = read_reactions(folder / "ion.xyz")
+    assert (reaction.charge, reaction.multiplicity) == (-1, 2)
+    assert reaction.reactant.info == {}
+    [same] = read_reactions(table(folder, "id,reaction,charge\na,ion.xyz,-1\n"))
+    assert (same.charge, same.multiplicity) == (-1, 2)
+    [other] = read_reactions(table(folder, "id,reaction,charge\na,ion.xyz,1\n"))
+    assert isinstance(other, Unreadable)
+    assert "'charge' is 1 and -1" in other.reason
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [

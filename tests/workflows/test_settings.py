@@ -30,9 +30,9 @@ def test_round_trip() -> None:
         ({"path": {"images": 2.5}}, "whole number"),
         ({"path": {"images": 0}}, "at least 1"),
         ({"path": {"images": True}}, "number"),
-        ({"saddle": {"max_force": -0.1}}, "'max_force'"),
+        ({"saddle": {"max_force": -0.1}}, r"'saddle\.max_force'"),
         ({"saddle": {"max_force": "tight"}}, "needs a number"),
-        ({"saddle": {"max_force": float("nan")}}, "'max_force'"),
+        ({"saddle": {"max_force": float("nan")}}, r"'saddle\.max_force'"),
     ],
 )
 def test_wrong_settings(values: dict, message: str) -> None:

@@ -77,6 +77,11 @@ def test_a_run_learns_and_leaves_what_it_says(data, empty, capsys) -> None:
     assert np.mean(errors[2:]) < 0.3 * np.abs(labels).mean()
 
 
+def test_a_run_shorter_than_its_first_validation_has_a_best_network_too(data, empty) -> None:
+    assert horm_train(settings(data, run={"steps": 3, "validate_every": 1000})) == 0
+    assert np.isfinite(HormCalculator("out/best.ckpt").evaluate([molecule("H2O")])[0]["energy"])
+
+
 def test_checkpoints_carry_what_they_were_trained_on(data, empty) -> None:
     assert horm_train(settings(data)) == 0
     calculator = HormCalculator(empty / "out" / "best.ckpt")
