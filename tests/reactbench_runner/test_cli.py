@@ -106,7 +106,7 @@ def test_wrong_reactions_do_not_stop_the_others(
     }
     lines = [f"{name},{name}.xyz,{1 if name == 'parity' else 0}" for name in expected]
     source = table(tmp_path, "id,reaction,charge", *lines)
-    assert call(source, "--out", tmp_path / "out") == 0
+    assert call(source, "--out", tmp_path / "out") == 3
     with (tmp_path / "out" / "results.csv").open(newline="") as f:
         rows = {row["id"]: row for row in csv.DictReader(f)}
     assert {row["verdict"] for row in rows.values()} == {"failed"}

@@ -173,12 +173,12 @@ def test_saddles(method, gfn2, hcn_guess) -> None:
     np.testing.assert_allclose(distances, [1.162, 1.319, 1.203], atol=0.01)
 
 
-def test_a_minimum_is_not_sold_as_a_saddle(gfn2, ethanol) -> None:
-    """Ethanol's own torsions are saddles of other things; here, one step from the minimum."""
+def test_a_minimum_is_not_sold_as_a_saddle(gfn2) -> None:
     minimum = relax(molecule("H2O"), gfn2, ENDPOINTS)
-    saddle = refine(minimum.atoms, gfn2, SaddleSettings(max_steps=1))
+    # Any force will do, so that only the number of modes decides.
+    saddle = refine(minimum.atoms, gfn2, SaddleSettings(max_force=100.0, max_steps=1))
     assert not saddle.converged
-    assert "minimum, not a saddle" in saddle.reason or "largest force" in saddle.reason
+    assert "minimum, not a saddle" in saddle.reason
 
 
 def test_a_second_order_saddle_is_not_sold_as_a_saddle(gfn2) -> None:
