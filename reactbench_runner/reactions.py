@@ -135,10 +135,15 @@ def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]
             frame.positions,
             cell=frame.cell,
             pbc=frame.pbc,
-            info={key: frame.info[key] for key in _ELECTRONS if key in frame.info},
+            info={key: frame.info[key] for key in _ELECTRONS if _is_told(key, frame)},
         )
         for frame in frames
     ]
+
+
+def _is_told(key: str, frame: Atoms) -> bool:
+    """Not where a comment only has the word in it: ASE reads 'the charge is 0' as charge=True."""
+    return key in frame.info and not isinstance(frame.info[key], bool)
 
 
 def _check_atom_counts(path: Path) -> None:

@@ -172,6 +172,14 @@ def test_charge_and_multiplicity_in_the_comments_of_an_xyz_file(folder: Path) ->
     assert "'charge' is 1 and -1" in other.reason
 
 
+def test_prose_about_charges_says_nothing(folder: Path) -> None:
+    frame = "1\nH, charge 1, multiplicity is 2\nH 0 0 0\n"
+    (folder / "prose.xyz").write_text(2 * frame)
+    [reaction] = read_reactions(folder / "prose.xyz")
+    assert isinstance(reaction, Reaction), reaction.reason
+    assert (reaction.charge, reaction.multiplicity) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
