@@ -65,7 +65,7 @@ def test_a_run_from_end_to_end(
     assert rows["hcn"]["reason"]
     # In single precision and along other directions, but these are its forces' derivatives.
     assert float(rows["hcn"]["curvature_error_ev_per_a2"]) < 0.1
-    assert rows["hcn"]["warnings"] == ""
+    assert "Hessian" not in rows["hcn"]["warnings"]
     assert rows["sn2"]["stage"] == "input"
     assert "H, C, N and O only, not charge -1, Cl, Br; search" in rows["sn2"]["reason"]
     assert rows["chloride"]["stage"] == "input"
