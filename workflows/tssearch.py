@@ -170,18 +170,20 @@ def _endpoints(
     reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
 ) -> tuple[Minimum, Minimum]:
     account.begin("endpoints")
-    relaxed = []
+    relaxed, changed = [], ""
     for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
         threshold = settings.saddle.imaginary_threshold
         minimum = account.run(settle, atoms, threshold, surface, settings.endpoints)
         if not minimum.converged:
             raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         relaxed.append(minimum)
+        if words := describe_changes(atoms, minimum.atoms, settings.verdict.bond_factor):
+            changed += f"; relaxation changed the {name}: {words}"
     _, apart = superposition(relaxed[0].atoms, relaxed[1].atoms)
     if apart < _SAME:
         raise StageError(
             f"reactant and product relax to the same structure, {apart:.3f} Å apart: there is no "
-            "saddle to look for"
+            f"saddle to look for{changed}"
         )
     return relaxed[0], relaxed[1]
 
