@@ -662,7 +662,8 @@ def test_programs_step_towards_a_saddle_from_the_hessian(program, method, make, 
     surface, start = Surface(make("LEFTNet")), crooked("HCN")
     settings = SaddleSettings(method=method, max_steps=3)
     refined, _ = program.refine_saddle(start, surface, settings)
-    assert 1 <= surface.evaluations.hessians <= 5
+    # pysisyphus goes twice, in internal and in Cartesian coordinates.
+    assert 1 <= surface.evaluations.hessians <= (8 if program is pysis else 5)
     assert calls.count(("hessians", 1)) == surface.evaluations.hessians
     assert np.isfinite(refined.positions).all()
     distances = refined.get_all_distances() - start.get_all_distances()
