@@ -15,6 +15,7 @@ from ase import Atoms
 
 from workflows.connectivity import (
     Match,
+    Pair,
     bonds,
     describe_changes,
     match_bonds,
@@ -39,12 +40,13 @@ def judge(
     pairs = list(itertools.product(ends, (reactant, product)))
     relabelled, _ = _label([same_molecule(end, aim, limit) for end, aim in pairs])
     label, side = _label([same_bonds(end, aim, limit) for end, aim in pairs])
-    possible = _possible(pairs, settings)
+    matches = [match_bonds(end, aim, limit, settings.margin) for end, aim in pairs]
+    possible = _possible([match for match, _ in matches])
+    doubts: tuple[str, ...] = ()
     if len(possible) == 1:
         label, side = possible.pop()  # where a bond in doubt makes no difference
-        doubts: tuple[str, ...] = ()
     else:
-        doubts = _doubts(pairs, settings)
+        doubts = _doubts(pairs, [doubtful for _, doubtful in matches])
     reason = _reason(label, side, ends, {"reactant": reactant, "product": product}, limit)
     verdict = Verdict(label, reason, side, relabelled=relabelled, at_limit=label)
     if doubts:
@@ -149,24 +151,20 @@ def _reason(
     )
 
 
-def _possible(
-    pairs: list[tuple[Atoms, Atoms]], settings: VerdictSettings
-) -> set[tuple[Label, str]]:
+def _possible(matches: Sequence[Match]) -> set[tuple[Label, str]]:
     """The labels and sides that the bonds allow, those in doubt counted both ways."""
-    matches = [match_bonds(end, aim, settings.bond_factor, settings.margin) for end, aim in pairs]
-    either = [
-        [True, False] if match is Match.UNSURE else [match is Match.YES] for match, _ in matches
-    ]
+    either = [[True, False] if match is Match.UNSURE else [match is Match.YES] for match in matches]
     return {_label(answers) for answers in itertools.product(*either)}
 
 
-def _doubts(pairs: list[tuple[Atoms, Atoms]], settings: VerdictSettings) -> tuple[str, ...]:
-    """The bonds in doubt, in words."""
+def _doubts(
+    pairs: Sequence[tuple[Atoms, Atoms]], doubtful: Sequence[Sequence[Pair]]
+) -> tuple[str, ...]:
+    """The bonds in doubt between each of `pairs`, in words."""
     names = ("reactant", "product", "reactant", "product")
     found: dict[str, None] = {}
-    for (end, aim), name in zip(pairs, names, strict=True):
-        _, doubtful = match_bonds(end, aim, settings.bond_factor, settings.margin)
-        for pair in doubtful:
+    for (end, aim), name, bonds_in_doubt in zip(pairs, names, doubtful, strict=True):
+        for pair in bonds_in_doubt:
             found[
                 f"{pair_name(end, pair)} {end.get_distance(*pair):.2f} Å at an end of the IRC, "
                 f"{aim.get_distance(*pair):.2f} Å in the {name}"
