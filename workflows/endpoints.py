@@ -9,6 +9,7 @@ from ase import Atoms
 
 from horm_calc.thermochemistry import normal_modes
 from workflows import pysis, with_geometric, with_sella
+from workflows.errors import CalculatorFailed
 from workflows.limits import run_with_limit
 from workflows.records import Minimum
 from workflows.settings import EndpointSettings
@@ -52,7 +53,10 @@ def settle(atoms: Atoms, threshold: float, surface: Surface, settings: EndpointS
     for descents in range(DESCENTS + 1):
         if not minimum.converged:
             break
-        modes = normal_modes(minimum.atoms, surface.get_hessian(minimum.atoms))
+        try:
+            modes = normal_modes(minimum.atoms, surface.get_hessian(minimum.atoms))
+        except CalculatorFailed:
+            break  # a search can do without; thermochemistry says what is wrong
         minimum = dataclasses.replace(minimum, modes=modes)
         if not len(modes.imaginary_frequencies(threshold)) or descents == DESCENTS:
             break

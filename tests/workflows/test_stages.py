@@ -17,7 +17,7 @@ from workflows import irc as irc_stage
 from workflows import pysis
 from workflows.endpoints import METHODS as MINIMISERS
 from workflows.endpoints import relax, settle
-from workflows.errors import IRCFailed, NotConverged
+from workflows.errors import CalculatorFailed, IRCFailed, NotConverged
 from workflows.irc import follow
 from workflows.path import METHODS as PATHS
 from workflows.path import find_path
@@ -70,6 +70,17 @@ def test_a_flat_start_does_not_end_on_a_saddle_point(method, gfn2) -> None:
     assert len(minimum.modes.imaginary_frequencies(threshold)) == 0
     assert minimum.energy < stuck.energy - 0.1  # eV; GFN2-xTB's inversion barrier is 0.2
     assert "a saddle point; on along its mode" in minimum.log
+
+
+def test_an_end_without_a_hessian_is_taken_as_it_relaxes(gfn2, monkeypatch) -> None:
+    def fails(atoms: Atoms) -> np.ndarray:
+        raise CalculatorFailed("SCF not converged")
+
+    surface = Surface(gfn2.calculator)
+    monkeypatch.setattr(surface, "get_hessian", fails)
+    minimum = settle(molecule("H2O"), SADDLE.imaginary_threshold, surface, ENDPOINTS)
+    assert minimum.converged
+    assert minimum.modes is None
 
 
 def test_loose_fragments_relax_where_internals_alone_do_not(gfn2) -> None:
