@@ -8,6 +8,7 @@ from workflows.connectivity import Match, describe_changes, match_bonds
 from workflows.free_energy import connected_sides
 from workflows.records import Minimum, Reaction, Saddle, StringPath, Verdict
 from workflows.settings import SearchSettings, VerdictSettings
+from workflows.stereochemistry import Stereochemistry, compare
 from workflows.surface import Surface
 from workflows.units import to_kcal_per_mol
 
@@ -47,25 +48,39 @@ def of_minima(skipped: Mapping[str, str]) -> Iterator[str]:
             yield f"the {name} has no free energy: {skipped[name]}"
 
 
-def of_conformers(
+def of_isomers(
     ends: tuple[Minimum, Minimum] | None,
     minima: Mapping[str, Minimum],
     verdict: Verdict,
     settings: VerdictSettings,
 ) -> Iterator[str]:
-    """Where the IRC leads to another conformer than the one that barriers count from."""
+    """Where the IRC leads to another isomer or conformer of an end than barriers count from.
+
+    A saddle and its mirror image, which leads to the mirror images of both ends, are one reaction.
+    """
+    found: dict[str, list[tuple[Minimum, Stereochemistry]]] = {}
     for (name, minimum), connected in zip(minima.items(), connected_sides(verdict), strict=True):
         alike = [end for end in ends or () if _alike(end, minimum, settings)]
-        if not connected or not alike:
-            continue
-        above = [to_kcal_per_mol(end.energy - minimum.energy) for end in alike]
+        if connected and alike:
+            found[name] = [
+                (end, compare(minimum.atoms, end.atoms, settings.bond_factor)) for end in alike
+            ]
+    mirrored = all(any(stereo.mirrored for _, stereo in alike) for alike in found.values())
+    for name, compared in found.items():
+        right = [one for one in compared if one[1].same or (mirrored and one[1].mirrored)]
+        above = {
+            to_kcal_per_mol(end.energy - minima[name].energy): stereo
+            for end, stereo in right or compared
+        }
         nearest = min(above, key=abs)
-        if abs(nearest) > CONFORMERS_APART:
-            where = "above" if nearest > 0 else "below"
-            yield (
-                f"the IRC ends in another conformer of the {name}, {abs(nearest):.1f} kcal/mol "
-                f"{where} the relaxed {name}, from which the barrier is counted"
-            )
+        if right and abs(nearest) <= CONFORMERS_APART:
+            continue
+        what = "conformer" if right else f"stereoisomer ({above[nearest].changes})"
+        where = "above" if nearest > 0 else "below"
+        yield (
+            f"the IRC ends in another {what} of the {name}, {abs(nearest):.1f} kcal/mol "
+            f"{where} the relaxed {name}, from which the barrier is counted"
+        )
 
 
 def of_lower_way(saddle: Saddle | None, lower: StringPath | None) -> Iterator[str]:

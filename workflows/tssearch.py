@@ -144,7 +144,7 @@ def search(
     warnings = (
         *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
         *remarks.of_minima(skipped),
-        *remarks.of_conformers(best.ends, minima, verdict, settings.verdict),
+        *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
         *remarks.of_lower_way(best.saddle, tried.lower_way),
     )
     return SearchResult(

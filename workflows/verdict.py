@@ -1,6 +1,7 @@
 """Does a saddle connect the reactant with the product?
 
-The two relaxed ends of the IRC are compared with reactant and product as molecular graphs.
+The two relaxed ends of the IRC are compared with reactant and product as molecular graphs, and
+where these have the same bonds as stereoisomers.
 A bond close to the limit is in doubt; when its answer decides the verdict, the verdict is
 ambiguous and names the bond.
 """
@@ -25,6 +26,7 @@ from workflows.connectivity import (
 )
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
+from workflows.stereochemistry import compare
 
 
 def judge(
@@ -55,41 +57,57 @@ def judge(
             verdict, label=Label.AMBIGUOUS, reason=reason, deciding_bonds=doubts
         )
     if same_bonds(reactant, product, limit):
-        return _without_sides(verdict)
+        return _by_configuration(verdict, ends, reactant, product, limit)
     return verdict
 
 
-def _without_sides(verdict: Verdict) -> Verdict:
+def _by_configuration(
+    verdict: Verdict, ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, limit: float
+) -> Verdict:
     """The verdict where reactant and product have the same bonds.
 
-    That an end of the IRC has other ones is certain; which of the two it is, is not.
+    That an end of the IRC has other ones is certain; which of the two it is, is not. Where both
+    ends have them, stereoisomers can still be told apart, conformers cannot.
     """
     if verdict.label is Label.PARTLY:
         reason = "one end of the IRC has the bonds that reactant and product share, the other not"
         return dataclasses.replace(verdict, reason=reason, side="")
     if verdict.label is not Label.INTENDED:
         return dataclasses.replace(verdict, side="")
+    if compare(reactant, product, limit).same:
+        return dataclasses.replace(
+            verdict,
+            label=Label.AMBIGUOUS,
+            reason="reactant and product have the same bonds and are the same stereoisomer, so "
+            "bonds cannot tell whether the saddle connects them; compare the geometries of the "
+            "IRC's ends",
+        )
+    answers = [compare(aim, end, limit).same for end in ends for aim in (reactant, product)]
+    label, side = _label(answers)
+    other = "product" if side == "reactant" else "reactant"
+    reasons = {
+        Label.PARTLY: f"no end of the IRC is the stereoisomer that the {other} is",
+        Label.UNINTENDED: "both ends of the IRC are other stereoisomers than reactant and product",
+    }
     return dataclasses.replace(
-        verdict,
-        label=Label.AMBIGUOUS,
-        reason="reactant and product have the same bonds, so bonds cannot tell whether the "
-        "saddle connects them; compare the geometries of the IRC's ends",
+        verdict, label=label, side=side, reason=reasons.get(label, ""), at_limit=label
     )
 
 
 def runs_backwards(
     ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
 ) -> bool:
-    """Do more ends of the IRC have the right bonds when it is read from its last image?"""
+    """Are more ends of the IRC the right ones when it is read from its last image?"""
     first, last = ends
-    forth, back = (
-        sum(same_bonds(end, aim, settings.bond_factor) for end, aim in pairs)
-        for pairs in (
-            ((first, reactant), (last, product)),
-            ((last, reactant), (first, product)),
-        )
-    )
-    return back > forth
+    limit = settings.bond_factor
+    isomers = same_bonds(reactant, product, limit)
+
+    def right(end: Atoms, aim: Atoms) -> bool:
+        bonded = same_bonds(aim, end, limit)
+        return bonded and (not isomers or compare(aim, end, limit).same)
+
+    forth = right(first, reactant) + right(last, product)
+    return right(last, reactant) + right(first, product) > forth
 
 
 def question_relaxation(

@@ -101,7 +101,7 @@ def test_an_end_without_free_energy_and_another_conformer_are_remarked_upon(reac
     ]
     higher = dataclasses.replace(result.product, energy=result.product.energy + 0.1)
     for product, where in ((higher, "below"), (result.product, "")):
-        found = remarks.of_conformers(
+        found = remarks.of_isomers(
             result.irc_ends, {**ends, "product": product}, result.verdict, FAST.verdict
         )
         texts = list(found)

@@ -1,0 +1,103 @@
+"""Are two structures with the same bonds the same stereoisomer?
+
+Bonds cannot tell R from S or E from Z. RDKit can, from a graph and positions: it knows which atoms
+and bonds are stereogenic and which labels may be exchanged, so two structures are the same
+stereoisomer when they have the same isomeric SMILES. The graph needs no Lewis structure for that,
+only the bonds about which nothing turns, and these are known by their lengths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+from ase import Atoms
+from rdkit import Chem
+
+from workflows.connectivity import Bonds, bonds, pair_name
+
+#: The shortest and the longest double bond: what two atoms add to it, Å. Halfway to the radii for
+#: triple and for single bonds of Pyykkö and Atsumi (Chem. Eur. J. 2009, 186 and 12770).
+_DOUBLE = {6: (0.635, 0.71), 7: (0.57, 0.655)}
+#: Degrees. Bonds of an atom that are straighter have no sides.
+_STRAIGHT = 160.0
+
+
+@dataclass(frozen=True)
+class Stereochemistry:
+    """How the configuration of a structure compares with that of another.
+
+    `mirrored`: it is that of its mirror image; both hold where there is none. `changes` names what
+    differs, in words and with atoms counted from 1.
+    """
+
+    same: bool
+    mirrored: bool
+    changes: str
+
+
+def compare(before: Atoms, after: Atoms, bond_factor: float) -> Stereochemistry:
+    """Compare two structures that have the same bonds, those of `before`.
+
+    Inversion at nitrogen with three neighbours does not count, nor does what turns about a ring.
+    """
+    pairs = bonds(before, bond_factor)
+    double = _double(before, pairs) & _double(after, pairs)
+    mirror = after.copy()
+    mirror.positions[:, 0] *= -1
+    first, second, other = (_molecule(atoms, pairs, double) for atoms in (before, after, mirror))
+    aim, *found = (Chem.MolToSmiles(molecule) for molecule in (first, second, other))
+    return Stereochemistry(found[0] == aim, found[1] == aim, _changes(after, first, second))
+
+
+def _double(atoms: Atoms, pairs: Bonds) -> Bonds:
+    """The bonds about which nothing turns and that have sides."""
+    neighbours = nx.Graph(pairs)
+
+    def straight(i: int, j: int) -> bool:
+        return any(atoms.get_angle(i, j, k) > _STRAIGHT for k in neighbours[j] if k != i)
+
+    def double(i: int, j: int) -> bool:
+        radii = [_DOUBLE.get(int(atoms.numbers[k]), (np.inf, 0.0)) for k in (i, j)]
+        shortest, longest = np.sum(radii, axis=0)
+        return bool(shortest < atoms.get_distance(i, j) < longest)
+
+    return frozenset(
+        (i, j) for i, j in pairs if double(i, j) and not straight(i, j) and not straight(j, i)
+    )
+
+
+def _molecule(atoms: Atoms, pairs: Bonds, double: Bonds) -> Chem.Mol:
+    molecule = Chem.RWMol()
+    for number in atoms.numbers:
+        atom = Chem.Atom(int(number))
+        atom.SetNoImplicit(True)  # all hydrogens are there, whatever valences they leave
+        molecule.AddAtom(atom)
+    for pair in sorted(pairs):  # chirality is stored relative to the order of bonds
+        kind = Chem.BondType.DOUBLE if pair in double else Chem.BondType.SINGLE
+        molecule.AddBond(*pair, kind)
+    conformer = Chem.Conformer(len(atoms))
+    conformer.SetPositions(atoms.positions)
+    molecule.AddConformer(conformer)
+    molecule.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(molecule)
+    Chem.AssignStereochemistryFrom3D(molecule)
+    for atom in molecule.GetAtoms():
+        if atom.GetDegree() < 4:
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    return molecule
+
+
+def _changes(atoms: Atoms, first: Chem.Mol, second: Chem.Mol) -> str:
+    words = [
+        f"{atoms.symbols[a.GetIdx()]}{a.GetIdx() + 1} inverted"
+        for a, b in zip(first.GetAtoms(), second.GetAtoms(), strict=True)
+        if a.GetChiralTag() != b.GetChiralTag()
+    ]
+    for a, b in zip(first.GetBonds(), second.GetBonds(), strict=True):
+        if a.GetStereo() != b.GetStereo():
+            pair = a.GetBeginAtomIdx(), a.GetEndAtomIdx()
+            old, new = (bond.GetStereo().name[-1] for bond in (a, b))  # STEREOE, STEREOZ
+            words.append(f"{pair_name(atoms, pair)} {new} instead of {old}")
+    return ", ".join(words)
