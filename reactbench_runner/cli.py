@@ -171,7 +171,8 @@ def _parser() -> argparse.ArgumentParser:
         "--verify",
         metavar="NAME",
         help="another calculator, slower and trusted: every transition state is refined once "
-        "more with it, from the geometry and the Hessian of the search, and compared",
+        "more with it, from the geometry and the Hessian of the search, and compared; a finished "
+        "run can be verified later",
     )
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
     parser.add_argument(

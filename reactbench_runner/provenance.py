@@ -24,13 +24,16 @@ from workflows.settings import SearchSettings
 #: The packages whose version can change a result.
 PACKAGES = (
     "horm-tssearch", "ase", "geodesic-interpolate", "geometric", "numpy",
-    "pysisyphus", "scipy", "sella", "tblite", "torch",
+    "pysisyphus", "rdkit", "scipy", "sella", "tblite", "torch",
 )  # fmt: skip
 
 #: What must agree for results to stand in one table, and what it is in files without it.
 _MUST_AGREE: dict[str, Any] = {
     "calculator": None, "network": {}, "verify": None, "verify_network": {}, "settings": {},
 }  # fmt: skip
+
+#: What a run can get later.
+_VERIFICATION = ("verify", "verify_level_of_theory", "verify_network")
 
 
 def describe_run(
@@ -59,8 +62,8 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
     """Write run.json, or check it against the run that `out` holds; returns the run's name.
 
     Raises `InputError` naming every difference in calculator or settings. The same weights
-    are the same calculator, wherever their file lies. Versions that have changed since are
-    noted in run.json.
+    are the same calculator, wherever their file lies. A run without verification may get one.
+    Versions that have changed since are noted in run.json.
     """
     path = out / "run.json"
     if out.exists() and not out.is_dir():
@@ -71,6 +74,8 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}); use another --out") from None
         known = dict(before)
+        if before.get("verify") is None:
+            before |= {key: run[key] for key in _VERIFICATION}
         for name, network in (("calculator", "network"), ("verify", "verify_network")):
             if run[network] and before.get(network) == run[network]:
                 before[name] = run[name]
@@ -97,6 +102,8 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
 def _resumed(path: Path, known: dict[str, Any], run: dict[str, Any]) -> str:
     """Note in run.json what has changed since; the run's name."""
     now = dict(known)
+    if now.get("verify") is None:
+        now |= {key: run[key] for key in _VERIFICATION if run["verify"]}
     now.setdefault("run", run["run"])
     last = known.get("resumed", [known])[-1]
     if last.get("versions") != run["versions"]:

@@ -104,7 +104,7 @@ def to_row(result: SearchResult) -> Row:
     if result.lower_way is not None and result.reactant is not None:
         height = to_kcal_per_mol(result.lower_way.ceiling - result.reactant.energy)
         row["lower_way_barrier_kcal_per_mol"] = round(height, 3)
-    return row | _energies(result) | _saddle(result) | _costs(result) | _verification(result)
+    return row | _energies(result) | _saddle(result) | _costs(result) | verification_of(result)
 
 
 def _saddle(result: SearchResult) -> Row:
@@ -125,7 +125,7 @@ def _shape(saddle: Saddle) -> Row:
     }
 
 
-def _verification(result: SearchResult) -> Row:
+def verification_of(result: SearchResult) -> Row:
     """What another level of theory says; nothing from a saddle that did not converge there."""
     found = result.verification
     if found is None:

@@ -17,24 +17,22 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
-from ase.io.extxyz import key_val_dict_to_str
-
-from reactbench_runner.rows import COLUMNS, Row, to_row
+from reactbench_runner.rows import COLUMNS, Row, to_row, verification_of
+from reactbench_runner.structures import (
+    VERIFY,
+    points,
+    read_back,
+    write_search,
+    write_verification,
+)
 from workflows.errors import InputError
-from workflows.records import IRC, Minimum, ReactionPath, Saddle, SearchResult
+from workflows.records import Reaction, SearchResult
 
 _UNFINISHED = ".unfinished-"
-
-#: A structure and its energy, eV.
-Frame = tuple[Atoms, float]
 
 #: Seconds between two writings of results.csv while a run goes on.
 TABLE_EVERY = 5.0
@@ -103,16 +101,13 @@ class Store:
             "level_of_theory": level,
             "verify_level": verify_level,
         }
-        self._write_structures(result, level, verify_level)
+        self._write_points(result, row)
         identifier = result.reaction.id
         folder = self.out / f"{_UNFINISHED}{identifier}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for name, frames in _paths(result).items():
-            _write_frames(folder / name, frames, level)
-        verified = result.verification
-        if verified and verified.saddle and verified.converged:
-            _write_frames(folder / "ts_verified.xyz", _frames(verified.saddle), verify_level)
+        write_search(result, folder, level)
+        write_verification(result, folder, verify_level)
         levels = f"{level}, verified with {verify_level}" if verify_level else level
         (folder / "log.txt").write_text(f"{levels}\n{result.log}", "utf-8")
         (folder / "result.json").write_text(json.dumps(row, indent=1), "utf-8")
@@ -120,6 +115,40 @@ class Store:
         shutil.rmtree(self.out / identifier, ignore_errors=True)
         folder.rename(self.out / identifier)
         _flush(self.out)
+        return row
+
+    def read(self, reaction: Reaction, row: Row) -> SearchResult:
+        """A finished search of this run, as far as a verification needs it.
+
+        Raises `InputError` when its structures are not in the database.
+        """
+        with self._open_database() as database:
+            found = database.select(run=self.run, reaction=database_name(reaction.id))
+            known = {entry.role: (entry.toatoms(), entry.data) for entry in found}
+        try:
+            return read_back(reaction, row, known)
+        except KeyError as error:
+            raise InputError(
+                f"reaction '{reaction.id}' is finished in {self.out}, but the database "
+                f"{without_password(self.database)} does not hold its {error}; name the one of "
+                f"that run with --db, or delete the folder {self.out / reaction.id} to search anew"
+            ) from None
+
+    def add_verification(self, result: SearchResult, row: Row, verify_level: str) -> Row:
+        """Store what was verified of a search that is stored already; its new row.
+
+        Raises `OSError`; the reaction then counts as not verified.
+        """
+        row = row | verification_of(result) | {"verify_level": verify_level}
+        self._write_points(result, row, VERIFY)
+        folder = self.out / result.reaction.id
+        write_verification(result, folder, verify_level)
+        searched = (folder / "log.txt").read_text("utf-8")
+        with replacing(folder / "log.txt") as temporary:
+            temporary.write_text(f"{searched}\nverified with {verify_level}{result.log}", "utf-8")
+        with replacing(folder / "result.json") as temporary:  # last: now it is verified
+            temporary.write_text(json.dumps(row, indent=1), "utf-8")
+            _flush_to_disk(folder)
         return row
 
     def write_table(self, rows: Iterable[Row]) -> Path:
@@ -154,21 +183,25 @@ class Store:
         except Exception as error:  # each driver has its own tree of errors
             raise OSError(f"the database {name}: {' '.join(str(error).split())}") from error
 
-    def _write_structures(self, result: SearchResult, level: str, verify_level: str) -> None:
+    def _write_points(self, result: SearchResult, row: Row, roles: str = "") -> None:
+        """Those whose role begins with `roles`, in the place of those that are there."""
         keys = {"run": self.run, "reaction": database_name(result.reaction.id)}
         with self._open_database() as database:
-            database.delete([row.id for row in database.select(**keys)])
-            for role, atoms, data in _structures(result):
-                database.write(
-                    atoms,
-                    **keys,
-                    role=role,
-                    level_of_theory=verify_level if role.startswith("verify_") else level,
-                    verdict=str(result.verdict.label),
-                    total_charge=result.reaction.charge,
-                    multiplicity=result.reaction.multiplicity,
-                    data=data,
-                )
+            there = database.select(**keys)
+            database.delete([old.id for old in there if old.role.startswith(roles)])
+            for role, (atoms, data) in points(result).items():
+                if role.startswith(roles):
+                    level = row["verify_level" if role.startswith(VERIFY) else "level_of_theory"]
+                    database.write(
+                        atoms,
+                        **keys,
+                        role=role,
+                        level_of_theory=level,
+                        verdict=str(result.verdict.label),
+                        total_charge=result.reaction.charge,
+                        multiplicity=result.reaction.multiplicity,
+                        data=data,
+                    )
 
 
 def database_name(identifier: str) -> str:
@@ -181,69 +214,6 @@ def database_name(identifier: str) -> str:
     except ValueError:
         return f"#{identifier}" if identifier.lower() in ("true", "false") else identifier
     return f"#{identifier}"
-
-
-def _structures(result: SearchResult) -> Iterable[tuple[str, Atoms, dict[str, Any]]]:
-    """Role, structure with energy and forces, and what was derived from its Hessian."""
-    points: list[tuple[str, Minimum | Saddle | None]] = [
-        ("reactant", result.reactant),
-        ("product", result.product),
-        ("transition_state", result.saddle),
-    ]
-    if result.irc_ends:
-        points += zip(("irc_first", "irc_last"), result.irc_ends, strict=True)
-    if found := result.verification:
-        points += [("verify_reactant", found.reactant), ("verify_product", found.product)]
-        points += [("verify_transition_state", found.saddle)]
-    for role, point in points:
-        if point is not None:
-            atoms = _with_results(point.atoms, point.energy, point.forces)
-            yield role, atoms, _curvature(point) if isinstance(point, Saddle) else {}
-
-
-def _curvature(saddle: Saddle) -> dict[str, Any]:
-    return {
-        "hessian_ev_per_a2": saddle.hessian,
-        "frequencies_cm1": saddle.modes.frequencies,
-        "imaginary_mode": saddle.modes.displacements[0],
-        "curvature_error_ev_per_a2": saddle.curvature_error,
-    }
-
-
-def _with_results(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:
-    atoms = atoms.copy()
-    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-    return atoms
-
-
-def _paths(result: SearchResult) -> dict[str, list[Frame]]:
-    """What a person may want to look at, by file name."""
-    return {
-        "path.xyz": _frames(result.path),
-        "ts.xyz": _frames(result.saddle),
-        "lower_way.xyz": _frames(result.lower_way),
-        "irc.xyz": _frames(result.irc),
-    }
-
-
-def _frames(found: Saddle | ReactionPath | IRC | None) -> list[Frame]:
-    """Structures with their energies."""
-    if found is None:
-        return []
-    if isinstance(found, Saddle):
-        return [(found.atoms, found.energy)]
-    return list(zip(found.images, found.energies.tolist(), strict=True))
-
-
-def _write_frames(path: Path, frames: Sequence[Frame], level: str) -> None:
-    """As xyz. The comments say level of theory and energy, which ASE reads with the structures."""
-    if not frames:
-        return
-    with path.open("w", encoding="utf-8") as file:
-        for atoms, energy in frames:
-            told = {"level_of_theory": level, "energy": energy}
-            comment = key_val_dict_to_str(told)
-            write(file, atoms, format="xyz", fmt="%15.8f", comment=comment)
 
 
 def _flush_to_disk(folder: Path) -> None:

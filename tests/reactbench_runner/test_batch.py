@@ -20,7 +20,7 @@ from ase.db import connect
 from ase.io import read, write
 
 from horm_calc.configuration import SettingsError
-from reactbench_runner import batch, store
+from reactbench_runner import batch, store, workers
 from reactbench_runner.batch import StorageError, run_batch
 from reactbench_runner.reactions import Unreadable
 from workflows.errors import InputError
@@ -106,7 +106,7 @@ def test_files_and_database(finished) -> None:
 def test_a_second_run_computes_nothing_anew(finished, monkeypatch: pytest.MonkeyPatch) -> None:
     out, rows = finished
     before = (out / "hcn" / "result.json").stat().st_mtime_ns
-    monkeypatch.setattr(batch, "_client", lambda *_: pytest.fail("nothing is left to run"))
+    monkeypatch.setattr(batch, "workers_of", lambda *_: pytest.fail("nothing is left to run"))
     again = run([hcn()], out)
     assert again[0] == rows["hcn"]
     assert (out / "hcn" / "result.json").stat().st_mtime_ns == before
@@ -250,14 +250,14 @@ def test_a_killed_worker_costs_one_reaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search that takes its process down, as the system does when memory runs out."""
-    search_one = batch.search_one
+    search_one = workers.search_one
 
     def lethal(reaction, *arguments):
         if reaction.id == "lethal":
             os.kill(os.getpid(), signal.SIGKILL)
         return search_one(reaction, *arguments)
 
-    monkeypatch.setattr(batch, "search_one", lethal)
+    monkeypatch.setattr(workers, "search_one", lethal)
     others = [hcn(name) for name in ("b", "c")]  # wait on the same worker when it dies
     rows = run([hcn("lethal"), *others], tmp_path / "out")
     assert rows[0]["stage"] == "worker"
@@ -333,8 +333,8 @@ def test_the_table_grows_while_the_run_goes_on(
 def test_a_bug_in_a_search_costs_one_reaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "search", lambda *_: 1 / 0)
-    result = batch.search_one(hcn(), "gfn2-xtb", FAST)
+    monkeypatch.setattr(workers, "search", lambda *_: 1 / 0)
+    result = workers.search_one(hcn(), "gfn2-xtb", FAST)
     assert result.verdict.stage == "worker"
     assert "ZeroDivisionError" in result.verdict.reason
 

@@ -16,7 +16,8 @@ from horm_calc.checkpoints import save
 from horm_calc.configuration import SettingsError
 from horm_calc.models.leftnet import LEFTNet
 from reactbench_runner import calculators
-from reactbench_runner.batch import _client, run_batch, search_one
+from reactbench_runner.batch import run_batch
+from reactbench_runner.workers import search_one, workers_of
 from tests.reactbench_runner.commands import call, refused
 from workflows.records import Reaction
 from workflows.settings import SearchSettings
@@ -181,5 +182,5 @@ def test_weights_are_loaded_once_for_each_thread(tmp_path: Path) -> None:
 
 def test_a_worker_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with _client(1, None) as client:
+    with workers_of(1, None) as client:
         assert client.submit(torch.get_num_threads).result() == 1

@@ -14,9 +14,10 @@ import pytest
 from ase.db import connect
 from ase.io import read
 
-from reactbench_runner import batch, cli, report
-from reactbench_runner.batch import run_batch, search_one
+from reactbench_runner import batch, cli, report, store, workers
+from reactbench_runner.batch import run_batch
 from reactbench_runner.rows import COLUMNS, to_row
+from reactbench_runner.workers import search_one
 from tests.reactbench_runner.commands import call, refused
 from tests.reactbench_runner.test_networks import network
 from workflows.records import Reaction, SearchResult
@@ -126,7 +127,7 @@ def test_structures_and_log_are_kept(fast: Path, direct: Path) -> None:
 def test_the_same_command_goes_on_and_prints_the_comparison(
     fast: Path, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(batch, "_client", lambda *_: pytest.fail("nothing is left to run"))
+    monkeypatch.setattr(batch, "workers_of", lambda *_: pytest.fail("nothing is left to run"))
     again = [table, "--out", fast, *FLAGS, "--calculator", "gfn1-xtb"]
     assert call(*again, "--verify", "gfn2-xtb") == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -137,8 +138,87 @@ def test_the_same_command_goes_on_and_prints_the_comparison(
     assert f"{barriers[1]:.1f}" in text
     assert f"median RMSD {float(row['verify_ts_rmsd_a']):.3f} Å" in text
     assert f"{abs(barriers[1] - barriers[0]):.2f} kcal/mol" in text
-    # Results of runs with and without, or with another level, are not mixed.
+    # A run that is verified stays so, and at one level.
     assert "verify: gfn2-xtb there, None now" in refused(capsys, *again)
+    assert "verify: gfn2-xtb there, horm:" in refused(capsys, *again, "--verify", "horm:horm-mini")
+
+
+@pytest.fixture(scope="module")
+def unverified(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unverified") / "out"
+    assert call(table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb") == 0
+    return out
+
+
+def test_a_finished_run_is_verified_later(
+    unverified: Path, fast: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a new search, and as if it had been asked for from the beginning."""
+    out = tmp_path / "out"
+    shutil.copytree(unverified, out)
+    again = [table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
+    assert call(*again) == 0
+    before, now, both = (rows_in(path)["hcn"] for path in (unverified, out, fast))
+    searched = [name for name in COLUMNS if not name.startswith("verify")]
+    assert {name: now[name] for name in searched} == {name: before[name] for name in searched}
+    assert now["verify_converged"] == "True"
+    for name in COLUMNS:
+        if name.startswith("verify") and name != "verify_seconds":
+            assert now[name] == both[name], name
+    for name in ("ts.xyz", "path.xyz", "irc.xyz"):
+        assert (out / "hcn" / name).read_bytes() == (unverified / "hcn" / name).read_bytes()
+    assert read(out / "hcn" / "ts_verified.xyz").info["level_of_theory"] == now["verify_level"]
+    log, first = ((path / "hcn" / "log.txt").read_text() for path in (out, unverified))
+    assert log.startswith(first)
+    assert "===== verification =====" in log.removeprefix(first)
+    # The run of the copy has the name of the original, and each database one set of structures.
+    with connect(out / "results.db") as database, connect(fast / "results.db") as other:
+        levels = [
+            sorted((row.role, row.level_of_theory) for row in one.select())
+            for one in (database, other)
+        ]
+    assert levels[0] == levels[1]
+    described = json.loads((out / "run.json").read_text())
+    assert described["verify"] == "gfn2-xtb"
+    assert described["verify_level_of_theory"] == now["verify_level"]
+    # And now it is finished.
+    monkeypatch.setattr(batch, "workers_of", lambda *_: pytest.fail("nothing is left to run"))
+    assert call(*again) == 0
+    assert rows_in(out)["hcn"] == now
+
+
+def test_a_disk_that_fills_up_while_verifying_later_loses_nothing(
+    unverified: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(unverified, out)
+    again = [table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_verification", full)
+        assert call(*again) == 1
+    row = rows_in(out)["hcn"]
+    assert row["verdict"] == "intended"
+    assert row["verify_converged"] == ""
+    assert call(*again) == 0
+    assert rows_in(out)["hcn"]["verify_converged"] == "True"
+
+
+def test_what_a_later_verification_needs_is_named(
+    unverified: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(unverified, out)
+    (out / "results.db").unlink()
+    again = [table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
+    said = refused(capsys, *again)
+    assert "results.db does not hold its 'reactant'" in said
+    assert "--db" in said
+    assert call(*again, "--db", unverified / "results.db") == 0
+    assert rows_in(out)["hcn"]["verify_converged"] == "True"
 
 
 def test_a_run_of_before_there_was_verification_goes_on(
@@ -158,10 +238,6 @@ def test_a_run_of_before_there_was_verification_goes_on(
     assert "1 of 1 intended" in printed
     assert "GFN2-xTB (tblite); energies in" in " ".join(printed.split())
     assert rows_in(out)["hcn"]["level_of_theory"] == "GFN2-xTB (tblite)"
-    assert "verify: None there, gfn1-xtb now" in refused(
-        *(capsys, table, "--out", out, *FLAGS),
-        *("--calculator", "gfn2-xtb", "--verify", "gfn1-xtb"),
-    )
 
 
 def test_wrong_levels_are_known_before_anything_runs(
@@ -206,7 +282,7 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
     searched: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights are random, so that it has no such saddle."""
-    monkeypatch.setattr(batch, "search", lambda *_: searched)  # not once more
+    monkeypatch.setattr(workers, "search", lambda *_: searched)  # not once more
     level = f"horm:{network(tmp_path / 'tiny.safetensors')}"
     row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, level))
     assert row["verdict"] == "intended"
@@ -221,8 +297,8 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
 def test_a_bug_in_a_verification_costs_that_alone(
     searched: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "search", lambda *_: searched)
-    monkeypatch.setattr(batch, "verify_saddle", lambda *_: 1 / 0)
+    monkeypatch.setattr(workers, "search", lambda *_: searched)
+    monkeypatch.setattr(workers, "verify_saddle", lambda *_: 1 / 0)
     row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, "gfn1-xtb"))
     assert row["verdict"] == "intended"
     assert "unexpected ZeroDivisionError" in row["verify_reason"]
@@ -236,7 +312,7 @@ def test_a_worker_that_dies_while_it_verifies_does_not_take_the_search_along(
             os.kill(os.getpid(), signal.SIGKILL)
         return searched
 
-    monkeypatch.setattr(batch, "search_one", lethal)
+    monkeypatch.setattr(workers, "search_one", lethal)
     reactions = [searched.reaction]
     [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", FAST, verify="gfn1-xtb")
     assert row["verdict"] == "intended"
