@@ -129,6 +129,9 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
     named = [values.pop(name, None) for name in ("calculator", "verify")]
     calculator = options.calculator or named[0] or DEFAULT
     verify = options.verify or named[1]
+    for name, value in (("calculator", calculator), ("verify", verify)):
+        if value is not None and not isinstance(value, str):
+            raise SettingsError(f"'{name}' in {options.config} needs a name, not {value!r}")
     for name, value in vars(options).items():
         if not name.startswith("set:") or value is None:
             continue
@@ -137,7 +140,7 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
         if not isinstance(target, dict):
             raise SettingsError(f"'{stage}' in {options.config} needs settings below it")
         target[key] = value
-    return str(calculator), str(verify) if verify else None, from_mapping(values)
+    return calculator, verify or None, from_mapping(values)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.io import read
@@ -33,6 +34,9 @@ _REFUSED = {
 
 #: What an extended xyz file can say of the electrons of a frame, as in `charge=-1`.
 _ELECTRONS = ("charge", "multiplicity")
+
+#: Files of every run, beside the folders of its reactions.
+_TAKEN = ("results.csv", "results.db", "run.json")
 
 #: An id becomes a folder name.
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
@@ -135,15 +139,19 @@ def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]
             frame.positions,
             cell=frame.cell,
             pbc=frame.pbc,
-            info={key: frame.info[key] for key in _ELECTRONS if _is_told(key, frame)},
+            info=_electrons(frame),
         )
         for frame in frames
     ]
 
 
-def _is_told(key: str, frame: Atoms) -> bool:
-    """Not where a comment only has the word in it: ASE reads 'the charge is 0' as charge=True."""
-    return key in frame.info and not isinstance(frame.info[key], bool)
+def _electrons(frame: Atoms) -> dict[str, Any]:
+    """What the comment says of charge and multiplicity, in whatever case.
+
+    Not where it only has the word in it: ASE reads 'the charge is 0' as charge=True.
+    """
+    told = {str(key).lower(): value for key, value in frame.info.items()}
+    return {key: told[key] for key in _ELECTRONS if key in told and not isinstance(told[key], bool)}
 
 
 def _check_atom_counts(path: Path) -> None:
@@ -154,6 +162,8 @@ def _check_atom_counts(path: Path) -> None:
     """
     with open_with_compression(str(path.absolute()), "r") as f:
         lines = list(f)
+    if lines and lines[0].startswith("\ufeff"):
+        raise _BadRow(f"{path} begins with a byte-order mark; save it without one")
     start = 0
     while start < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[start]):
         end = start + 2 + int(lines[start])
@@ -209,7 +219,9 @@ def _read_table(source: Path) -> list[tuple[int, dict[str, str]]]:
         row = dict(zip(header, cells, strict=True))
         _check_id(row["id"], where)
         if row["id"].lower() in seen:  # some file systems do not tell a from A
-            raise InputError(f"{where}: the id '{row['id']}' is taken by line {seen[row['id']]}")
+            raise InputError(
+                f"{where}: the id '{row['id']}' is taken by line {seen[row['id'].lower()]}"
+            )
         seen[row["id"].lower()] = number
         rows.append((number, row))
     return rows
@@ -219,8 +231,9 @@ def _check_header(header: list[str], source: Path) -> None:
     where = f"{source}, line 1"
     for name in header:
         if name not in _COLUMNS and name.lower() not in _NOTES and not name.startswith("#"):
-            if ";" in name:
-                raise InputError(f"{where}: columns are separated by commas, not semicolons")
+            for other, word in ((";", "semicolons"), ("\t", "tabs")):
+                if other in name:
+                    raise InputError(f"{where}: columns are separated by commas, not {word}")
             near = difflib.get_close_matches(name.lower(), _COLUMNS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_COLUMNS)}"
             raise InputError(f"{where}: unknown column '{name}'; {hint}")
@@ -241,6 +254,8 @@ def _check_id(identifier: str, where: str) -> None:
             f"{where}: the id {identifier!r} cannot be a folder name; use up to 100 letters, "
             "digits and . _ + -, not beginning with a dot"
         )
+    if identifier.lower() in _TAKEN:
+        raise InputError(f"{where}: the id '{identifier}' is the name of a file of every run")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

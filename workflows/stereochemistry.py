@@ -17,9 +17,11 @@ from rdkit import Chem
 
 from workflows.connectivity import Bonds, bonds, pair_name
 
-#: The shortest and the longest double bond: what two atoms add to it, Å. Halfway to the radii for
-#: triple and for single bonds of Pyykkö and Atsumi (Chem. Eur. J. 2009, 186 and 12770).
-_DOUBLE = {6: (0.635, 0.71), 7: (0.57, 0.655)}
+#: The shortest and the longest bond about which nothing turns, Å. Of carbon halfway to triple and
+#: to single bonds (radii of Pyykkö and Atsumi, Chem. Eur. J. 2009, 186 and 12770). With nitrogen
+#: the longest is below the bonds of amides (1.35) and nitrosamines (1.30), which do turn, and above
+#: those of nitrones (1.29) and azo compounds (1.25), as GFN2-xTB has them.
+_DOUBLE = {(6, 6): (1.27, 1.42), (6, 7): (1.205, 1.325), (7, 7): (1.14, 1.28)}
 #: Degrees. Bonds of an atom that are straighter have no sides.
 _STRAIGHT = 160.0
 
@@ -40,7 +42,8 @@ class Stereochemistry:
 def compare(before: Atoms, after: Atoms, bond_factor: float) -> Stereochemistry:
     """Compare two structures that have the same bonds, those of `before`.
 
-    Inversion at nitrogen with three neighbours does not count, nor does what turns about a ring.
+    Centres have four neighbours, so inversion of an amine does not count; double bonds are C=C, C=N
+    and N=N outside of small rings.
     """
     pairs = bonds(before, bond_factor)
     double = _double(before, pairs) & _double(after, pairs)
@@ -59,8 +62,8 @@ def _double(atoms: Atoms, pairs: Bonds) -> Bonds:
         return any(atoms.get_angle(i, j, k) > _STRAIGHT for k in neighbours[j] if k != i)
 
     def double(i: int, j: int) -> bool:
-        radii = [_DOUBLE.get(int(atoms.numbers[k]), (np.inf, 0.0)) for k in (i, j)]
-        shortest, longest = np.sum(radii, axis=0)
+        elements = int(min(atoms.numbers[[i, j]])), int(max(atoms.numbers[[i, j]]))
+        shortest, longest = _DOUBLE.get(elements, (np.inf, 0.0))
         return bool(shortest < atoms.get_distance(i, j) < longest)
 
     return frozenset(
@@ -82,11 +85,26 @@ def _molecule(atoms: Atoms, pairs: Bonds, double: Bonds) -> Chem.Mol:
     molecule.AddConformer(conformer)
     molecule.UpdatePropertyCache(strict=False)
     Chem.FastFindRings(molecule)
-    Chem.AssignStereochemistryFrom3D(molecule)
+    Chem.DetectBondStereochemistry(molecule)
     for atom in molecule.GetAtoms():
-        if atom.GetDegree() < 4:
-            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+        atom.SetChiralTag(_chirality(atom, atoms.positions))
+    Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)  # drops what is no centre
     return molecule
+
+
+def _chirality(atom: Chem.Atom, positions: np.ndarray) -> Chem.ChiralType:
+    """On which side of the first neighbour the others lie.
+
+    From all four: RDKit's own look at three of them, seen from the centre, depends on their order
+    where the centre lies outside of them, as in bicyclobutane.
+    """
+    neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
+    if len(neighbours) != 4:
+        return Chem.ChiralType.CHI_UNSPECIFIED
+    first, *others = positions[neighbours]
+    if np.linalg.det(np.array(others) - first) > 0:
+        return Chem.ChiralType.CHI_TETRAHEDRAL_CCW
+    return Chem.ChiralType.CHI_TETRAHEDRAL_CW
 
 
 def _changes(atoms: Atoms, first: Chem.Mol, second: Chem.Mol) -> str:

@@ -83,7 +83,12 @@ class Surface(Calculator):
             except Exception as error:
                 raise CalculatorFailed(_one_line(error)) from error
             self._remember([bare], [found])
-        energy, forces = float(found["energy"]), np.array(found["forces"], dtype=float)
+        try:
+            energy, forces = float(found["energy"]), np.array(found["forces"], dtype=float)
+        except (TypeError, ValueError) as error:
+            raise CalculatorFailed(f"not an energy and forces: {_one_line(error)}") from error
+        if forces.shape != (len(bare), 3):
+            raise CalculatorFailed(f"the forces have shape {forces.shape}, not {(len(bare), 3)}")
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise CalculatorFailed("the calculator returned an energy or force that is not finite")
         self.results = {"energy": energy, "forces": forces}
@@ -101,10 +106,9 @@ class Surface(Calculator):
         if not bare:
             return
         try:
-            found = self.calculator.evaluate(bare, ("energy", "forces"))
+            self._remember(bare, self.calculator.evaluate(bare, ("energy", "forces")))
         except Exception as error:
             raise CalculatorFailed(_one_line(error)) from error
-        self._remember(bare, found)
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the calculator may be wrong here, if it can say so (`HormCalculator` does)."""

@@ -69,12 +69,13 @@ def _by_configuration(
     That an end of the IRC has other ones is certain; which of the two it is, is not. Where both
     ends have them, stereoisomers can still be told apart, conformers cannot.
     """
-    if verdict.label is Label.PARTLY:
+    if verdict.at_limit is not Label.INTENDED:
         reason = "one end of the IRC has the bonds that reactant and product share, the other not"
-        return dataclasses.replace(verdict, reason=reason, side="")
-    if verdict.label is not Label.INTENDED:
-        return dataclasses.replace(verdict, side="")
+        partly = verdict.label is Label.PARTLY
+        return dataclasses.replace(verdict, reason=reason if partly else verdict.reason, side="")
     if compare(reactant, product, limit).same:
+        if verdict.label is Label.AMBIGUOUS:
+            return verdict
         return dataclasses.replace(
             verdict,
             label=Label.AMBIGUOUS,
@@ -82,8 +83,10 @@ def _by_configuration(
             "bonds cannot tell whether the saddle connects them; compare the geometries of the "
             "IRC's ends",
         )
-    answers = [compare(aim, end, limit).same for end in ends for aim in (reactant, product)]
-    label, side = _label(answers)
+    label, side = _isomers_reached(ends, reactant, product, limit)
+    if verdict.label is Label.AMBIGUOUS:
+        reason = f"'{label}' {verdict.reason.partition(' ')[2]}"
+        return dataclasses.replace(verdict, reason=reason, side=side, at_limit=label)
     other = "product" if side == "reactant" else "reactant"
     reasons = {
         Label.PARTLY: f"no end of the IRC is the stereoisomer that the {other} is",
@@ -94,20 +97,40 @@ def _by_configuration(
     )
 
 
+def _isomers_reached(
+    ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, limit: float
+) -> tuple[Label, str]:
+    """As `_label`, of stereoisomers; a saddle and its mirror image are one reaction."""
+    found = [compare(aim, end, limit) for end in ends for aim in (reactant, product)]
+    label, side = _label([one.same for one in found])
+    # Where reactant and product are mirror images, which of them an end is, is the question.
+    if label is Label.INTENDED or compare(reactant, product, limit).mirrored:
+        return label, side
+    mirrored, other = _label([one.mirrored for one in found])
+    better = list(Label).index(mirrored) < list(Label).index(label)
+    return (mirrored, other) if better else (label, side)
+
+
 def runs_backwards(
     ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
 ) -> bool:
     """Are more ends of the IRC the right ones when it is read from its last image?"""
-    first, last = ends
     limit = settings.bond_factor
     isomers = same_bonds(reactant, product, limit)
 
-    def right(end: Atoms, aim: Atoms) -> bool:
-        bonded = same_bonds(aim, end, limit)
-        return bonded and (not isomers or compare(aim, end, limit).same)
+    def right(pair: tuple[Atoms, Atoms]) -> tuple[bool, bool]:
+        """Of an end and an aim: is the one the other, or its mirror image?"""
+        end, aim = pair
+        if not same_bonds(aim, end, limit):
+            return False, False
+        found = compare(aim, end, limit) if isomers else None
+        return (found.same, found.mirrored) if found else (True, True)
 
-    forth = right(first, reactant) + right(last, product)
-    return right(last, reactant) + right(first, product) > forth
+    def count(ends: tuple[Atoms, Atoms]) -> int:
+        pairs = zip(ends, (reactant, product), strict=True)
+        return max(sum(side) for side in zip(*map(right, pairs), strict=True))
+
+    return count((ends[1], ends[0])) > count(ends)
 
 
 def question_relaxation(

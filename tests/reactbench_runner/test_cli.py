@@ -52,6 +52,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["reactions.csv", "--out", "out", "--config", "no.yaml"], "no.yaml"),
         (["reactions.csv", "--out", "out", "--config", "typo.yaml"], "did you mean 'path.images'"),
         (["reactions.csv", "--out", "out", "--config", "broken.yaml"], "not valid YAML"),
+        (["reactions.csv", "--out", "out", "--config", "list.yaml"], "list.yaml needs a name"),
         (["reactions.csv", "--out", "out", "--saddle.max_force", "-1"], "max_force"),
         (["reactions.csv", "--out", "full"], "not empty"),
         (["reactions.csv", "--out", "typo.yaml"], "typo.yaml is a file; --out needs a folder"),
@@ -70,6 +71,7 @@ def test_wrong_calls_say_what_is_wrong(
     table(tmp_path, "id,reaction", "a,a.xyz")
     (tmp_path / "typo.yaml").write_text("path: {imagse: 9}\n")
     (tmp_path / "broken.yaml").write_text("path: {images: 9\n")
+    (tmp_path / "list.yaml").write_text("calculator: [gfn2-xtb]\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     assert message in refused(capsys, *arguments)

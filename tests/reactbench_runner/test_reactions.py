@@ -84,6 +84,9 @@ def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> 
         ("reaction\ntwo.xyz\n", "no column 'id'"),
         ("id,id,reaction\na,a,two.xyz\n", "twice"),
         ("id,reaction\na,two.xyz\nb,two.xyz\na,two.xyz\n", "line 4.*'a' is taken by line 2"),
+        ("id,reaction\nA,two.xyz\na,two.xyz\n", "line 3.*'a' is taken by line 2"),
+        ("id,reaction\na,two.xyz\nA,two.xyz\n", "line 3.*'A' is taken by line 2"),
+        ("id,reaction\nRun.json,two.xyz\n", "line 2.*a file of every run"),
         ("id,reaction\na,two.xyz,7\n", "line 2: 3 values for 2 columns"),
         ("id,reaction\n../a,two.xyz\n", "line 2.*folder name"),
         ("id,reaction\n.a,two.xyz\n", "folder name"),
@@ -91,6 +94,7 @@ def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> 
         ('id,reaction\n"a,two.xyz\n', "not a CSV"),
         ("id,reaction\n\xff\xfe", "not a CSV"),
         ("id;reaction\na;two.xyz\n", "line 1.*commas, not semicolons"),
+        ("id\treaction\na\ttwo.xyz\n", "line 1.*commas, not tabs"),
         ("ID,reaction\na,two.xyz\n", "unknown column 'ID'.*did you mean 'id'"),
     ],
 )
@@ -143,6 +147,7 @@ BAD_FILES = {
     # An exception of ASE's own, derived from none of Python's usual ones.
     "bad.com": ("%chk=x\n", "cannot be read"),
     "x" * 300 + ".xyz": ("", "name too long"),
+    "marked.xyz": ("\ufeff1\n\nH 0 0 0\n" * 2, "byte-order mark; save it without"),
     "three.xyz": ("1\n\nH 0 0 0\n" * 3, r"3 frame\(s\).*need 2"),
 }
 
@@ -170,6 +175,13 @@ def test_charge_and_multiplicity_in_the_comments_of_an_xyz_file(folder: Path) ->
     [other] = read_reactions(table(folder, "id,reaction,charge\na,ion.xyz,1\n"))
     assert isinstance(other, Unreadable)
     assert "'charge' is 1 and -1" in other.reason
+
+
+def test_the_case_of_these_words_does_not_matter(folder: Path) -> None:
+    frame = "3\nCharge=1 MULTIPLICITY=1\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
+    (folder / "case.xyz").write_text(2 * frame)
+    [reaction] = read_reactions(folder / "case.xyz")
+    assert (reaction.charge, reaction.multiplicity) == (1, 1)
 
 
 def test_prose_about_charges_says_nothing(folder: Path) -> None:

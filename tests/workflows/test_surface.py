@@ -101,9 +101,10 @@ class Broken(Calculator):
 
     def calculate(self, atoms=None, properties=(), system_changes=()) -> None:
         super().calculate(atoms)
-        if self.energy > 1e300:
+        if self.energy is not None and self.energy > 1e300:
             raise RuntimeError("SCF not converged")
-        self.results = {"energy": self.energy, "forces": np.full((len(atoms), 3), self.force)}
+        rows = len(atoms) - (self.force == 7)
+        self.results = {"energy": self.energy, "forces": np.full((rows, 3), self.force)}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,8 @@ class Broken(Calculator):
         (Broken(energy=np.nan), "not finite"),
         (Broken(force=np.inf), "not finite"),
         (Broken(energy=1e301), "SCF not converged"),
+        (Broken(energy=None), "not an energy"),
+        (Broken(force=7), r"shape \(2, 3\), not \(3, 3\)"),
     ],
 )
 def test_bad_numbers_and_errors_become_one_kind_of_error(broken, message, hcn) -> None:
