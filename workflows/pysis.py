@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from workflows.errors import IRCFailed, NotConverged, StageError, as_stage_error
+from workflows.errors import IRCFailed, NotConverged, StageTimeout, as_stage_error
 from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
 from workflows.surface import Surface
 from workflows.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
@@ -61,8 +61,8 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
     """Relax with RFO; (atoms, what was printed).
 
     First in redundant internals, which are fast but can miss the motion of loose fragments
-    against each other or break down. What they leave is finished in Cartesian coordinates
-    from an exact Hessian.
+    against each other, break down, or step to where atoms lie on each other and no calculator
+    has an answer. What they leave is finished in Cartesian coordinates from an exact Hessian.
     """
     with _contained() as log:
         from pysisyphus.optimizers.RFOptimizer import RFOptimizer
@@ -71,7 +71,7 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             geometry = _geometry(atoms, surface, "redund")
             try:
                 _optimise(RFOptimizer, geometry, log, **_convergence(settings))
-            except StageError:
+            except StageTimeout:
                 raise
             except Exception as error:
                 log.write(f"internal coordinates failed: {type(error).__name__}: {error}\n")

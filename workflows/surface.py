@@ -28,6 +28,9 @@ SAME_GEOMETRY = 1e-8
 #: Geometries whose energies and forces are kept: some cycles of a long band.
 REMEMBERED = 200
 
+#: eV an atom. Its bonds hold a molecule together by some 5; no relaxation can gain more than a few.
+DEEPEST = 20.0
+
 
 @dataclass(frozen=True)
 class Evaluations:
@@ -60,6 +63,7 @@ class Surface(Calculator):
         self.evaluations = Evaluations()
         self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
         self._known: dict[bytes, dict[str, Any]] = {}
+        self._first_energy: float | None = None
 
     @property
     def has_own_hessian(self) -> bool:
@@ -91,7 +95,19 @@ class Surface(Calculator):
             raise CalculatorFailed(f"the forces have shape {forces.shape}, not {(len(bare), 3)}")
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise CalculatorFailed("the calculator returned an energy or force that is not finite")
+        self._check_depth(energy, len(bare))
         self.results = {"energy": energy, "forces": forces}
+
+    def _check_depth(self, energy: float, atoms: int) -> None:
+        """Raises where a network's energy falls without end, and an optimiser would follow."""
+        if self._first_energy is None:
+            self._first_energy = energy
+        fallen = self._first_energy - energy
+        if fallen > DEEPEST * atoms:
+            raise CalculatorFailed(
+                f"the energy fell by {fallen:.3g} eV, more than the bonds of a molecule hold: the "
+                "calculator knows nothing of this structure"
+            )
 
     def prepare(self, images: Iterable[Atoms]) -> None:
         """Has energies and forces of `images` ready for when they are asked for one by one.

@@ -122,6 +122,22 @@ def test_bad_numbers_and_errors_become_one_kind_of_error(broken, message, hcn) -
         Surface(broken).at(hcn)
 
 
+def test_an_energy_without_bottom_ends_the_search(hcn) -> None:
+    """Networks have holes where atoms lie on each other: 44,000 eV deep in one relaxation."""
+    broken = Broken()
+    surface = Surface(broken)
+    surface.at(hcn)
+    moved = hcn.copy()
+    for energy, fails in ((-50.0, False), (-70.0, True), (1000.0, False)):  # 20 eV an atom
+        broken.energy = energy
+        moved.rattle(0.1, seed=int(abs(energy)))
+        if fails:
+            with pytest.raises(CalculatorFailed, match="fell by 70 eV"):
+                surface.at(moved)
+        else:
+            assert surface.at(moved)[0] == energy
+
+
 @pytest.mark.parametrize("hessian", [np.full((9, 9), np.nan), np.zeros((3, 3))])
 def test_bad_hessians(hessian, hcn) -> None:
     broken = Broken()
