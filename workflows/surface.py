@@ -28,8 +28,9 @@ SAME_GEOMETRY = 1e-8
 #: Geometries whose energies and forces are kept: some cycles of a long band.
 REMEMBERED = 200
 
-#: eV an atom. Its bonds hold a molecule together by some 5; no relaxation can gain more than a few.
-DEEPEST = 20.0
+#: eV an atom, from the first structure. Bonds hold a molecule together by some 5, so that no
+#: relaxation gains more than a few; and bad guesses cost hundreds, where atoms overlap.
+DEEPEST, HIGHEST = 20.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,18 @@ class Surface(Calculator):
             raise CalculatorFailed(f"the forces have shape {forces.shape}, not {(len(bare), 3)}")
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise CalculatorFailed("the calculator returned an energy or force that is not finite")
-        self._check_depth(energy, len(bare))
+        self._check_energy(energy, len(bare))
         self.results = {"energy": energy, "forces": forces}
 
-    def _check_depth(self, energy: float, atoms: int) -> None:
-        """Raises where a network's energy falls without end, and an optimiser would follow."""
+    def _check_energy(self, energy: float, atoms: int) -> None:
+        """Raises where a network's energy has no bounds, and an optimiser would follow it."""
         if self._first_energy is None:
             self._first_energy = energy
-        fallen = self._first_energy - energy
-        if fallen > DEEPEST * atoms:
+        risen = energy - self._first_energy
+        if not -DEEPEST * atoms < risen < HIGHEST * atoms:
             raise CalculatorFailed(
-                f"the energy fell by {fallen:.3g} eV, more than the bonds of a molecule hold: the "
-                "calculator knows nothing of this structure"
+                f"the energy {'rose' if risen > 0 else 'fell'} by {abs(risen):.3g} eV, as no "
+                "molecule's does: the calculator knows nothing of this structure"
             )
 
     def prepare(self, images: Iterable[Atoms]) -> None:
