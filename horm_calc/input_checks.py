@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -10,8 +12,16 @@ from ase.data import chemical_symbols
 
 from horm_calc.references import ELEMENTS
 
+#: What says in `atoms.info` that a molecule is charged, or how its spins are, with the values of
+#: a neutral singlet. Of "spin" some mean the multiplicity, others the spin itself.
+CHARGE: dict[str, tuple[int, ...]] = {"charge": (0,)}
+SPIN: dict[str, tuple[int, ...]] = {
+    "multiplicity": (0, 1), "spin_multiplicity": (0, 1), "spin": (0, 1),
+}  # fmt: skip
 #: Closer than this (Å) no two atoms of the training data come.
 CLOSEST = 0.5
+# Partial charges of a neutral molecule, in a file with few digits, add up to less.
+_ROUNDING = 0.05
 
 
 class UnsupportedInput(ValueError):
@@ -42,14 +52,9 @@ def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
         )
     if atoms.pbc.any():
         raise UnsupportedInput("the structure is periodic; set atoms.pbc = False for a molecule")
-    charge = float(atoms.get_initial_charges().sum())
-    told = atoms.info.get("charge", 0)
-    # ASE reads a comment such as "charge 0" as two words that are true.
-    if abs(charge) > 1e-6 or (told and told is not True):
-        raise UnsupportedInput("the molecule is charged; the network was trained on neutral ones")
-    unpaired = np.abs(atoms.get_initial_magnetic_moments()).max()
-    multiplicity = atoms.info.get("spin", atoms.info.get("multiplicity"))
-    if unpaired > 1e-6 or multiplicity not in (None, 0, 1) or int(atoms.numbers.sum()) % 2:
+    if told := charged_or_open(atoms):
+        raise UnsupportedInput(f"{told}; the network was trained on neutral closed shells")
+    if int(atoms.numbers.sum()) % 2:
         raise UnsupportedInput(
             "the molecule has unpaired electrons; the network was trained on closed shells"
         )
@@ -59,6 +64,37 @@ def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
             "at most, so that it may err more here than elsewhere"
         )
     _warn_outside(atoms, cutoff)
+
+
+def charged_or_open(atoms: Atoms) -> str:
+    """What is said of the molecule that no neutral singlet can be; "" if nothing is.
+
+    It is said by initial charges and magnetic moments, or in `info` under `CHARGE` and `SPIN`.
+    """
+    charge = float(atoms.get_initial_charges().sum())
+    if abs(charge) > _ROUNDING:
+        return f"the molecule is charged (initial charges add up to {charge:g})"
+    if said := next(_other(atoms, CHARGE), None):
+        return f"the molecule is charged ({said})"
+    if (np.abs(atoms.get_initial_magnetic_moments()) > 1e-6).any():
+        return "the molecule has unpaired electrons (initial magnetic moments)"
+    if said := next(_other(atoms, SPIN), None):
+        return f"the molecule has unpaired electrons ({said})"
+    return ""
+
+
+def _other(atoms: Atoms, known: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    for name, usual in known.items():
+        value: Any = atoms.info.get(name)
+        # ASE reads a comment such as "charge 0" as two words that are true.
+        if value is None or value is True or isinstance(value, np.bool_):
+            continue
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if number not in usual:
+            yield f"{name} is {value}"
 
 
 def _warn_outside(atoms: Atoms, cutoff: float) -> None:

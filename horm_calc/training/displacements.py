@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import ArrayLike
 
+from horm_calc.input_checks import CHARGE, SPIN
 from horm_calc.thermochemistry import normal_modes
 from horm_calc.training.frames import Frame
 
@@ -23,7 +24,7 @@ from horm_calc.training.frames import Frame
 LARGEST_AMPLITUDE = 0.2
 
 # What stays true of displaced atoms; other entries of `info` may be labels of the old geometry.
-_KEPT = ("reaction", "charge", "spin")
+_KEPT = ("reaction", *CHARGE, *SPIN)
 
 
 def along_normal_modes(
@@ -47,11 +48,11 @@ def along_normal_modes(
     standard deviation of the atom that a mode moves most is at most `LARGEST_AMPLITUDE`.
 
     Centre of mass and, to first order, orientation stay. Slopes of geometries that are not
-    stationary are left out of account. Returns `count` Atoms without calculator, with `info` of
-    reaction, charge and spin kept. Use another seed for each geometry, such as [0, index], or
-    molecules of one size get the same random numbers. Raises `ValueError` for a Hessian of
-    another shape or not finite, for an atom alone, and for a count or temperature that is not
-    positive.
+    stationary are left out of account. Returns `count` Atoms without calculator, with what
+    is said of reaction, charge and spin kept. Use another seed for each geometry, such as
+    [0, index], or molecules of one size get the same random numbers. Raises `ValueError` for a
+    Hessian of another shape or not finite, for an atom alone, and for a count or temperature that
+    is not positive.
     """
     atoms = _atoms(geometry)
     _require_positive(temperature=temperature)
@@ -91,10 +92,14 @@ def _atoms(geometry: Frame | Atoms) -> Atoms:
 def _displaced(atoms: Atoms, displacements: np.ndarray) -> list[Atoms]:
     """displacements: (count, 3N), Å."""
     info = {key: atoms.info[key] for key in _KEPT if key in atoms.info}
-    return [
-        Atoms(atoms.numbers, atoms.positions + displacement.reshape(-1, 3), info=info)
-        for displacement in displacements
-    ]
+    made = []
+    for displacement in displacements:
+        one = Atoms(atoms.numbers, atoms.positions + displacement.reshape(-1, 3), info=info)
+        for name in ("initial_charges", "initial_magmoms"):
+            if atoms.has(name):
+                one.set_array(name, atoms.arrays[name])
+        made.append(one)
+    return made
 
 
 def _normal(shape: tuple[int, int], seed: int | Sequence[int]) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,29 +18,30 @@ def read_geometries(path: Path) -> list[Geometry]:
 
     `.h5`, `.hdf5`, `.lmdb`: frames, see `frames.open_frames`. All else: what ASE reads; energies
     are not needed. A geometry's reaction is what its `info["reaction"]` or its frame says, else
-    its file's name without ending. Where one name stands for several molecules (other atoms, or
-    in another order), all after the first get a number. Raises `DataError`.
+    its file's name without ending. Where a file's name stands for several molecules (other atoms,
+    or in another order), all after the first get a number; a reaction that is named stays one,
+    whatever its molecules. Raises `DataError`.
     """
     found: list[Geometry] = []
     for file in files_of(path.expanduser()):
-        before = len(found)
-        found.extend(_read(file, before))
-        if len(found) == before:
+        read = list(_apart(file.stem, _read(file, len(found))))
+        if not read:
             raise DataError(file, "holds no geometries")
-    return list(_apart(found))
+        found += read
+    return found
 
 
 def _read(file: Path, first: int) -> Iterator[Geometry]:
     if file.suffix in _FRAMES:
         for number, frame in enumerate(iterate(open_frames(file)), first):
-            yield geometry(number, frame, file.stem)
+            yield geometry(number, frame)
         return
     import ase.io
 
     number = first
     try:
         for atoms in ase.io.iread(str(file), ":", do_not_split_by_at_sign=True):
-            yield geometry(number, atoms, file.stem)
+            yield geometry(number, atoms)
             number += 1
     except Exception as error:  # ASE's readers raise what they meet: ValueError, IndexError, ...
         message = str(error).removesuffix(".") or type(error).__name__
@@ -50,14 +50,12 @@ def _read(file: Path, first: int) -> Iterator[Geometry]:
         raise DataError(file, where, remedy) from None
 
 
-def _apart(found: Iterable[Geometry]) -> Iterator[Geometry]:
-    """The geometries under names that HDF5 takes, each for one list of atoms."""
-    names: dict[tuple[str, bytes], str] = {}
-    molecules: Counter[str] = Counter()
+def _apart(stem: str, found: Iterable[Geometry]) -> Iterator[Geometry]:
+    """The geometries of a file under names that HDF5 takes; those without under the file's."""
+    molecules: dict[bytes, int] = {}
     for item in found:
-        name = re.sub(r"[/\0]|^\.+$", "_", item.reaction)
-        key = name, item.numbers.tobytes()
-        if key not in names:
-            molecules[name] += 1
-            names[key] = name if molecules[name] == 1 else f"{name}-{molecules[name]}"
-        yield dataclasses.replace(item, reaction=names[key])
+        name = item.reaction
+        if not name:
+            number = molecules.setdefault(item.numbers.tobytes(), len(molecules) + 1)
+            name = stem if number == 1 else f"{stem}-{number}"
+        yield dataclasses.replace(item, reaction=re.sub(r"[/\0]|^\.+$", "_", name))

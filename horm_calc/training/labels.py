@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from horm_calc.input_checks import charged_or_open
 from horm_calc.training.frames import Frame
 from horm_calc.training.levels import LEVELS, NotLabelled
 from horm_calc.training.processes import in_processes
@@ -66,8 +67,8 @@ class Settings:
 class Geometry:
     """A geometry to label.
 
-    number: its place in the input. numbers: (n,). positions: (n, 3), Å. reaction: see `Frame`.
-    problem: why it cannot be labelled by any method, if so.
+    number: its place in the input. numbers: (n,). positions: (n, 3), Å. reaction: see `Frame`;
+    of Atoms it is `info["reaction"]`. problem: why it cannot be labelled by any method, if so.
     """
 
     number: int
@@ -136,11 +137,8 @@ def label_all(
     return _in_processes(tasks, min(workers, max(1, len(geometries) - len(done))))
 
 
-def geometry(number: int, item: Atoms | Frame, reaction: str = "") -> Geometry:
-    """The geometry of an Atoms object, or of a frame.
-
-    `reaction` is what it belongs to unless it says so itself (`info["reaction"]`).
-    """
+def geometry(number: int, item: Atoms | Frame) -> Geometry:
+    """The geometry of an Atoms object, or of a frame."""
     if isinstance(item, Frame):
         numbers, positions, name, problem = item.numbers, item.positions, item.reaction, ""
     else:
@@ -148,7 +146,7 @@ def geometry(number: int, item: Atoms | Frame, reaction: str = "") -> Geometry:
         name, problem = str(item.info.get("reaction", "")), _unsupported(item)
     numbers, positions = np.array(numbers, int), np.array(positions, float)
     problem = problem or _impossible(numbers, positions)
-    return Geometry(number, numbers, positions, name or reaction, problem)
+    return Geometry(number, numbers, positions, name, problem)
 
 
 def vectors(settings: Settings, number: int, atoms: int) -> np.ndarray:
@@ -166,12 +164,8 @@ def _curved(count: int, settings: Settings) -> np.ndarray:
 def _unsupported(atoms: Atoms) -> str:
     if atoms.pbc.any():
         return "it is periodic; labels are for molecules in vacuum"
-    if atoms.info.get("charge", 0) != 0:
-        return f"its charge is {atoms.info['charge']}; labels are for neutral singlets"
-    names = ("multiplicity", "spin_multiplicity")
-    if any(atoms.info.get(name, 1) != 1 for name in names):
-        return "it is not a singlet; labels are for neutral singlets"
-    return ""
+    told = charged_or_open(atoms)
+    return f"{told}; labels are for neutral singlets" if told else ""
 
 
 def _impossible(numbers: np.ndarray, positions: np.ndarray) -> str:

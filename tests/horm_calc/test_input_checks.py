@@ -44,7 +44,9 @@ ORDINARY = {
     "charges that cancel": with_charges(-0.8, 0.4, 0.4),
     "told to be a singlet": water(charge=0, spin=1),
     "a comment that ASE takes for words": water(charge=True),
-    "told to be a singlet otherwise": water(multiplicity=1),
+    "told to be a singlet otherwise": water(multiplicity=1, spin_multiplicity=1),
+    "told in words": water(charge="0", spin=True),
+    "charges with few digits": with_charges(-0.67, 0.34, 0.34),
     "with no unpaired electrons": water(spin=0),
     "in a box that is not periodic": Atoms(molecule("H2O"), cell=[9, 9, 9]),
     "far from the origin": Atoms(molecule("H2O"), positions=molecule("H2O").positions + 1e4),
@@ -75,6 +77,9 @@ REFUSED = {
     "moments that cancel": (with_moments(0, 1, -1), "unpaired electrons"),
     "told to be a triplet": (water(spin=3), "unpaired electrons"),
     "told to be a triplet otherwise": (water(multiplicity=3), "unpaired electrons"),
+    "and otherwise again": (water(spin_multiplicity=3), "spin_multiplicity is 3"),
+    "told twice": (water(spin=0, multiplicity=3), "multiplicity is 3"),
+    "told in words that are no number": (water(charge="minus one"), "charge is minus one"),
     "an odd number of electrons": (molecule("CH3"), "unpaired electrons"),
 }
 

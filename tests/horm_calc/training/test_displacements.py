@@ -226,3 +226,13 @@ def test_the_cap_keeps_a_methyl_group_from_falling_apart(gfn2: Surface) -> None:
     displaced = along_normal_modes(atoms, gfn2.get_hessian(atoms), 60, 300.0, seed=0)
     rise = np.mean([gfn2.at(one)[0] - lowest for one in displaced])
     assert 0.9 < rise / (15 * units.kB * 300.0 / 2) < 1.3
+
+
+def test_radicals_stay_radicals_and_ions_stay_ions() -> None:
+    atoms = molecule("O2")
+    atoms.set_initial_charges([1.0, 0.0])
+    atoms.info = {"multiplicity": 3, "spin_multiplicity": 3, "spin": 3}
+    [one] = gaussian(atoms, 1, 0.05, 0)
+    assert one.info == atoms.info
+    assert one.get_initial_magnetic_moments().tolist() == [1.0, 1.0]
+    assert one.get_initial_charges().tolist() == [1.0, 0.0]

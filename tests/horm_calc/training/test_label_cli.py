@@ -73,7 +73,7 @@ def test_labels_a_folder_of_many_formats(folder: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "9 geometries, GFN2-xTB (tblite" in out
     assert "out.h5: 8 frames" in out
-    assert "frame 8 (c): 9 electrons, an odd number" in out
+    assert "frame 8 (c): the molecule has unpaired electrons" in out
 
     frames = open_frames(folder / "out.h5")
     assert frames.level_of_theory == "GFN2-xTB"
@@ -90,6 +90,22 @@ def test_labels_a_folder_of_many_formats(folder: Path, capsys: pytest.CaptureFix
         "out.failures.csv",
         "out.h5",
     ]
+
+
+def test_a_reaction_that_is_named_stays_one_whatever_its_molecules(folder: Path) -> None:
+    images = [molecule("CH3OH"), molecule("CH3OH")[[1, 0, 2, 3, 4, 5]], molecule("H2CO")]
+    for image in images:
+        image.info["reaction"] = "rxn1"
+    write(folder / "a.xyz", [*images, molecule("H2O")], format="extxyz")
+    assert call("a.xyz", "out.h5", "--level", "gfn2-xtb") == 0
+    assert sorted(open_frames(folder / "out.h5").reactions) == ["a", "rxn1", "rxn1", "rxn1"]
+
+
+def test_comments_with_words_are_no_charges(folder: Path) -> None:
+    example = REPOSITORY / "examples" / "xyz" / "hcn.xyz"
+    assert "charge 0" in example.read_text()
+    assert call(example, "out.h5", "--level", "gfn2-xtb") == 0
+    assert len(open_frames(folder / "out.h5")) == 2
 
 
 def test_labels_frames_anew(folder: Path) -> None:

@@ -124,8 +124,11 @@ def test_choices_are_random_but_reproducible() -> None:
         (Atoms("HH", [[0, 0, 0], [0, 0, np.nan]]), "not finite"),
         (Atoms("ThO", [[0, 0, 0], [0, 0, 1.8]]), "No support for elements"),
         (Atoms("He", cell=[3, 3, 3], pbc=True), "periodic"),
-        (Atoms("He", info={"charge": 2}), "its charge is 2"),
+        (Atoms("He", info={"charge": 2}), "charge is 2"),
         (Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={"spin_multiplicity": 3}), "singlet"),
+        (Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={"spin": 3}), "unpaired"),
+        (molecule("O2"), "magnetic moments"),
+        (Atoms("He", charges=[2]), "initial charges add up to 2"),
         (Atoms(), "no atoms"),
     ],
 )
