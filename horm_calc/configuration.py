@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -19,13 +20,17 @@ class SettingsError(ValueError):
 
 
 def setting(
-    default: Any, doc: str, choices: tuple[str, ...] = (), least: float | None = None
+    default: Any,
+    doc: str,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float = math.inf,
 ) -> Any:
-    """A field with its documentation, the names it may take, or the least number allowed.
+    """A field with its documentation, the names it may take, or the numbers allowed.
 
     Without `least` a number must be above zero. Lists and mappings are copied for each instance.
     """
-    metadata = {"doc": doc, "choices": choices, "least": least}
+    metadata = {"doc": doc, "choices": choices, "least": least, "most": most}
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -118,9 +123,13 @@ def _check(name: str, spec: dataclasses.Field[Any], kind: Any, value: Any) -> No
     outer = typing.get_origin(kind) or kind
     if outer is float or outer is int:
         _check_number(name, outer is int, least, value)
+        if value > (most := spec.metadata["most"]):
+            raise SettingsError(f"'{name}' is {value!r}; it must be at most {most:g}")
     elif not isinstance(value, outer):
         wanted = {bool: "true or false", str: "text", list: "a list", dict: "names and values"}
         raise SettingsError(f"'{name}' needs {wanted[outer]}, not {value!r}")
+    elif outer is list and kind == list[str] and not all(isinstance(one, str) for one in value):
+        raise SettingsError(f"'{name}' needs a list of texts, not {value!r}")
 
 
 def _check_number(name: str, whole: bool, least: float | None, value: Any) -> None:

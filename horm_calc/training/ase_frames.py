@@ -19,6 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import iread
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_extxyz
 
+from horm_calc.input_checks import charged_or_open
 from horm_calc.training.frames import DataError, Frame, Frames
 from horm_calc.training.progress import progress
 
@@ -44,12 +45,13 @@ class Listed:
         return self._frames[index]
 
 
-def read_ase(path: Path) -> Frames:
+def read_ase(path: Path, level_of_theory: str = "") -> Frames:
     """All frames of a file, by its name extended xyz (.xyz, .extxyz), .traj or .db.
 
-    A frame's reaction is the file's name where it says none; the level of theory is "" unless
-    all frames have one. Raises `DataError` for frames without energy or forces, of periodic
-    systems or of several levels of theory, and for files that ASE cannot read.
+    A frame's reaction is the file's name where it says none, and its level of theory the given
+    one, "" if none is known. Raises `DataError` for frames without energy or forces, of periodic
+    systems, of charged or open-shell molecules or of several levels of theory, and for files that
+    ASE cannot read.
     """
     if path.suffix not in _FORMATS:
         raise DataError(path, f"not one of {', '.join(_FORMATS)}, .h5, .hdf5, .lmdb")
@@ -57,7 +59,7 @@ def read_ase(path: Path) -> Frames:
     levels: set[str] = set()
     try:
         for atoms in progress(_images(path), f"Reading {path.name}"):
-            levels.add(str(atoms.info.get(_LEVEL, "")))
+            levels.add(str(atoms.info.get(_LEVEL, "")) or level_of_theory)
             frames.append(_frame(path, len(frames), atoms))
     except DataError:
         raise
@@ -69,7 +71,10 @@ def read_ase(path: Path) -> Frames:
     if len(levels - {""}) > 1:
         remedy = "Energies of different methods do not compare: give each a file of its own."
         raise DataError(path, f"labels of {' and '.join(sorted(levels - {''}))} together", remedy)
-    return Listed(frames, levels.pop() if len(levels) == 1 else "")
+    if len(levels) > 1:
+        problem = f"some frames are of {max(levels)}, others do not say how they were labelled"
+        raise DataError(path, problem, "If it is the same, name it in each: level_of_theory=NAME.")
+    return Listed(frames, levels.pop())
 
 
 def _images(path: Path) -> Iterator[Atoms]:
@@ -91,6 +96,8 @@ def _frame(path: Path, index: int, atoms: Atoms) -> Frame:
     atom_count = len(atoms)
     if atoms.pbc.any():
         raise DataError(path, f"frame {index} is periodic, not a molecule")
+    if told := charged_or_open(atoms):
+        raise DataError(path, f"frame {index}: {told}", "Leave it out: networks know no such.")
 
     def read(name: str, found: Any, *shape: int) -> np.ndarray:
         try:

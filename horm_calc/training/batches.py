@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from horm_calc.graphs import Molecules
 from horm_calc.training.frames import Frame, Frames
-from horm_calc.training.probes import probes, weight_of
+from horm_calc.training.probes import probes, weights_of
 
 #: Batches among which frames are ordered by size, so that molecules of a batch are alike.
 _SORTED_TOGETHER = 64
@@ -32,7 +32,7 @@ class Part:
     energies: (molecules,) minus the atoms' references, eV. forces: (atoms, 3), eV/Å.
     vectors, products: (k, atoms, 3) probing vectors and the Hessians' products with them,
     eV/Å²; None where no second derivatives are compared. Molecules with fewer than k vectors
-    have zeros in the others. weights: (k, molecules), see `probes.weight_of`; they contain the
+    have zeros in the others. weights: (k, molecules), see `probes.weights_of`; they contain the
     mean over a molecule's vectors.
     """
 
@@ -136,21 +136,18 @@ def _probed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vectors (k, n, 3), products (k, n, 3) and weights (k, 1) of a frame.
 
-    Labels that are products themselves come with their vectors, of random signs.
+    Labels that are products themselves come with their vectors.
     """
-    atoms, kind = len(frame.numbers), making.probe
     if frame.hessian is not None:
-        vectors = probes(kind, atoms, making.vectors, rng)
+        vectors = probes(making.probe, len(frame.numbers), making.vectors, rng)
         flat = vectors.reshape(len(vectors), -1)
         # Rows: the backward pass through the forces gives vᵀH. Labels are symmetric.
         products = (flat @ frame.hessian).reshape(vectors.shape)
     else:
         assert frame.vectors is not None and frame.products is not None
-        kind = "projections"
         chosen = rng.permutation(len(frame.vectors))[: making.vectors]
         vectors, products = frame.vectors[chosen], frame.products[chosen]
-    weights = np.full((len(vectors), 1), weight_of(kind, atoms) / len(vectors))
-    return vectors, products, weights
+    return vectors, products, weights_of(vectors)[:, None] / len(vectors)
 
 
 class Steps(Dataset[Batch]):

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    ModelCheckpoint,
+    WeightAveraging,
+)
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # of ModelCheckpoint
 _ERRORS = {"energy": "E {:.3f} eV", "forces": "F {:.4f} eV/Å", "second": "H {:.4g}"}
 
 
@@ -29,26 +36,74 @@ def mean_of_weights(decay: float) -> WeightAveraging:
     return WeightAveraging(avg_fn=average)
 
 
-class KeepLast(Callback):
-    """Saves everything a run needs to go on: every `minutes`, at its end, and when interrupted.
+class KeepBest(ModelCheckpoint):
+    """Keeps the network with the lowest validation loss, wherever the run's folder is moved."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent, path.stem, monitor="val/loss", enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Of another folder Lightning would take no score, and the next network for the best.
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved: dict[str, Any] = {key: here(state_dict[key]) for key in _PATHS}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        moved |= {"dirpath": self.dirpath, "best_k_models": scores}
+        super().load_state_dict(state_dict | moved)
+
+
+class Patience(EarlyStopping):
+    """Ends a run that gets no better, after as many validations as the settings say now."""
+
+    def __init__(self, validations: int) -> None:
+        super().__init__("val/loss", patience=validations)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+
+class KeepLast(Checkpoint):
+    """Saves everything a run needs to go on: every `minutes`, after each validation, at the end,
+    and when interrupted.
 
     Whole or not at all, so that a run that is killed while it saves still has the one before.
-    It must come after the callback that averages weights, whose mean of this step it saves.
+    Nothing is saved between a change of the weights and the end of the step, nor between a step
+    and its validation, in which the mean of the weights has taken their place, and which would
+    be left out when the run goes on. As interruptions often fall into validations, the step
+    before is saved too. Of Lightning's checkpoints it must be the last, to save their state.
     """
 
     def __init__(self, path: Path, minutes: float) -> None:
         self.path, self.seconds, self._saved = path, 60 * minutes, time.monotonic()
+        self._whole = False
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        self._whole = False
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if time.monotonic() - self._saved >= self.seconds:
+        interval = int(trainer.val_check_batch or 1)
+        if trainer.global_step % interval == 0:
+            return
+        self._whole = True
+        late = time.monotonic() - self._saved >= self.seconds
+        if late or (trainer.global_step + 1) % interval == 0:
             self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._whole = True
+        self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         # Not at the end of training, when averaged weights have taken the place of others.
         self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt):
+        if isinstance(exception, KeyboardInterrupt) and self._whole:
+            batches: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+            if batches.processed < batches.ready:
+                # A batch that is begun anew must not count twice, or validations come too early.
+                batches.reset_on_restart()
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from horm_calc.command_line import parser_of
+from horm_calc.command_line import parser_of, quiet_pipes
 from horm_calc.training.frames import DataError, Frame, Frames, iterate, open_frames
 from horm_calc.training.progress import progress
 
@@ -47,11 +47,14 @@ that says what helps.
 """
 
 
+@quiet_pipes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         return 130
     except (DataError, OSError) as error:
@@ -129,10 +132,9 @@ def _info(options: argparse.Namespace) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     _writable(options.target)
-    frames = _filled(open_frames(*options.files), options.files)
+    opened = open_frames(*options.files, level_of_theory=options.level or "")
+    frames = _filled(opened, options.files)
     level = frames.level_of_theory
-    if options.level and level not in ("", options.level):
-        raise DataError(options.files[0], f"labels of {level}, not of {options.level}")
     if not (options.level or level):
         raise DataError(
             options.files[0], "does not say its level of theory", "Name it with --level."

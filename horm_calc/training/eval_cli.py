@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from horm_calc.command_line import parser_of
+from horm_calc.command_line import parser_of, quiet_pipes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +62,7 @@ Exit code: 0, or 2 for wrong input, with one line on stderr that says what helps
 """
 
 
+@quiet_pipes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         _run(options)
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:

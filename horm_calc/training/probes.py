@@ -29,11 +29,14 @@ def probes(kind: str, atoms: int, count: int, rng: np.random.Generator) -> np.nd
     return np.eye(size)[chosen].reshape(-1, atoms, 3)
 
 
-def weight_of(kind: str, atoms: int) -> float:
-    """What turns the mean squared length of the products into the mean squared element.
+def weights_of(vectors: np.ndarray) -> np.ndarray:
+    """(k,): what turns squared lengths of products with vectors (k, n, 3) into mean squared
+    elements.
 
-    E‖Δv‖² is ‖Δ‖² / 3n for a unit vector drawn at random, and ‖Δ‖² for random signs, where
-    ‖Δ‖² is the sum over the (3n)² elements of the error of the Hessian.
+    E‖Δv‖² is ‖Δ‖² |v|² / 3n for vectors of one length |v| and random direction, unit vectors and
+    random signs included, where ‖Δ‖² is the sum over the (3n)² elements of the error of the
+    Hessian. A vector of zeros says nothing and weighs nothing.
     """
-    size = 3 * atoms
-    return 1 / size**2 if kind == "projections" else 1 / size
+    flat = vectors.reshape(len(vectors), -1)
+    lengths = flat.shape[1] * (flat**2).sum(1)
+    return np.divide(1.0, lengths, out=np.zeros(len(flat)), where=lengths > 0)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
+from horm_calc.models.contract import Network
+from horm_calc.references import reference_energy
+from horm_calc.training.batches import Making, batch_of
 from horm_calc.training.frames import Frame, Frames, iterate
 from horm_calc.training.progress import progress
+
+_TOGETHER = 32  # frames of which a network is asked at once
 
 
 def fit_references(frames: Frames) -> dict[int, float]:
@@ -27,6 +33,31 @@ def fit_references(frames: Frames) -> dict[int, float]:
         compositions.add(frame)
         energies.append(frame.energy)
     return compositions.references(np.array(energies))
+
+
+def corrected_references(
+    frames: Frames, network: Network, references: Mapping[int, float]
+) -> dict[int, float]:
+    """Energies of atoms (eV) by which the network's energies come nearest to the frames'.
+
+    To `references`, to which the network was trained, that is added which fits what remains:
+    labels less the network's energies and the references, by least squares as above. Of the
+    elements that the frames have. Unlike a fit to the labels alone this keeps what the network
+    knows of bonds, however few frames there are.
+    """
+    compositions, rest = Compositions(), []
+    dtype = next(network.parameters()).dtype
+    making = Making(references, "none", 1, dtype)
+    for start in progress(range(0, len(frames), _TOGETHER), "Comparing levels of theory"):
+        some = [frames[i] for i in range(start, min(start + _TOGETHER, len(frames)))]
+        [part] = batch_of(some, making, np.random.default_rng(0)).parts
+        with torch.no_grad():
+            energies, _ = network(network.prepare(part.molecules), part.molecules.positions)
+        for frame, energy in zip(some, energies.tolist(), strict=True):
+            compositions.add(frame)
+            rest.append(frame.energy - reference_energy(frame.numbers, references) - energy)
+    fitted = compositions.references(np.array(rest))
+    return {number: references[number] + more for number, more in fitted.items()}
 
 
 class Compositions:

@@ -34,7 +34,7 @@ def second_weight(epoch: float, settings: LossSettings) -> float:
     if epoch >= settings.curriculum_end:
         return settings.second
     begin, end = settings.curriculum_begin, settings.curriculum_end
-    return settings.second * max(0.0, (epoch - begin) / (end - begin))
+    return settings.second * (epoch - begin) / (end - begin) if epoch > begin else 0.0
 
 
 class NormHistory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from horm_calc.configuration import Validated, setting
+from horm_calc.configuration import SettingsError, Validated, setting
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,21 @@ class DataSettings(Validated):
         [], "files or folders of frames to validate on; empty: some reactions of `train`"
     )
     validation_fraction: float = setting(
-        0.05, "share of the reactions of `train` held out, where `validation` is empty"
+        0.05,
+        "share of the reactions of `train` held out, where `validation` is empty; those that share "
+        "a geometry stay together",
+        most=1,
     )
     validation_frames: int = setting(
         1000, "frames validated on, drawn at random, half of them with second derivatives"
     )
     batch_size: int = setting(32, "frames a step")
     curved_fraction: float | None = setting(
-        None, "share of a batch that has second derivatives; null: as many as the data has"
+        None, "share of a batch that has second derivatives; null: as many as the data has", most=1
     )
-    level_of_theory: str = setting("", "how labels were computed, where files do not say")
+    level_of_theory: str = setting(
+        "", "how labels were computed, where files do not say; what they say must agree with it"
+    )
     workers: int = setting(0, "processes that load data beside the training", least=0)
 
 
@@ -37,7 +42,9 @@ class NetworkSettings(Validated):
     name: str = setting("MomentNet", "a network of this package; horm-models names them")
     config: dict[str, Any] = setting({}, "its widths, depth and cut-off; the rest by default")
     init_from: str = setting(
-        "", "a checkpoint (file or name) whose weights are the start: name and config are its own"
+        "",
+        "a checkpoint (file or name) whose weights are the start: name and config are its own, and "
+        "references too, corrected where the level of theory is another",
     )
     frozen: list[str] = setting([], "parameters that stay as they are, such as 'layers.0.*'")
 
@@ -80,6 +87,14 @@ class LossSettings(Validated):
     curved_weight: float = setting(
         1.0, "factor on energies and forces of frames that have second derivatives", least=0
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.curriculum_end < self.curriculum_begin:
+            raise SettingsError(
+                f"'loss.curriculum_end' is {self.curriculum_end:g}, before "
+                f"'loss.curriculum_begin' ({self.curriculum_begin:g}): set both"
+            )
 
 
 @dataclass(frozen=True)

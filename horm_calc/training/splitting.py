@@ -9,6 +9,7 @@ distances are, whatever their place, orientation, handedness and order of atoms.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -20,6 +21,7 @@ from horm_calc.training.progress import progress
 
 #: Geometries whose distances, sorted, differ by less (Å) are the same.
 SAME = 1e-3
+_FAR = 1e5  # Å, more than any two atoms of a molecule are apart
 
 
 class SplitError(ValueError):
@@ -85,11 +87,11 @@ def overlaps(first: Frames, second: Frames) -> tuple[list[str], list[tuple[int, 
     the first.
     """
     names = sorted(set(first.reactions) & set(second.reactions))
-    others = {atoms: (places, cKDTree(rows)) for atoms, places, rows in _fingerprints(second)}
+    ours = {atoms: (places, rows) for atoms, places, rows in _fingerprints(first)}
     pairs: list[tuple[int, int]] = []
-    for atoms, places, rows in _fingerprints(first):
-        if atoms in others:
-            there, tree = others[atoms]
+    for atoms, there, others in _fingerprints(second):
+        if atoms in ours:
+            (places, rows), tree = ours[atoms], cKDTree(others)
             distance, nearest = tree.query(rows, p=np.inf, distance_upper_bound=SAME)
             found = np.isfinite(distance)
             pairs += zip(places[found].tolist(), there[nearest[found]].tolist(), strict=True)
@@ -123,11 +125,19 @@ def _fingerprints(frames: Frames) -> Iterator[tuple[bytes, np.ndarray, np.ndarra
 def _distances(frame: Frame) -> np.ndarray:
     """Interatomic distances (Å), for each pair of elements from small to large; 0 in front."""
     order = np.argsort(frame.numbers)
-    numbers, positions = frame.numbers[order].astype(int), frame.positions[order]
-    first, second = np.triu_indices(len(numbers), 1)
-    distances = np.linalg.norm(positions[first] - positions[second], axis=1)
-    sort = np.lexsort((distances, 119 * numbers[first] + numbers[second]))
-    return np.concatenate([[0.0], distances[sort]]).astype(np.float32)
+    first, second, apart = _pairs(frame.numbers[order].astype("u1").tobytes())
+    between = frame.positions[order][first] - frame.positions[order][second]
+    distances = np.sqrt(np.einsum("ij,ij->i", between, between))
+    return np.concatenate([[0.0], np.sort(distances + apart) - np.sort(apart)]).astype(np.float32)
+
+
+@lru_cache(maxsize=10_000)
+def _pairs(numbers: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of sorted atoms, and numbers by which distances of other elements stay apart."""
+    elements = np.frombuffer(numbers, "u1").astype(int)
+    first, second = np.triu_indices(len(elements), 1)
+    _, kind = np.unique(119 * elements[first] + elements[second], return_inverse=True)
+    return first, second, _FAR * kind
 
 
 def _few(names: Sequence[str]) -> str:

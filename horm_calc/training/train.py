@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,34 +12,30 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    Timer,
-)
+from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Sampler
 
 from horm_calc import checkpoints
 from horm_calc.catalogue import find
-from horm_calc.configuration import SettingsError, from_mapping, to_mapping
+from horm_calc.configuration import SettingsError
 from horm_calc.models.contract import Network
-from horm_calc.references import ELEMENTS
+from horm_calc.references import ELEMENTS, told_by
+from horm_calc.training import resuming
 from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
-from horm_calc.training.callbacks import KeepLast, Reporter, mean_of_weights
-from horm_calc.training.frames import DataError, Frames, chosen, fingerprint, open_frames
+from horm_calc.training.callbacks import KeepBest, KeepLast, Patience, Reporter, mean_of_weights
+from horm_calc.training.frames import Frames, chosen, fingerprint
 from horm_calc.training.module import TrainingModule
-from horm_calc.training.references import fit_references
-from horm_calc.training.settings import TrainingSettings
+from horm_calc.training.references import corrected_references, fit_references
+from horm_calc.training.resuming import LAST
+from horm_calc.training.sets import load, warn_of_shared
+from horm_calc.training.settings import NetworkSettings, TrainingSettings
 
-LAST, BEST, SETTINGS = "last.ckpt", "best.ckpt", "settings.json"
-#: Frames to which references are fitted, at most.
-FITTED_FRAMES = 20_000
+BEST = "best.ckpt"
+#: Frames to which references, or corrections to them, are fitted, at most.
+FITTED_FRAMES, CORRECTED_FRAMES = 20_000, 2_000
 #: Steps between entries in the logs.
 LOG_EVERY = 50
-#: Settings that do not change what a step does, and so may be others when a run goes on.
-_FREE = ("run.max_minutes", "run.patience", "run.threads")
 
 
 def train(settings: TrainingSettings, out: Path) -> Path:
@@ -49,16 +44,27 @@ def train(settings: TrainingSettings, out: Path) -> Path:
     out: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before the
     first validation), both for `HormCalculator`; `settings.json`, the numbers in `logs` and
     `tensorboard`. Where `last.ckpt` exists already the run goes on from it; raises
-    `SettingsError` if its settings were others, `DataError` for data that cannot be used.
+    `SettingsError` if its settings or data were others, `DataError` for data that cannot be used.
     """
-    _same_settings(settings, out)
+    stands = resuming.stand_of(settings, out)
     pl.seed_everything(settings.run.seed, verbose=False)
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
+    given = settings.network.init_from
+    before = checkpoints.read(find(given)) if given else None
+    network, config = start(settings, before)
     frames, held = load(settings)
-    network, config = start(settings)
+    level = settings.data.level_of_theory or frames.level_of_theory
+    digests = {"sha256": fingerprint(frames), "validation_sha256": fingerprint(held)}
+    if stands:
+        resuming.require_same_data(stands, digests, out)
+        _, references = told_by(stands)
+    else:
+        if settings.data.validation:
+            warn_of_shared(frames, held)
+        references = _references(settings, frames, level, network, before)
     making = Making(
-        _references(settings, frames),
+        references,
         settings.loss.probe,
         settings.loss.vectors,
         torch.float64 if settings.run.precision == "64-true" else torch.float32,
@@ -70,102 +76,76 @@ def train(settings: TrainingSettings, out: Path) -> Path:
         settings.run.seed,
         settings.data.curved_fraction,
     )
+    most_before = before.metadata.get("data", {}).get("most_atoms", 0) if before else 0
     metadata = {
-        "level_of_theory": settings.data.level_of_theory or frames.level_of_theory,
-        "references": {chemical_symbols[z]: energy for z, energy in making.references.items()},
+        "level_of_theory": level,
+        "references": {chemical_symbols[z]: energy for z, energy in references.items()},
         "data": {
             "frames": len(frames),
             "with_second_derivatives": int(frames.curved.sum()),
             "reactions": len(set(frames.reactions)),
-            "most_atoms": max(int(frames.sizes.max()), _most_atoms_before(settings)),
-            "sha256": fingerprint(frames),
+            "most_atoms": max(int(frames.sizes.max()), int(most_before)),
+            **digests,
         },
     }
     module = TrainingModule(network, config, settings, metadata, steps.per_epoch)
-    trainer, last = _trainer(settings, out), out / LAST
-    done = 0
-    if last.exists():
-        done = int(torch.load(last, weights_only=True, mmap=True)["global_step"])
+    trainer, done = _trainer(settings, out), int(stands.get("global_step", 0))
     trainer.fit(
         module,
         _loader(settings, steps, trainer, done),
         _validation_loader(settings, held, making),
-        ckpt_path=last if last.exists() else None,
+        ckpt_path=out / LAST if stands else None,
         weights_only=True,
     )
     best = out / BEST
-    return best if best.exists() else last
+    return best if best.exists() else out / LAST
 
 
-def _most_atoms_before(settings: TrainingSettings) -> int:
-    """Of a molecule of the training that this one goes on from; 0 where none is known."""
-    if not settings.network.init_from:
-        return 0
-    told = checkpoints.read(find(settings.network.init_from)).metadata
-    return int(told.get("data", {}).get("most_atoms", 0))
+def _references(
+    settings: TrainingSettings,
+    frames: Frames,
+    level: str,
+    network: Network,
+    before: checkpoints.Checkpoint | None,
+) -> dict[int, float]:
+    """Energies of atoms, eV: fitted, or those of the training that this one goes on from."""
+    if before is None:
+        # Of an element that no frame has nothing is learned; any energy will do.
+        fitted = fit_references(_some(frames, FITTED_FRAMES, settings))
+        return dict.fromkeys(ELEMENTS, 0.0) | fitted
+    told, energies = told_by(before.metadata)
+    if told == level:
+        return energies
+    some = _some(frames, CORRECTED_FRAMES, settings)
+    return energies | corrected_references(some, network, energies)
 
 
-def load(settings: TrainingSettings) -> tuple[Frames, Frames]:
-    """Frames to train on, and others, of other reactions, to validate on."""
-    if not settings.data.train:
-        raise SettingsError("data.train is empty: name files of frames to train on")
-    frames = open_frames(*settings.data.train)
-    if not (settings.data.level_of_theory or frames.level_of_theory):
-        problem = "does not say how its labels were computed"
-        raise DataError(settings.data.train[0], problem, "Set data.level_of_theory.")
-    rng = np.random.default_rng([settings.run.seed, 4])
-    if settings.data.validation:
-        held = open_frames(*settings.data.validation)
-        shared = set(frames.reactions) & set(held.reactions)
-        if shared:
-            problem = f"{len(shared)} reactions also in data.train, such as {min(shared)}"
-            raise DataError(settings.data.validation[0], problem, "Split with horm-data split.")
-    else:
-        names = sorted(set(frames.reactions))
-        count = round(settings.data.validation_fraction * len(names))
-        if not 0 < count < len(names):
-            problem = f"{len(names)} reactions, too few to hold some out"
-            raise DataError(settings.data.train[0], problem, "Name others in data.validation.")
-        out = set(rng.choice(names, count, replace=False))
-        inside = np.array([name in out for name in frames.reactions])
-        frames, held = (
-            chosen(frames, np.flatnonzero(~inside)),
-            chosen(frames, np.flatnonzero(inside)),
-        )
-    return frames, _drawn(held, settings.data.validation_frames, rng)
+def _some(frames: Frames, count: int, settings: TrainingSettings) -> Frames:
+    if len(frames) <= count:
+        return frames
+    rng = np.random.default_rng([settings.run.seed, 5])
+    return chosen(frames, np.sort(rng.choice(len(frames), count, replace=False)))
 
 
-def _drawn(frames: Frames, count: int, rng: np.random.Generator) -> Frames:
-    """At most `count` frames, half of them with second derivatives where there are enough."""
-    curved, plain = (
-        rng.permutation(np.flatnonzero(which)) for which in (frames.curved, ~frames.curved)
-    )
-    many = max(count // 2, count - len(plain))
-    curved = curved[:many]
-    return chosen(frames, np.sort(np.concatenate([curved, plain[: count - len(curved)]])))
+def start(
+    settings: TrainingSettings, before: checkpoints.Checkpoint | None
+) -> tuple[Network, dict[str, Any]]:
+    """The network before the first step, and the `model_config` of its checkpoints.
 
-
-def _references(settings: TrainingSettings, frames: Frames) -> dict[int, float]:
-    """Energies of atoms, eV, fitted to at most `FITTED_FRAMES` of the frames."""
-    if len(frames) > FITTED_FRAMES:
-        rng = np.random.default_rng([settings.run.seed, 5])
-        frames = chosen(frames, np.sort(rng.choice(len(frames), FITTED_FRAMES, replace=False)))
-    fitted = fit_references(frames)
-    unknown = [chemical_symbols[number] for number in fitted.keys() - set(ELEMENTS)]
-    if unknown:
-        problem = f"has {', '.join(unknown)}, which the networks do not know"
-        raise DataError(settings.data.train[0], problem, "Leave these frames out.")
-    # Of an element that no frame has nothing is learned; any energy will do.
-    return dict.fromkeys(ELEMENTS, 0.0) | fitted
-
-
-def start(settings: TrainingSettings) -> tuple[Network, dict[str, Any]]:
-    """The network before the first step, and the `model_config` of its checkpoints."""
+    before: the checkpoint that `network.init_from` names.
+    """
     given = settings.network
-    if given.init_from:
-        checkpoint = checkpoints.read(find(given.init_from))
-        network = checkpoints.load_network(checkpoint, torch.float32).requires_grad_(True)
-        config = checkpoint.config
+    if before is not None:
+        config = before.config
+        other = [f"config.{key}" for key, value in given.config.items() if config.get(key) != value]
+        if given.name not in (config["name"], NetworkSettings().name):
+            other.insert(0, "name")
+        if other:
+            raise SettingsError(
+                f"network.{', '.join(other)} is not that of network.init_from, "
+                f"{before.path}: leave it out, as weights fit no other network than theirs"
+            )
+        network = checkpoints.load_network(before, torch.float32).requires_grad_(True)
     else:
         if given.name not in checkpoints.NETWORKS:
             known = ", ".join(checkpoints.NETWORKS)
@@ -194,17 +174,14 @@ def start(settings: TrainingSettings) -> tuple[Network, dict[str, Any]]:
 
 def _trainer(settings: TrainingSettings, out: Path) -> pl.Trainer:
     run = settings.run
-    callbacks: list[Callback] = [
-        ModelCheckpoint(out, Path(BEST).stem, monitor="val/loss", enable_version_counter=False),
-        Reporter(),
-    ]
+    callbacks: list[Callback] = [Reporter()]
     if settings.optimizer.ema_decay:
         callbacks.append(mean_of_weights(settings.optimizer.ema_decay))
-    callbacks.append(KeepLast(out / LAST, run.checkpoint_minutes))
     if run.patience:
-        callbacks.append(EarlyStopping("val/loss", patience=run.patience))
+        callbacks.append(Patience(run.patience))
     if run.max_minutes:
         callbacks.append(Timer(timedelta(minutes=run.max_minutes)))
+    callbacks += [KeepBest(out / BEST), KeepLast(out / LAST, run.checkpoint_minutes)]
     return pl.Trainer(
         default_root_dir=out,
         accelerator=run.accelerator,
@@ -258,29 +235,3 @@ def _validation_loader(
 ) -> DataLoader[Batch]:
     batches: Any = fixed_batches(held, settings.data.batch_size, making, settings.run.seed)
     return DataLoader(batches, batch_size=None)
-
-
-def _same_settings(settings: TrainingSettings, out: Path) -> None:
-    """Refuses to go on with a run that other settings began; `_FREE` ones may change."""
-    out.mkdir(parents=True, exist_ok=True)
-    path, now = out / SETTINGS, to_mapping(settings)
-    if (out / LAST).exists() and path.exists():
-        before = to_mapping(from_mapping(TrainingSettings, json.loads(path.read_text("utf-8"))))
-        changed = _differences(before, now)
-        if changed:
-            raise SettingsError(
-                f"{out} holds a run with other settings ({', '.join(changed)}): "
-                "choose another --out, or the same settings to go on with it"
-            )
-    path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
-
-
-def _differences(before: Any, now: Any, prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for key in now:
-        name, old, new = f"{prefix}{key}", before.get(key), now[key]
-        if isinstance(new, dict) and isinstance(old, dict) and key != "config":
-            found += _differences(old, new, f"{name}.")
-        elif old != new and name not in _FREE:
-            found.append(name)
-    return found

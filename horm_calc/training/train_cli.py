@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from horm_calc.command_line import parser_of
+from horm_calc.command_line import parser_of, quiet_pipes
 from horm_calc.configuration import from_mapping, parts_of, read_yaml
 from horm_calc.training.settings import TrainingSettings
 
@@ -40,6 +40,7 @@ examples:
 """
 
 
+@quiet_pipes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return _run(options.config, options.out)
+    except BrokenPipeError:
+        raise
     except (ArithmeticError, ValueError, OSError) as error:
         print(f"horm-train: {error}", file=sys.stderr)
         return 2

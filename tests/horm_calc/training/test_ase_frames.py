@@ -151,9 +151,26 @@ def test_odd_labels_are_named(tmp_path: Path, change: dict[str, Any], problem: s
     assert str(error.value).startswith(f"{tmp_path / 'x.xyz'}: ")
 
 
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"charge": -1}, "frame 1: the molecule is charged"),
+        ({"multiplicity": 3}, "frame 1: the molecule has unpaired electrons"),
+    ],
+)
+def test_labels_of_ions_and_radicals_are_refused(tmp_path: Path, said, problem) -> None:
+    write(tmp_path / "x.xyz", [labelled(charge=0), labelled(**said)], format="extxyz")
+    with pytest.raises(DataError, match=problem):
+        read_ase(tmp_path / "x.xyz")
+
+
 def test_one_that_does_not_say_its_level(tmp_path: Path) -> None:
     write(tmp_path / "x.xyz", [labelled(level_of_theory="PBE"), labelled()], format="extxyz")
-    assert read_ase(tmp_path / "x.xyz").level_of_theory == ""
+    with pytest.raises(DataError, match="some frames are of PBE, others do not say"):
+        read_ase(tmp_path / "x.xyz")
+    assert read_ase(tmp_path / "x.xyz", "PBE").level_of_theory == "PBE"
+    with pytest.raises(DataError, match="HF and PBE together"):
+        read_ase(tmp_path / "x.xyz", "HF")
 
 
 def test_missing_labels(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from horm_calc.training.ase_frames import Listed
 from horm_calc.training.batches import Making, Steps, batch_of, fixed_batches
 from horm_calc.training.frames import Frame
-from horm_calc.training.probes import probes
+from horm_calc.training.probes import probes, weights_of
 from tests.horm_calc.training.labelled import frames
 
 NO_REFERENCES = dict.fromkeys((1, 6, 7, 8), 0.0)
@@ -74,6 +74,21 @@ def test_labels_that_are_products_keep_their_vectors() -> None:
     for vector, product in zip(part.vectors, part.products, strict=True):
         [place] = [i for i in range(4) if np.array_equal(vectors[i], vector)]
         np.testing.assert_allclose(product, products[place])
+
+
+def test_every_vector_weighs_by_its_length() -> None:
+    """So that its squared product is, on average, the mean squared element of the Hessian."""
+    vectors = np.stack([np.eye(9)[4], np.ones(9), rng().normal(size=9), np.zeros(9)])
+    expected = [1 / 9, 1 / 81, 1 / (9 * (vectors[2] ** 2).sum()), 0.0]
+    np.testing.assert_allclose(weights_of(vectors.reshape(4, 3, 3)), expected)
+    whole = frames(1, 1)[0]
+    labels = Frame(
+        whole.numbers, whole.positions, 0.0, whole.forces,
+        vectors=vectors.reshape(4, 3, 3), products=(vectors @ whole.hessian).reshape(4, 3, 3),
+    )  # fmt: skip
+    making = Making(NO_REFERENCES, "projections", 4, torch.float64)
+    part = batch_of([labels], making, rng()).parts[0]
+    np.testing.assert_allclose(sorted(part.weights[:, 0]), sorted(np.divide(expected, 4)))
 
 
 def seen(steps: Steps, count: int) -> Counter[tuple[float, ...]]:

@@ -79,7 +79,10 @@ def test_convert_several_files_of_which_one_says_the_method(
     assert "labels of GFN2-xTB, not of HF" in text
     run(capsys, "convert", other, tmp_path / "x.h5", "--level", "HF/6-31G*")
     assert open_frames(tmp_path / "x.h5").level_of_theory == "HF/6-31G*"
-    run(capsys, "convert", labels, other, tmp_path / "both.h5")
+    text = refused(capsys, "convert", labels, other, tmp_path / "both.h5")
+    assert "other.h5: does not say" in text
+    assert "--level" in text
+    run(capsys, "convert", labels, other, tmp_path / "both.h5", "--level", "GFN2-xTB")
     both = open_frames(tmp_path / "both.h5")
     assert len(both) == 62
     assert both.reactions.count("r0") == 4

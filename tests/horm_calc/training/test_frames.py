@@ -57,7 +57,12 @@ def test_levels_do_not_mix(files: list[Path], tmp_path: Path) -> None:
         open_frames(files[0], other)
     unknown = tmp_path / "unknown.h5"
     write_hdf5(unknown, [frame(0)], "")
-    assert open_frames(files[0], unknown).level_of_theory == "GFN2-xTB"
+    with pytest.raises(DataError, match=r"unknown\.h5: does not say .* others are of GFN2-xTB"):
+        open_frames(files[0], unknown)
+    both = open_frames(files[0], unknown, level_of_theory="GFN2-xTB")
+    assert both.level_of_theory == "GFN2-xTB"
+    with pytest.raises(DataError, match=r"one\.h5: labels of GFN2-xTB, not of HF"):
+        open_frames(files[0], unknown, level_of_theory="HF")
 
 
 def test_nothing_to_open(tmp_path: Path) -> None:

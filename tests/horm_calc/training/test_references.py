@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training.ase_frames import Listed
+from horm_calc.training.batches import Making, batch_of
 from horm_calc.training.frames import Frame, open_frames
-from horm_calc.training.references import fit_references
+from horm_calc.training.losses import predict
+from horm_calc.training.references import corrected_references, fit_references
+from tests.horm_calc.training import labelled
 from tests.horm_calc.training.frame_sets import real
 
 
@@ -58,3 +64,22 @@ def test_published_sample() -> None:
 def test_no_frames() -> None:
     with pytest.raises(ValueError, match="no frames"):
         fit_references(Listed([]))
+
+
+def test_another_level_moves_the_references_as_far_as_frames_show() -> None:
+    made, shift = labelled.network(1), {1: -0.5, 6: 12.0, 8: 3.0}
+    references = {1: -13.0, 6: -100.0, 7: -200.0, 8: -300.0}
+    some = [one for one in labelled.frames() if 7 not in one.numbers]
+    nothing = Making(dict.fromkeys(references, 0.0), "none", 1, torch.float64)
+    [part] = batch_of(some, nothing, np.random.default_rng(0)).parts
+    energies = predict(made, part, False).energies.tolist()
+    told = [
+        replace(one, energy=energy + sum(references[z] + shift[z] for z in one.numbers.tolist()))
+        for one, energy in zip(some, energies, strict=True)
+    ]
+    found = corrected_references(Listed(told), made, references)
+    # Water and methanol alone: of all corrections that fit, the one of minimum norm.
+    assert found.keys() == {1, 6, 8}
+    for atoms in ({1: 2, 8: 1}, {1: 4, 6: 1, 8: 1}):
+        expected = sum(n * (references[z] + shift[z]) for z, n in atoms.items())
+        assert sum(n * found[z] for z, n in atoms.items()) == pytest.approx(expected, abs=1e-6)

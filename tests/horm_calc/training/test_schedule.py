@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from horm_calc.configuration import SettingsError
 from horm_calc.training.schedule import (
     FIRST_NORM,
     NormHistory,
@@ -36,6 +37,10 @@ def test_curriculum_grows_linearly() -> None:
     settings = LossSettings(second=4.0, curriculum_begin=1, curriculum_end=3)
     assert [second_weight(t, settings) for t in (0, 1, 2, 3, 9)] == [0.0, 0.0, 2.0, 4.0, 4.0]
     assert second_weight(0, LossSettings(second=4.0)) == 4.0
+    sudden = LossSettings(second=4.0, curriculum_begin=2, curriculum_end=2)
+    assert [second_weight(t, sudden) for t in (0, 1.9, 2, 3)] == [0.0, 0.0, 4.0, 4.0]
+    with pytest.raises(SettingsError, match=r"curriculum_end' is 0, before .* \(3\)"):
+        LossSettings(curriculum_begin=3)
 
 
 def test_clipping_follows_recent_gradients() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from ase.build import molecule
 from horm_calc import HormCalculator
 from horm_calc.checkpoints import read
 from horm_calc.configuration import from_mapping, to_mapping
+from horm_calc.training.callbacks import KeepBest
 from horm_calc.training.curves import read_metrics
 from horm_calc.training.hdf5 import write_hdf5
+from horm_calc.training.module import TrainingModule
 from horm_calc.training.settings import TrainingSettings
 from horm_calc.training.train_cli import default_config, main
 from tests.horm_calc.training.labelled import TINY, frames
@@ -121,16 +124,83 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, optimizer) -> 
     done = torch.load(last, weights_only=True)["global_step"]
     assert 0 < done < 30
     subprocess.run(command(values, tmp_path, "killed"), check=True, capture_output=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """The same weights, bit for bit."""
     for name in ("last.ckpt", "best.ckpt"):
-        whole, killed = (
-            torch.load(tmp_path / folder / name, weights_only=True)
-            for folder in ("whole", "killed")
-        )
-        assert whole["global_step"] == killed["global_step"]
+        one, other = (torch.load(out / name, weights_only=True) for out in (first, second))
+        assert one["global_step"] == other["global_step"]
         for kind in ("current_model_state", "state_dict"):
-            assert whole[kind].keys() == killed[kind].keys()
-            for key, value in whole[kind].items():
-                assert torch.equal(value, killed[kind][key]), (name, kind, key)
+            assert one[kind].keys() == other[kind].keys()
+            for key, value in one[kind].items():
+                assert torch.equal(value, other[kind][key]), (name, kind, key)
+
+
+def after(method: Any, calls: int, error: type[BaseException] = KeyboardInterrupt) -> Any:
+    """The method, which at the end of one of its calls is interrupted."""
+    count = 0
+
+    def interrupted(self: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        result = method(self, *arguments, **named)
+        if count == calls:
+            raise error
+        return result
+
+    return interrupted
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "calls", "done"),
+    [
+        (TrainingModule, "validation_step", 1, 5),
+        (torch.optim.AdamW, "step", 9, 6),
+        (TrainingModule, "training_step", 9, 8),
+    ],
+)
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    data, empty, capsys, monkeypatch, kind, method, calls, done
+) -> None:
+    """Also where the mean of the weights stands in their place, or they are half changed."""
+    values = settings(data)
+    assert horm_train(values, "whole") == 0
+    validations = [line for line in capsys.readouterr().out.splitlines() if "validation" in line]
+    assert len(validations) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, method, after(getattr(kind, method), calls))
+        assert horm_train(values, "interrupted") == 130
+    assert torch.load("interrupted/last.ckpt", weights_only=True)["global_step"] == done
+    assert horm_train(values, "interrupted") == 0
+    both = [line for line in capsys.readouterr().out.splitlines() if "validation" in line]
+    assert both == validations
+    assert_same_run(empty / "whole", empty / "interrupted")
+
+
+def test_a_run_whose_folder_was_moved_keeps_its_best_network(data, empty, monkeypatch) -> None:
+    # With a rate this high the network gets worse from the second validation on.
+    optimizer = {"learning_rate": 0.3, "ema_decay": 0.0}
+    values = settings(data, optimizer=optimizer, run={"steps": 8, "validate_every": 2})
+    with monkeypatch.context() as patched:
+        patched.setattr(KeepBest, "on_validation_end", after(KeepBest.on_validation_end, 3))
+        assert horm_train(values) == 130
+    before = torch.load("out/best.ckpt", weights_only=True)["global_step"]
+    Path("out").rename("moved")
+    assert horm_train(values, "moved") == 0
+    assert before < 6
+    assert torch.load("moved/best.ckpt", weights_only=True)["global_step"] == before
+
+
+def test_patience_may_change_when_a_run_goes_on(data, empty, monkeypatch) -> None:
+    optimizer = {"learning_rate": 0.3, "ema_decay": 0.0}
+    run = {"steps": 40, "validate_every": 2, "patience": 100}
+    with monkeypatch.context() as patched:
+        patched.setattr(KeepBest, "on_validation_end", after(KeepBest.on_validation_end, 3))
+        assert horm_train(settings(data, optimizer=optimizer, run=run)) == 130
+    assert horm_train(settings(data, optimizer=optimizer, run=run | {"patience": 1})) == 0
+    assert torch.load("out/last.ckpt", weights_only=True)["global_step"] < 40
 
 
 def test_a_run_with_other_settings_is_not_gone_on_with(data, empty, capsys) -> None:
@@ -163,7 +233,8 @@ def test_training_starts_from_other_weights_with_frozen_parts(data, empty) -> No
 
 
 def test_the_largest_molecule_of_an_earlier_training_is_remembered(data, empty) -> None:
-    values = settings(data, data={"validation": []}, run={"steps": 1, "validate_every": 1})
+    # With this seed the largest molecule is not held out.
+    values = settings(data, run={"steps": 1, "validate_every": 1, "seed": 4})
     assert horm_train(values, "first") == 0
     before = read(empty / "first" / "last.ckpt").metadata["data"]["most_atoms"]
     assert before == 6
@@ -176,6 +247,57 @@ def test_the_largest_molecule_of_an_earlier_training_is_remembered(data, empty) 
         out = f"from{bool(init_from)}"
         assert horm_train(values, out) == 0
         assert read(empty / out / "last.ckpt").metadata["data"]["most_atoms"] == most
+
+
+def test_references_go_on_too(data, empty) -> None:
+    """Those of the weights at first; of another level, corrected where frames show by how much."""
+    assert horm_train(settings(data, run={"steps": 1}), "first") == 0
+    before = read(empty / "first" / "last.ckpt").metadata["references"]
+    shift = {1: -10.0, 8: 30.0}
+    other = [
+        replace(frame, energy=frame.energy + sum(shift[int(z)] for z in frame.numbers))
+        for frame in frames()
+        if set(frame.numbers.tolist()) <= set(shift)
+    ]
+    other += [replace(frame, reaction="again") for frame in other]
+    moved = [replace(frame, positions=frame.positions * (1 + 0.001 * i), reaction=f"r{i}")
+             for i, frame in enumerate(other)]  # fmt: skip
+    for level in ("Morse", "another"):
+        write_hdf5(empty / f"{level}.h5", moved, level)
+        values = settings(empty / f"{level}.h5", run={"steps": 1})
+        values["network"] = {"init_from": "first/last.ckpt"}
+        assert horm_train(values, level) == 0
+        after = read(empty / level / "last.ckpt").metadata["references"]
+        if level == "Morse":
+            assert after == before
+        else:
+            assert {name: after[name] for name in "CN"} == {name: before[name] for name in "CN"}
+            sums = [2 * told["H"] + told["O"] for told in (after, before)]
+            assert sums[0] - sums[1] == pytest.approx(10.0, abs=3.0)
+
+
+def test_a_run_does_not_go_on_with_other_data(data, empty, capsys) -> None:
+    live = empty / "live.h5"
+    write_hdf5(live, frames(), "Morse")
+    assert horm_train(settings(live, run={"steps": 2})) == 0
+    live.unlink()
+    write_hdf5(live, [replace(one, energy=one.energy + 1) for one in frames()], "Morse")
+    capsys.readouterr()
+    assert horm_train(settings(live, run={"steps": 2})) == 2
+    assert "trained on other frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_a_damaged_checkpoint_is_named(data, empty, capsys, kept) -> None:
+    Path("out").mkdir()
+    whole = empty / "whole.ckpt"
+    torch.save({"state_dict": {"x": torch.zeros(1000)}}, whole)
+    Path("out/last.ckpt").write_bytes(whole.read_bytes()[:kept])
+    assert horm_train(settings(data)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("horm-train: out/last.ckpt: ")
+    assert error.count("\n") == 1
+    assert "Delete it to begin anew" in error
 
 
 def test_time_runs_out(data, empty) -> None:
@@ -191,7 +313,12 @@ def test_time_runs_out(data, empty) -> None:
         ("data", {"train": ["nowhere.h5"]}, "nowhere.h5"),
         ("data", {"train": "frames.h5"}, "needs a list"),
         ("data", {"bach_size": 4}, "did you mean 'data.batch_size'"),
-        ("data", {"validation_fraction": 0.01}, "too few to hold some out"),
+        ("data", {"train": [3]}, "'data.train' needs a list of texts"),
+        ("data", {"validation_fraction": 2}, "at most 1"),
+        ("data", {"curved_fraction": 5}, "at most 1"),
+        ("loss", {"curriculum_begin": 3}, "'loss.curriculum_begin' (3): set both"),
+        ("network", {"init_from": "horm-mini"}, "network.config.channels, "),
+        ("network", {"init_from": "horm-mini", "config": {}, "name": "LEFTNet"}, "network.name"),
         ("loss", {"probe": "row"}, "rows, projections"),
         ("network", {"name": "MomentNets"}, "MomentNet"),
         ("network", {"config": {"chanels": 4}}, "chanels"),

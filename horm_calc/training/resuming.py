@@ -1,0 +1,66 @@
+"""What must be as it was when a run goes on: its settings, its data and its last checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from horm_calc import checkpoints
+from horm_calc.configuration import SettingsError, from_mapping, to_mapping
+from horm_calc.torch_archive import CheckpointError
+from horm_calc.training.settings import TrainingSettings
+
+LAST, SETTINGS = "last.ckpt", "settings.json"
+#: Settings that do not change what a step does, and so may be others when a run goes on.
+_FREE = ("run.max_minutes", "run.patience", "run.threads")
+
+
+def stand_of(settings: TrainingSettings, out: Path) -> dict[str, Any]:
+    """What the last checkpoint in `out` says of its run; nothing where there is none.
+
+    Keeps the settings in `out`. Raises `SettingsError` if they were others (but for `_FREE`
+    ones), and for a checkpoint that is damaged.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    last, path, now, stands = out / LAST, out / SETTINGS, to_mapping(settings), {}
+    if last.exists() and path.exists():
+        before = to_mapping(from_mapping(TrainingSettings, json.loads(path.read_text("utf-8"))))
+        changed = _differences(before, now)
+        if changed:
+            raise SettingsError(
+                f"{out} holds a run with other settings ({', '.join(changed)}): "
+                "choose another --out, or the same settings to go on with it"
+            )
+    if last.exists():
+        try:
+            stands = checkpoints.read(last).metadata
+        except CheckpointError as error:
+            raise SettingsError(
+                f"{last}: {error.problem}. Delete it to begin anew, or choose another --out."
+            ) from None
+    path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
+    return stands
+
+
+def require_same_data(stands: Mapping[str, Any], digests: Mapping[str, str], out: Path) -> None:
+    """Raises `SettingsError` if frames are others than those that the run began with."""
+    names = {"sha256": "trained", "validation_sha256": "validated"}
+    for key, digest in digests.items():
+        if stands["data"].get(key, digest) != digest:
+            raise SettingsError(
+                f"{out} holds a run that was {names[key]} on other frames than those in data now: "
+                "choose another --out, or restore the files to go on with it"
+            )
+
+
+def _differences(before: Any, now: Any, prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in now:
+        name, old, new = f"{prefix}{key}", before.get(key), now[key]
+        if isinstance(new, dict) and isinstance(old, dict) and key != "config":
+            found += _differences(old, new, f"{name}.")
+        elif old != new and name not in _FREE:
+            found.append(name)
+    return found

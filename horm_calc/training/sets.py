@@ -1,0 +1,99 @@
+"""Which frames a run trains on, and on which others it is validated."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from horm_calc.configuration import SettingsError
+from horm_calc.references import ELEMENTS
+from horm_calc.training.frames import DataError, Frames, chosen, iterate, open_frames
+from horm_calc.training.progress import progress
+from horm_calc.training.settings import DataSettings, TrainingSettings
+from horm_calc.training.splitting import SplitError, overlaps, split
+
+
+class SharedFrames(UserWarning):
+    """Validation frames that are trained on too."""
+
+
+def load(settings: TrainingSettings) -> tuple[Frames, Frames]:
+    """Frames to train on, and others, of other reactions, to validate on.
+
+    Raises `SettingsError` or `DataError` for frames that are none, of several levels of theory
+    or of elements that the networks do not know, and for reactions on both sides.
+    """
+    data = settings.data
+    if not data.train:
+        raise SettingsError("data.train is empty: name files of frames to train on")
+    frames = open_frames(*data.train, level_of_theory=data.level_of_theory)
+    if not (data.level_of_theory or frames.level_of_theory):
+        problem = "does not say how its labels were computed"
+        raise DataError(data.train[0], problem, "Set data.level_of_theory.")
+    _require_known(frames, data.train)
+    if data.validation:
+        held = _named(data, frames)
+    else:
+        try:
+            parts = split(frames, data.validation_fraction, settings.run.seed)
+        except SplitError as error:
+            remedy = "Change it, or name other frames in data.validation."
+            raise DataError("data.validation_fraction", str(error), remedy) from None
+        frames, held = (chosen(frames, part) for part in parts)
+    return frames, _drawn(held, data.validation_frames, settings.run.seed)
+
+
+def warn_of_shared(frames: Frames, held: Frames) -> None:
+    """Warns where molecules to validate on are trained on too, under other names.
+
+    Errors on such frames look better than those of other molecules.
+    """
+    _, pairs = overlaps(held, frames)
+    if pairs:
+        one, other = held.reactions[pairs[0][0]], frames.reactions[pairs[0][1]]
+        warnings.warn(
+            f"{len(pairs)} of {len(held)} frames of data.validation are also in data.train (such "
+            f"as one of {one}, there of {other}): best.ckpt and validation errors mean less; "
+            "horm-data split keeps the two apart",
+            SharedFrames,
+            stacklevel=3,
+        )
+
+
+def _named(data: DataSettings, frames: Frames) -> Frames:
+    """The frames that `data.validation` names."""
+    held = open_frames(*data.validation, level_of_theory=data.level_of_theory)
+    if not data.level_of_theory and held.level_of_theory != frames.level_of_theory:
+        told = held.level_of_theory or "a level of theory that it does not say"
+        problem = f"labels of {told}, those of data.train of {frames.level_of_theory}"
+        raise DataError(data.validation[0], problem, "If it is the same, set data.level_of_theory.")
+    shared = set(frames.reactions) & set(held.reactions)
+    if shared:
+        problem = f"{len(shared)} reactions also in data.train, such as {min(shared)}"
+        raise DataError(data.validation[0], problem, "Split with horm-data split.")
+    _require_known(held, data.validation)
+    return held
+
+
+def _require_known(frames: Frames, paths: Sequence[str]) -> None:
+    """Raises `DataError` for elements that the networks do not know."""
+    for frame in progress(iterate(frames), "Looking at elements", len(frames)):
+        unknown = set(frame.numbers.tolist()) - set(ELEMENTS)
+        if unknown:
+            names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
+            problem = f"a frame of {frame.reaction} has {names}, which the networks do not know"
+            raise DataError(" ".join(paths), problem, "Leave such frames out.")
+
+
+def _drawn(frames: Frames, count: int, seed: int) -> Frames:
+    """At most `count` frames, half of them with second derivatives where there are enough."""
+    rng = np.random.default_rng([seed, 4])
+    curved, plain = (
+        rng.permutation(np.flatnonzero(which)) for which in (frames.curved, ~frames.curved)
+    )
+    many = max(count // 2, count - len(plain))
+    curved = curved[:many]
+    return chosen(frames, np.sort(np.concatenate([curved, plain[: count - len(curved)]])))
