@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from horm_calc.command_line import parser_of, quiet_pipes
 from horm_calc.configuration import from_mapping, parts_of, read_yaml
@@ -87,7 +88,9 @@ def _run(config: Path, out: Path) -> int:
     from horm_calc.training.train import train
 
     try:
-        best = train(settings, out)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            best = train(settings, out)
     except (KeyboardInterrupt, SystemExit):
         print("Interrupted. The same command goes on from here.", file=sys.stderr)
         return 130
@@ -95,6 +98,10 @@ def _run(config: Path, out: Path) -> int:
     draw(out / "logs", picture)
     print(f"{best.stem}: {best}; curves: {picture}")
     return 0
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"horm-train: warning: {message}", file=sys.stderr)
 
 
 def _quiet() -> None:

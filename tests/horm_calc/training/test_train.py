@@ -343,6 +343,16 @@ def test_reactions_in_both_sets_are_refused(data, empty, capsys) -> None:
     assert "4 reactions also in data.train" in capsys.readouterr().err
 
 
+def test_shared_molecules_under_other_names_are_warned_of(data, empty, capsys) -> None:
+    held = [replace(frame, reaction=f"as {frame.reaction}") for frame in frames()[:5]]
+    write_hdf5(empty / "held.h5", held, "Morse")
+    values = settings(data, data={"validation": ["held.h5"]}, run={"steps": 1})
+    assert horm_train(values) == 0
+    errors = capsys.readouterr().err.splitlines()
+    told = [line for line in errors if line.startswith("horm-train: warning: 5 of 5 frames of")]
+    assert len(told) == 1
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(data, empty, capsys) -> None:
     assert horm_train(settings(data, optimizer={"learning_rate": 1e30, "clip": "none"})) == 2
     assert "learning_rate" in capsys.readouterr().err
