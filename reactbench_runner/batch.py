@@ -46,10 +46,9 @@ def run_batch(
     `verify` names the calculator with which every transition state is refined once more. A
     folder with an unfinished run of the same calculators and settings is resumed, and what was
     searched there without `verify` is verified; `on_finished` is called for every reaction, those
-    of before included. Raises
-    `InputError` when `out` holds another run, the reactions changed under their ids, or
-    `verify` cannot verify this run, `SettingsError` for a calculator that cannot be had,
-    `StorageError` when the disk takes no more.
+    of before included. Raises `InputError` when `out` holds another run, the reactions changed
+    under their ids, or `verify` cannot verify this run, `SettingsError` for a calculator that
+    cannot be had, `StorageError` when the disk takes no more.
     """
     settings = settings or SearchSettings()
     entry = calculators.entry(calculator)

@@ -26,7 +26,7 @@ from workflows.connectivity import (
 )
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
-from workflows.stereochemistry import compare
+from workflows.stereochemistry import Stereochemistry, compare
 
 
 def judge(
@@ -73,7 +73,8 @@ def _by_configuration(
         reason = "one end of the IRC has the bonds that reactant and product share, the other not"
         partly = verdict.label is Label.PARTLY
         return dataclasses.replace(verdict, reason=reason if partly else verdict.reason, side="")
-    if compare(reactant, product, limit).same:
+    between = compare(reactant, product, limit)
+    if between.same:
         if verdict.label is Label.AMBIGUOUS:
             return verdict
         return dataclasses.replace(
@@ -83,7 +84,8 @@ def _by_configuration(
             "bonds cannot tell whether the saddle connects them; compare the geometries of the "
             "IRC's ends",
         )
-    label, side = _isomers_reached(ends, reactant, product, limit)
+    found = [compare(aim, end, limit) for end in ends for aim in (reactant, product)]
+    label, side = _isomers_reached(found, between)
     if verdict.label is Label.AMBIGUOUS:
         reason = f"'{label}' {verdict.reason.partition(' ')[2]}"
         return dataclasses.replace(verdict, reason=reason, side=side, at_limit=label)
@@ -98,13 +100,15 @@ def _by_configuration(
 
 
 def _isomers_reached(
-    ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, limit: float
+    found: Sequence[Stereochemistry], between: Stereochemistry
 ) -> tuple[Label, str]:
-    """As `_label`, of stereoisomers; a saddle and its mirror image are one reaction."""
-    found = [compare(aim, end, limit) for end in ends for aim in (reactant, product)]
+    """As `_label`, of stereoisomers; a saddle and its mirror image are one reaction.
+
+    between: of reactant and product.
+    """
     label, side = _label([one.same for one in found])
     # Where reactant and product are mirror images, which of them an end is, is the question.
-    if label is Label.INTENDED or compare(reactant, product, limit).mirrored:
+    if label is Label.INTENDED or between.mirrored:
         return label, side
     mirrored, other = _label([one.mirrored for one in found])
     better = list(Label).index(mirrored) < list(Label).index(label)

@@ -150,13 +150,19 @@ def unverified(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def to_verify(unverified: Path, table: Path, folder: Path) -> tuple[Path, list[object]]:
+    """A copy of the run, and the command that verifies it."""
+    out = folder / "out"
+    shutil.copytree(unverified, out)
+    flags = [*FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
+    return out, [table, "--out", out, *flags]
+
+
 def test_a_finished_run_is_verified_later(
     unverified: Path, fast: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a new search, and as if it had been asked for from the beginning."""
-    out = tmp_path / "out"
-    shutil.copytree(unverified, out)
-    again = [table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
+    out, again = to_verify(unverified, table, tmp_path)
     assert call(*again) == 0
     before, now, both = (rows_in(path)["hcn"] for path in (unverified, out, fast))
     searched = [name for name in COLUMNS if not name.startswith("verify")]
@@ -190,9 +196,7 @@ def test_a_finished_run_is_verified_later(
 def test_a_disk_that_fills_up_while_verifying_later_loses_nothing(
     unverified: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(unverified, out)
-    again = [table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
+    out, again = to_verify(unverified, table, tmp_path)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -210,10 +214,8 @@ def test_a_disk_that_fills_up_while_verifying_later_loses_nothing(
 def test_what_a_later_verification_needs_is_named(
     unverified: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(unverified, out)
+    out, again = to_verify(unverified, table, tmp_path)
     (out / "results.db").unlink()
-    again = [table, "--out", out, *FLAGS, "--calculator", "gfn1-xtb", "--verify", "gfn2-xtb"]
     said = refused(capsys, *again)
     assert "results.db does not hold its 'reactant'" in said
     assert "--db" in said
