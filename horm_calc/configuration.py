@@ -135,6 +135,8 @@ def _check(name: str, spec: dataclasses.Field[Any], kind: Any, value: Any) -> No
 def _check_number(name: str, whole: bool, least: float | None, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         raise SettingsError(f"'{name}' needs a {'whole ' if whole else ''}number, not {value!r}")
+    if not math.isfinite(value):
+        raise SettingsError(f"'{name}' is {value!r}; it must be finite")
     if least is None and not value > 0:
         raise SettingsError(f"'{name}' is {value!r}; it must be above 0")
     if least is not None and not value >= least:

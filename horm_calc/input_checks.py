@@ -20,6 +20,8 @@ SPIN: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 #: Closer than this (Å) no two atoms of the training data come.
 CLOSEST = 0.5
+# Å. Here directions between atoms, and with them forces, are rounding errors or no numbers.
+_SAME_PLACE = 1e-3
 # Partial charges of a neutral molecule, in a file with few digits, add up to less.
 _ROUNDING = 0.05
 
@@ -36,9 +38,10 @@ def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
     """Raises `UnsupportedInput` where the network's answer would mean nothing.
 
     Those are: no atoms, positions that are not finite, elements other than H, C, N, O,
-    periodic cells, charged or open-shell molecules. Warns with `OutsideTrainingDomain` of
-    atoms closer than 0.5 Å, of parts further apart than the cut-off (Å), and of molecules of
-    more atoms than any of the network's training (`most_atoms`, if known).
+    periodic cells, charged or open-shell molecules, atoms in the same place. Warns with
+    `OutsideTrainingDomain` of atoms closer than 0.5 Å, of parts further apart than the cut-off
+    (Å), and of molecules of more atoms than any of the network's training (`most_atoms`, if
+    known).
     """
     if len(atoms) == 0:
         raise UnsupportedInput("there are no atoms")
@@ -63,7 +66,7 @@ def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
             f"{len(atoms)} atoms; the molecules that the network was trained on have {most_atoms} "
             "at most, so that it may err more here than elsewhere"
         )
-    _warn_outside(atoms, cutoff)
+    _check_distances(atoms, cutoff)
 
 
 def charged_or_open(atoms: Atoms) -> str:
@@ -97,14 +100,16 @@ def _other(atoms: Atoms, known: dict[str, tuple[int, ...]]) -> Iterator[str]:
             yield f"{name} is {value}"
 
 
-def _warn_outside(atoms: Atoms, cutoff: float) -> None:
+def _check_distances(atoms: Atoms, cutoff: float) -> None:
     from scipy.sparse.csgraph import connected_components
 
     distances = atoms.get_all_distances()
     np.fill_diagonal(distances, np.inf)
     i, j = np.unravel_index(distances.argmin(), distances.shape)
+    names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
+    if distances[i, j] < _SAME_PLACE:
+        raise UnsupportedInput(f"{names} are in the same place")
     if distances[i, j] < CLOSEST:
-        names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
         _warn(
             f"{names} are {distances[i, j]:.2f} Å apart; nothing in the training data is closer "
             f"than {CLOSEST} Å, so energies and forces here mean little"

@@ -102,7 +102,7 @@ def load_potential(
     for given in (dtype, hessian_dtype or dtype):
         if given not in DTYPES:
             raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {given!r}")
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = _device(device)
     contents = read(find(os.fspath(checkpoint)))
 
     def build(precision: str) -> tuple[Network, HessianKind]:
@@ -130,6 +130,22 @@ def load_potential(
         references,
         contents.metadata.get("data", {}).get("most_atoms"),
     )
+
+
+def _device(wanted: str | torch.device | None) -> torch.device:
+    """The GPU where there is one, if none is asked for."""
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ValueError(f"device is 'cpu', 'cuda' or 'cuda:1', not {wanted!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"there is no device '{device}': PyTorch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} GPUs; without device=... what there is is used"
+        )
+    return device
 
 
 def _compile(network: Network, same: Network, device: torch.device) -> None:

@@ -11,12 +11,10 @@ import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
-from ase.io import read
-from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
+from reactbench_runner.structure_files import UnusableFile, read_frames
 from workflows.errors import InputError
 from workflows.records import Reaction
 
@@ -24,16 +22,6 @@ _COLUMNS = ("id", "reaction", "reactant", "product", "charge", "multiplicity")
 
 #: Columns that people keep for themselves.
 _NOTES = ("comment", "note", "notes")
-
-#: Formats that are no plain file with a molecule, or whose readers unpickle, connect, or
-#: start a program (castep-cell asks the castep binary for its keywords).
-_REFUSED = {
-    "bundletrajectory", "castep-cell", "db", "eon", "gpw", "mysql", "netcdftrajectory",
-    "postgresql",
-}  # fmt: skip
-
-#: What an extended xyz file can say of the electrons of a frame, as in `charge=-1`.
-_ELECTRONS = ("charge", "multiplicity")
 
 #: Files of every run, beside the folders of its reactions.
 _TAKEN = ("results.csv", "results.db", "run.json")
@@ -91,90 +79,19 @@ def _read_row(row: dict[str, str], line: int, source: Path) -> Reaction | Unread
 def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
     try:
         if "reaction" in row:
-            frames = _read_frames(folder, row["reaction"], 2, "reactant and product")
+            frames = read_frames(folder, row["reaction"], 2, "reactant and product")
         else:
             frames = [
-                *_read_frames(folder, row["reactant"], 1, "the reactant"),
-                *_read_frames(folder, row["product"], 1, "the product"),
+                *read_frames(folder, row["reactant"], 1, "the reactant"),
+                *read_frames(folder, row["product"], 1, "the product"),
             ]
         charge = _whole_number(row, frames, "charge", 0)
         multiplicity = _whole_number(row, frames, "multiplicity", 1)
         if multiplicity < 1:
             raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
-    except _BadRow as error:
+    except (_BadRow, UnusableFile) as error:
         return Unreadable(identifier, f"{where}: {error}")
     return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
-
-
-def _read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
-    """Elements, positions, periodicity of the frames, and what comments say of electrons."""
-    if not name:
-        raise _BadRow(f"no file is named for {what}")
-    path = folder / name
-    # Absolute, because ASE takes names that begin with 'postgres' or 'mysql' for databases.
-    full = str(path.absolute())
-    try:
-        if not path.is_file():
-            raise _BadRow(f"there is no file {path} (names are relative to the table)")
-        kind = filetype(full)
-        if kind in _REFUSED:
-            raise _BadRow(f"{path} is of the kind '{kind}', which is not read here; use xyz")
-        if kind in ("xyz", "extxyz"):
-            _check_atom_counts(path)
-        frames = read(full, ":", do_not_split_by_at_sign=True)
-    except _BadRow:
-        raise
-    except UnknownFileTypeError:
-        raise _BadRow(f"{path} is of no kind that ASE knows; use xyz") from None
-    except KeyError as error:
-        raise _BadRow(f"{path} has an unknown element or key {error}") from None
-    except Exception as error:  # ASE's many parsers have errors of their own
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise _BadRow(f"{path} cannot be read: {text}") from None
-    if len(frames) != number:
-        raise _BadRow(f"{path} has {len(frames)} frame(s); {what} need {number}")
-    return [
-        Atoms(
-            frame.numbers,
-            frame.positions,
-            cell=frame.cell,
-            pbc=frame.pbc,
-            info=_electrons(frame),
-        )
-        for frame in frames
-    ]
-
-
-def _electrons(frame: Atoms) -> dict[str, Any]:
-    """What the comment says of charge and multiplicity, in whatever case.
-
-    Not where it only has the word in it: ASE reads 'the charge is 0' as charge=True.
-    """
-    told = {str(key).lower(): value for key, value in frame.info.items()}
-    return {key: told[key] for key in _ELECTRONS if key in told and not isinstance(told[key], bool)}
-
-
-def _check_atom_counts(path: Path) -> None:
-    """Raise `_BadRow` where an xyz file announces more atoms than it has lines for.
-
-    ASE counts up to the announced number even past the end of the file: for hours when a
-    damaged file announces 10¹².
-    """
-    with open_with_compression(str(path.absolute()), "r") as f:
-        lines = list(f)
-    if lines and lines[0].startswith("\ufeff"):
-        raise _BadRow(f"{path} begins with a byte-order mark; save it without one")
-    start = 0
-    while start < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[start]):
-        end = start + 2 + int(lines[start])
-        if end > len(lines):
-            raise _BadRow(
-                f"line {start + 1} of {path} announces {int(lines[start])} atoms but the file "
-                f"ends at line {len(lines)}; is it cut off?"
-            )
-        start = end
-        while start < len(lines) and lines[start].lstrip().startswith("VEC"):  # a cell
-            start += 1
 
 
 def _whole_number(row: dict[str, str], frames: list[Atoms], column: str, default: int) -> int:

@@ -262,6 +262,8 @@ def test_networks_with_one_kind(name, make):
         ({"hessian_kind": "fixed"}, "hessian_kind is 'frame-fixed' or 'exact', not 'fixed'"),
         ({"dtype": "float16"}, "dtype is one of float32, float64, not 'float16'"),
         ({"hessian_dtype": "double"}, "dtype is one of float32, float64, not 'double'"),
+        ({"device": "gpu"}, "device is 'cpu', 'cuda' or 'cuda:1', not 'gpu'"),
+        ({"device": "cuda:77"}, "there is no device 'cuda:77'"),
     ],
 )
 def test_options_that_do_not_exist(options, message, make):
@@ -451,6 +453,8 @@ def refused() -> dict[str, tuple[Atoms, str]]:
     periodic = Atoms(molecule("H2O"), cell=[10, 10, 10], pbc=True)
     broken = molecule("H2O")
     broken.positions[1, 2] = np.nan
+    on_top = molecule("CH3OH")
+    on_top.positions[4] = on_top.positions[2]
     return {
         "element": (molecule("SiH4"), "not Si"),
         "charge": (charged, "charged"),
@@ -458,6 +462,7 @@ def refused() -> dict[str, tuple[Atoms, str]]:
         "periodic": (periodic, "periodic"),
         "empty": (Atoms(), "no atoms"),
         "not finite": (broken, "not a finite number"),
+        "same place": (on_top, "H2 and H4 are in the same place"),
     }
 
 

@@ -12,6 +12,8 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from reactbench_runner.reactions import Unreadable, read_reactions
 from workflows.errors import InputError
@@ -175,6 +177,42 @@ def test_charge_and_multiplicity_in_the_comments_of_an_xyz_file(folder: Path) ->
     [other] = read_reactions(table(folder, "id,reaction,charge\na,ion.xyz,1\n"))
     assert isinstance(other, Unreadable)
     assert "'charge' is 1 and -1" in other.reason
+
+
+GAUSSIAN = """%chk=a.chk
+#p wb97xd/6-31g(d)
+
+an anion
+
+-1 1
+O 0.0 0.0 0.0
+H 0.0 0.0 0.97
+
+"""
+
+
+def test_charge_and_multiplicity_in_the_input_of_gaussian(tmp_path: Path) -> None:
+    (tmp_path / "a.gjf").write_text(GAUSSIAN)
+    (tmp_path / "b.com").write_text(GAUSSIAN.replace("-1 1", "0 2"))
+    rows = ["a,a.gjf,a.gjf,", "b,b.com,b.com,0", "c,a.gjf,b.com,", "d,a.gjf,a.gjf,0"]
+    text = "\n".join(["id,reactant,product,charge", *rows])
+    anion, radical, both, denied = read_reactions(table(tmp_path, text))
+    assert isinstance(anion, Reaction) and isinstance(radical, Reaction)
+    assert (anion.charge, anion.multiplicity, anion.reactant.calc) == (-1, 1, None)
+    assert (radical.charge, radical.multiplicity) == (0, 2)
+    assert isinstance(both, Unreadable) and "'charge' is -1 and 0" in both.reason
+    assert isinstance(denied, Unreadable) and "'charge' is 0 and -1" in denied.reason
+
+
+@pytest.mark.parametrize("name", ["a.mol", "a.sdf"])
+def test_formal_charges_in_a_molfile(tmp_path: Path, name: str) -> None:
+    formate = Chem.AddHs(Chem.MolFromSmiles("[O-]C=O"))
+    AllChem.EmbedMolecule(formate, randomSeed=1)
+    (tmp_path / name).write_text(Chem.MolToMolBlock(formate) + "$$$$\n" * name.endswith("sdf"))
+    text = f"id,reactant,product\na,{name},{name}\n"
+    [reaction] = read_reactions(table(tmp_path, text))
+    assert isinstance(reaction, Reaction)
+    assert (reaction.charge, str(reaction.reactant.symbols)) == (-1, "OCOH")
 
 
 def test_the_case_of_these_words_does_not_matter(folder: Path) -> None:

@@ -33,6 +33,7 @@ def test_round_trip() -> None:
         ({"saddle": {"max_force": -0.1}}, r"'saddle\.max_force'"),
         ({"saddle": {"max_force": "tight"}}, "needs a number"),
         ({"saddle": {"max_force": float("nan")}}, r"'saddle\.max_force'"),
+        ({"irc": {"wall_time": float("inf")}}, r"'irc\.wall_time' is inf; it must be finite"),
     ],
 )
 def test_wrong_settings(values: dict, message: str) -> None:
