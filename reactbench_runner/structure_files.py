@@ -48,7 +48,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
         if kind in ("xyz", "extxyz"):
             _check_atom_counts(path)
         # Where Gaussian's input has charge and multiplicity, ASE has its parameters.
-        more = {"attach_calculator": True} if kind == _GAUSSIAN else {}
+        more: dict[str, Any] = {"attach_calculator": True} if kind == _GAUSSIAN else {}
         frames = read(full, ":", do_not_split_by_at_sign=True, **more)
         told = [_electrons(frame, kind, full) for frame in frames]
     except UnusableFile:
