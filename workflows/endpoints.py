@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 from ase import Atoms
 
 from horm_calc.thermochemistry import normal_modes
 from workflows import pysis, with_geometric, with_sella
-from workflows.errors import CalculatorFailed
+from workflows.errors import CalculatorFailed, StageError, StageTimeout
 from workflows.limits import run_with_limit
 from workflows.records import Minimum
 from workflows.settings import EndpointSettings
@@ -23,6 +24,9 @@ METHODS = {
     "sella": with_sella.minimise,
 }
 
+#: Takes over where another breaks down: its coordinates let fragments move and turn apart from
+#: what is inside them, at which others lose their footing.
+SECOND = "geometric"
 
 #: How often a relaxed structure may turn out to be a saddle point before it is taken as it is.
 DESCENTS = 3
@@ -35,8 +39,9 @@ PUSH = 0.1
 def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:
     """Relax `atoms` until the largest force component is below `settings.max_force`.
 
-    A structure that ran out of steps comes back with `converged=False` and the reason.
-    Raises `CalculatorFailed`, `StageTimeout`, or `StageError` when the optimiser breaks.
+    Where the method of the settings breaks down, geomeTRIC starts anew. A structure that ran
+    out of steps comes back with `converged=False` and the reason. Raises `CalculatorFailed`,
+    `StageTimeout`, or `StageError` when both optimisers break.
     """
     return _relaxed(atoms, surface, settings)
 
@@ -68,14 +73,36 @@ def settle(atoms: Atoms, threshold: float, surface: Surface, settings: EndpointS
 
 
 def _relaxed(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:
-    if len(atoms) == 1:
-        relaxed, log = atoms.copy(), ""
-    else:
-        method = METHODS[settings.method]
-        relaxed, log = run_with_limit(lambda: method(atoms, surface, settings), settings.wall_time)
+    method, relaxed, log = settings.method, atoms.copy(), ""
+    if len(atoms) > 1:
+        method, relaxed, log = _optimised(atoms, surface, settings)
     energy, forces = surface.at(relaxed)
     converged, reason = force_criterion(forces, settings)
-    return Minimum(relaxed, energy, forces, settings.method, converged, reason, log=log)
+    return Minimum(relaxed, energy, forces, method, converged, reason, log=log)
+
+
+def _optimised(
+    atoms: Atoms, surface: Surface, settings: EndpointSettings
+) -> tuple[str, Atoms, str]:
+    """The method that relaxed `atoms`, what it made of them, and what it printed."""
+
+    def run(method: str) -> tuple[str, Atoms, str]:
+        call = partial(METHODS[method], atoms, surface, settings)
+        return method, *run_with_limit(call, settings.wall_time)
+
+    try:
+        return run(settings.method)
+    except StageTimeout:
+        raise
+    except StageError as error:
+        if settings.method == SECOND:
+            raise
+        first = error
+    try:
+        method, relaxed, log = run(SECOND)
+    except StageError:
+        raise first from None
+    return method, relaxed, f"{first.log}\n{first}; {SECOND} instead\n{log}"
 
 
 def _downhill(atoms: Atoms, mode: np.ndarray, surface: Surface) -> Atoms:

@@ -20,7 +20,8 @@ class EndpointSettings(Validated):
 
     method: str = setting(
         "rfo",
-        "rfo: pysisyphus RFO in redundant internals; geometric: geomeTRIC; sella: Sella order 0",
+        "optimiser tried first; geometric follows where it breaks down. rfo: pysisyphus RFO in "
+        "redundant internals; geometric: geomeTRIC; sella: Sella order 0",
         ("rfo", "geometric", "sella"),
     )
     max_force: float = setting(0.0231, "largest force component allowed, eV/Å")

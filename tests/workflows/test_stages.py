@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import CalculationFailed
 from sella import Sella
 
 from horm_calc import HormCalculator
@@ -39,6 +40,7 @@ def ethanol() -> Atoms:
 @pytest.mark.parametrize("method", MINIMISERS)
 def test_minima(method, gfn2, ethanol) -> None:
     minimum = relax(ethanol, gfn2, EndpointSettings(method=method))
+    assert minimum.method == method  # and no other that took over
     assert minimum.converged, minimum.reason
     assert np.abs(minimum.forces).max() <= ENDPOINTS.max_force
     np.testing.assert_array_equal(gfn2.at(minimum.atoms)[1], minimum.forces)
@@ -70,6 +72,43 @@ def test_a_flat_start_does_not_end_on_a_saddle_point(method, gfn2) -> None:
     assert len(minimum.modes.imaginary_frequencies(threshold)) == 0
     assert minimum.energy < stuck.energy - 0.1  # eV; GFN2-xTB's inversion barrier is 0.2
     assert "a saddle point; on along its mode" in minimum.log
+
+
+class Unreliable(HormCalculator):
+    """horm-mini without an answer to the calls for forces in `lost`, and without a Hessian."""
+
+    lost: tuple[int, ...] = ()
+    calls = 0
+
+    def get_forces(self, atoms: Atoms | None = None) -> np.ndarray:
+        self.calls += 1
+        if self.calls in self.lost:
+            raise CalculationFailed(f"no answer to call {self.calls}")
+        return super().get_forces(atoms)
+
+    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
+        raise CalculationFailed("no Hessian")
+
+
+def test_another_optimiser_follows_one_that_breaks_down(ethanol) -> None:
+    calculator = Unreliable()
+    calculator.lost = (3,)
+    minimum = relax(ethanol, Surface(calculator), ENDPOINTS)
+    assert (minimum.method, minimum.converged) == ("geometric", True)
+    assert np.abs(minimum.forces).max() <= ENDPOINTS.max_force
+    assert "internal coordinates failed" in minimum.log
+    assert "no Hessian; geometric instead" in minimum.log
+
+
+def test_where_all_break_down_the_first_says_why(ethanol) -> None:
+    calculator = Unreliable()
+    calculator.lost = (3, 5)
+    with pytest.raises(CalculatorFailed, match="no Hessian") as caught:
+        relax(ethanol, Surface(calculator), ENDPOINTS)
+    assert "no answer to call 3" in caught.value.log
+    with pytest.raises(CalculatorFailed, match="no answer to call 9"):
+        calculator.lost = tuple(range(9, 100))
+        relax(ethanol, Surface(calculator), EndpointSettings(method="geometric"))
 
 
 def test_an_end_without_a_hessian_is_taken_as_it_relaxes(gfn2, monkeypatch) -> None:
