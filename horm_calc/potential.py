@@ -26,6 +26,10 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 T = TypeVar("T")
 
 
+class NoSuchDevice(ValueError):
+    """A device that PyTorch does not know or does not see here."""
+
+
 @dataclass(frozen=True, eq=False)
 class Potential:
     """A network, where and in which precision it runs.
@@ -97,7 +101,7 @@ def load_potential(
 
     checkpoint: a path, or a name of the catalogue (`horm-models` lists them). device: "cuda"
     where there is one, else "cpu", if not given. Raises `CheckpointNotFound`,
-    `CheckpointError`, or `ValueError` for an option that does not exist.
+    `CheckpointError`, or `ValueError` for an option that does not exist (`NoSuchDevice`).
     """
     for given in (dtype, hessian_dtype or dtype):
         if given not in DTYPES:
@@ -137,15 +141,9 @@ def _device(wanted: str | torch.device | None) -> torch.device:
     if wanted is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise ValueError(f"device is 'cpu', 'cuda' or 'cuda:1', not {wanted!r}") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"there is no device '{device}': PyTorch {torch.__version__} sees "
-            f"{torch.cuda.device_count()} GPUs; without device=... what there is is used"
-        )
-    return device
+        return torch.zeros(0, device=wanted).device
+    except (AssertionError, RuntimeError) as error:
+        raise NoSuchDevice(f"no device {wanted!r} here: {str(error).splitlines()[0]}") from None
 
 
 def _compile(network: Network, same: Network, device: torch.device) -> None:

@@ -163,16 +163,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _loaded(options: argparse.Namespace) -> Potential:
-    from horm_calc.potential import load_potential
+    from horm_calc.potential import NoSuchDevice, load_potential
     from horm_calc.training.frames import DataError
 
     try:
         return load_potential(options.checkpoint, options.device, options.dtype)
-    except (AssertionError, RuntimeError) as error:  # what torch says where there is no such device
-        if options.device is None:
-            raise
-        cause = str(error).splitlines()[0]
-        raise DataError(f"--device {options.device}", cause, "Leave it out.") from None
+    except NoSuchDevice as error:
+        raise DataError(f"--device {options.device}", str(error), "Leave it out.") from None
 
 
 def _claim(folder: Path) -> None:

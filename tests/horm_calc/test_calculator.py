@@ -262,8 +262,8 @@ def test_networks_with_one_kind(name, make):
         ({"hessian_kind": "fixed"}, "hessian_kind is 'frame-fixed' or 'exact', not 'fixed'"),
         ({"dtype": "float16"}, "dtype is one of float32, float64, not 'float16'"),
         ({"hessian_dtype": "double"}, "dtype is one of float32, float64, not 'double'"),
-        ({"device": "gpu"}, "device is 'cpu', 'cuda' or 'cuda:1', not 'gpu'"),
-        ({"device": "cuda:77"}, "there is no device 'cuda:77'"),
+        ({"device": "gpu"}, "no device 'gpu' here"),
+        ({"device": "cuda:77"}, "no device 'cuda:77' here"),
     ],
 )
 def test_options_that_do_not_exist(options, message, make):
