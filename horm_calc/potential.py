@@ -143,7 +143,8 @@ def _device(wanted: str | torch.device | None) -> torch.device:
     try:
         return torch.zeros(0, device=wanted).device
     except (AssertionError, RuntimeError) as error:
-        raise NoSuchDevice(f"no device {wanted!r} here: {str(error).splitlines()[0]}") from None
+        cause = str(error).splitlines()[0].partition(". ")[0]
+        raise NoSuchDevice(f"no device {wanted!r} here: {cause}") from None
 
 
 def _compile(network: Network, same: Network, device: torch.device) -> None:

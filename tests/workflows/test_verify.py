@@ -130,7 +130,7 @@ def test_a_useless_hessian_costs_one_more_and_not_the_saddle(found) -> None:
     alone = dataclasses.replace(found, saddle=wrong, verdict=Verdict(Label.UNINTENDED))
     verified = verify(alone, calculator, settings(max_steps=4))
     assert verified.converged, verified.reason
-    assert "Once more, from an exact Hessian" in verified.log
+    assert "Once more, with exact Hessians" in verified.log
     _, start, _ = calculator.asked  # where the first walk ended, then where it began
     np.testing.assert_array_equal(start, found.saddle.atoms.positions)
 
