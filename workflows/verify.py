@@ -101,9 +101,7 @@ def _refined(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddl
         log = error.log
     every = max(settings.hessian_every, EXACT_EVERY)
     saddle = refine(known.atoms, surface, dataclasses.replace(settings, hessian_every=every))
-    return dataclasses.replace(
-        saddle, log=f"{log}\nOnce more, with exact Hessians:\n{saddle.log}"
-    )
+    return dataclasses.replace(saddle, log=f"{log}\nOnce more, with exact Hessians:\n{saddle.log}")
 
 
 def _difference(known: Saddle, saddle: Saddle) -> str:
