@@ -78,7 +78,8 @@ def _electrons(frame: Atoms, kind: str, full: str) -> dict[str, Any]:
         parameters = frame.calc.parameters
         return {"charge": parameters["charge"], "multiplicity": parameters["mult"]}
     if kind in _FORMAL:
-        return {"charge": _formal_charge(full)}
+        charge = _formal_charge(full)  # 0 may mean that whoever wrote the file did not know
+        return {"charge": charge} if charge else {}
     told = {str(key).lower(): value for key, value in frame.info.items()}
     return {key: told[key] for key in _ELECTRONS if key in told and not isinstance(told[key], bool)}
 

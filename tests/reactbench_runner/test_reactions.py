@@ -215,6 +215,13 @@ def test_formal_charges_in_a_molfile(tmp_path: Path, name: str) -> None:
     assert (reaction.charge, str(reaction.reactant.symbols)) == (-1, "OCOH")
 
 
+def test_a_molfile_without_charges_says_nothing_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "a.sdf", molecule("OH"))
+    [reaction] = read_reactions(table(tmp_path, "id,reactant,product,charge\na,a.sdf,a.sdf,-1\n"))
+    assert isinstance(reaction, Reaction)
+    assert reaction.charge == -1
+
+
 def test_the_case_of_these_words_does_not_matter(folder: Path) -> None:
     frame = "3\nCharge=1 MULTIPLICITY=1\nO 0 0 0\nH 0 0 1\nH 0 1 0\n"
     (folder / "case.xyz").write_text(2 * frame)
