@@ -47,6 +47,8 @@ LEAST_ROTATION = 0.05
 
 def energies_and_forces(network: Network, molecules: Molecules) -> tuple[Tensor, Tensor]:
     """Energies (molecules,) in eV and forces (atoms, 3) in eV/Å, detached."""
+    if not molecules.positions.is_cuda:
+        keep_freed_memory()
     with exact_products():
         energies, forces, _ = _differentiable(network, molecules, create_graph=False)
     return energies.detach(), forces.detach()

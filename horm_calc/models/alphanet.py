@@ -27,7 +27,15 @@ from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
-from horm_calc.models.ops import gather_sum, glorot, linear_silu, norm, radial_function, scalar_mlp
+from horm_calc.models.ops import (
+    gather_sum,
+    gaussian,
+    glorot,
+    linear_silu,
+    norm,
+    radial_function,
+    scalar_mlp,
+)
 
 #: Settings that are supported with their published value only.
 SETTINGS: Mapping[str, object] = {
@@ -207,7 +215,7 @@ class Message(nn.Module):
         x: Tensor,
         vectors: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Angles (atoms, channels / 2), changes of x (atoms, channels) and of the vectors.
+        """Phases (atoms, phases), changes of x (atoms, channels) and of the vectors.
 
         direction: (edges, 3); vectors: (atoms, 3, channels), or None while they are zero.
         """
@@ -222,7 +230,7 @@ class Message(nn.Module):
         phases = gather_sum(None, self.phases(x, filters), graph.receiver, atoms)
         both = torch.cat((phases, gather_sum(None, x, graph.receiver, atoms)), dim=-1)
         phases, x = self.dx_layer_norm(both).split([phases.shape[-1], width], dim=-1)
-        return self.scale2(phases), x, change
+        return phases, x, change
 
 
 class FrameTransition(nn.Module):
@@ -238,15 +246,18 @@ class FrameTransition(nn.Module):
         self.xvec_proj = Perceptron(2 * width, width, 3 * width)
         glorot(self)
 
-    def forward(self, graph: Graph, x: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes of x (atoms, channels) and of the vectors (atoms, 3, channels)."""
+    def forward(
+        self, graph: Graph, x: Tensor, vectors: Tensor, with_vectors: bool
+    ) -> tuple[Tensor, Tensor]:
+        """New x (atoms, channels) and, where wanted, vectors (atoms, 3, channels)."""
         width = x.shape[-1]
         left, right = self.vec_proj(vectors).split(width, dim=-1)
         product = (left * right).sum(1) * (1 / math.sqrt(width))
         length = _absolute(left, left, graph.molecule, len(graph.sizes)).sum(1)
         mixed = self.xvec_proj(torch.cat((x, length), dim=-1))
         first, second, third = mixed.split(width, dim=-1)
-        return (first + second + product) * (1 / math.sqrt(2)), third.unsqueeze(1) * right
+        x = x + (first + second + product) * (1 / math.sqrt(2))
+        return x, vectors + third.unsqueeze(1) * right if with_vectors else vectors
 
 
 class AlphaNet(Network):
@@ -334,16 +345,16 @@ class AlphaNet(Network):
         scalars = self._scalars(graph, x, spread, frame) * envelope
 
         state = torch.matmul(species, self.kernel1).reshape(len(species), 2, -1)
-        vectors, turned = None, x
+        vectors, turned, last = None, x, len(self.FTEs) - 1
         for layer, transition in enumerate(self.FTEs):
             message = cast(Message, self.message_layers[layer])
             filters = message.filters(scalars, *of_layers[2 * layer : 2 * layer + 2])
-            angles, dx, change = message(graph, direction, filters, turned, vectors)
+            phases, dx, change = message(graph, direction, filters, turned, vectors)
             x, vectors = x + dx, change if vectors is None else vectors + change
             state = self._evolve(layer, x, state)
-            dx, change = transition(graph, x, vectors)
-            x, vectors = x + dx, vectors + change
-            turned = _turn(x, angles)
+            x, vectors = transition(graph, x, vectors, layer < last)
+            if layer < last:
+                turned = _turn(x, message.scale2(phases))
         quantum = self.last_layer_quantum(state.flatten(1)) * (1 / state.shape[-1])
         output = (self.last_layer(x) + quantum).squeeze(-1)
         output = output * self.a[graph.numbers] + self.b[graph.numbers]
@@ -354,7 +365,7 @@ class AlphaNet(Network):
         envelope = 0.5 * torch.cos(distance * (math.pi / self.cutoff)) + 0.5
         means, betas = (x.to(distance.device, distance.dtype) for x in self._radial_constants())
         offset = torch.exp(-distance) - means
-        radial = envelope * torch.exp(-betas * (offset * offset))
+        radial = envelope * gaussian(betas.sqrt() * offset)
         hidden = self.radial_lin.inner(radial)
         # Not F.silu, which has no second derivative in forward mode.
         spread = envelope * self.radial_lin.outer(hidden * torch.sigmoid(hidden))

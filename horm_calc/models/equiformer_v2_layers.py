@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from horm_calc.models.contract import Graph
-from horm_calc.models.ops import gather_sum, radial_function
+from horm_calc.models.ops import gather_sum, gaussian, radial_function
 from horm_calc.models.sphere import Grid
 
 #: Mean number of neighbours in the data for which the architecture was made.
@@ -112,8 +112,9 @@ class RadialFunction(nn.Module):
         def of_distance(distance: Tensor) -> tuple[Tensor, ...]:
             centers = geometry.centers
             reduced = (distance - centers) / (GAUSSIAN_WIDTH * (centers[1] - centers[0]))
-            gaussians = (-0.5 * reduced * reduced).exp()
-            hidden = F.linear(gaussians, by_distance, self.net.get_parameter("0.bias"))
+            hidden = F.linear(
+                gaussian(math.sqrt(0.5) * reduced), by_distance, self.net.get_parameter("0.bias")
+            )
             hidden = hidden + of_elements
             for layer in list(self.net)[1:]:
                 # SiLU spelt out: the fused one has no second derivative in forward mode.

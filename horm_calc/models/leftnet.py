@@ -17,9 +17,10 @@ properties of the published network are kept, because its weights were trained w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ from horm_calc.models.leftnet_layers import (
     radial_constants,
     seen_without_sign,
 )
-from horm_calc.models.ops import gather_sum, radial_function, scalar_mlp
+from horm_calc.models.ops import gather_sum, gaussian, radial_function, scalar_mlp
 
 ELEMENTS = (1, 6, 7, 8)
 
@@ -216,29 +217,20 @@ class _Trunk(nn.Module):
         radial, envelope, filters, *weights = radial_function(
             lambda r: self._of_distance(r, graph.inside), distance
         )
-        return [
-            Block(
-                i=graph.target[part],
-                j=graph.source[part],
-                frame=frame[part],
-                radial=radial[part],
-                envelope=envelope[part],
-                filters=filters[part],
-                weights=[of_layer[part] for of_layer in weights],
-            )
-            for part in graph.blocks
-        ]
+        everything = Block(graph.target, graph.source, frame, radial, envelope, filters, weights)
+        # A slice of all would be copied on the way back.
+        return [everything] if len(graph.blocks) == 1 else [everything[p] for p in graph.blocks]
 
     def _of_distance(self, distance: Tensor, inside: Tensor) -> tuple[Tensor, ...]:
         """All that depends on the distance alone: the radial basis and what layers make of it."""
         means, width = radial_constants(self.n_radial)
         gap = torch.exp(-distance) - means.to(distance.device, distance.dtype)
         envelope = cosine_envelope(distance)
-        radial = envelope * torch.exp(-width * (gap * gap)) * inside
+        radial = envelope * gaussian(math.sqrt(width) * gap) * inside
         hidden = self.radial_lin[0](radial)
         # Not F.silu: PyTorch has no second derivative of it in forward mode.
         filters = self.radial_lin[2](hidden * torch.sigmoid(hidden)) * envelope
-        weights = (layer.get_submodule("rbf_proj")(radial) for layer in self.message_layers)
+        weights = (cast(Message, layer).of_distance(radial) for layer in self.message_layers)
         return radial, envelope, filters, *weights
 
     def _first_atoms(self, blocks: list[Block], encoded: Tensor) -> tuple[Tensor, Tensor]:

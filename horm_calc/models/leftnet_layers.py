@@ -36,6 +36,10 @@ class Block:
     filters: Tensor
     weights: list[Tensor]
 
+    def __getitem__(self, part: slice) -> Block:
+        tensors = self.i, self.j, self.frame, self.radial, self.envelope, self.filters
+        return Block(*(x[part] for x in tensors), [weights[part] for weights in self.weights])
+
     @property
     def direction(self) -> Tensor:
         """(edges, 3, 1) unit vectors from j to i."""
@@ -132,7 +136,7 @@ class Message(nn.Module):
         layer: int,
     ) -> tuple[Tensor, Tensor]:
         channels = self.channels
-        x = self.x_proj(self.x_layernorm(s)) * self._scale(s)
+        x = self.x_proj(self.x_layernorm(s))
         inner, outer = self.dir_proj["0"], self.dir_proj["2"]
         assert isinstance(inner, nn.Linear)
         scalar_sum, vector_sum = None, None
@@ -150,11 +154,12 @@ class Message(nn.Module):
         s = (s + scalar_sum) * (1 / math.sqrt(2))
         return s, vector_sum if vectors is None else vectors + vector_sum
 
-    def _scale(self, like: Tensor) -> Tensor:
-        """Constants of the three kinds of messages, applied where they cost least: per atom."""
+    def of_distance(self, radial: Tensor) -> Tensor:
+        """Factors (edges, 3C) of the three kinds of messages, their constants among them."""
+        weight = self.rbf_proj.weight
         constants = [1.0, 1 / math.sqrt(3 * self.channels), 1 / math.sqrt(self.channels)]
-        scale = torch.tensor(constants, dtype=like.dtype, device=like.device)
-        return scale.repeat_interleave(self.channels)
+        scale = torch.tensor(constants, dtype=weight.dtype, device=weight.device)
+        return F.linear(radial, weight * scale.repeat_interleave(self.channels).unsqueeze(1))
 
 
 class Update(nn.Module):

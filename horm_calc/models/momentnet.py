@@ -33,7 +33,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
-from horm_calc.models.ops import radial_function
+from horm_calc.models.ops import gaussian, radial_function
 from horm_calc.references import ELEMENTS
 
 #: Paths of a message: scalars to scalars, vectors and tensors; vectors to vectors, tensors to
@@ -261,7 +261,7 @@ class MomentNet(Network):
         least, count = math.exp(-self.cutoff), self.filters.in_features
         means = torch.linspace(least, 1.0, count, dtype=x.dtype, device=x.device)
         gap = (torch.exp(-distance) - means) * (count / (2 * (1 - least)))
-        return (self.filters(torch.exp(-gap * gap) * envelope),)
+        return (self.filters(gaussian(gap) * envelope),)
 
 
 def harmonics(unit: Tensor) -> Tensor:

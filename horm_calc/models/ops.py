@@ -31,6 +31,20 @@ def norm(vectors: Tensor) -> Tensor:
     return torch.where(vanishing, 0.0, torch.where(vanishing, 1.0, squared).sqrt())
 
 
+#: exp(−46) is 1e-20, and so lost beside any other number.
+_LOST = 46.0
+
+
+def gaussian(x: Tensor) -> Tensor:
+    """exp(−x²), exactly zero where it is lost beside the others.
+
+    Far out it would be a denormal number (below 1e-38), and a few of those make every
+    operation that they enter several times slower, matrix products among them.
+    """
+    squared = x * x
+    return torch.where(squared < _LOST, torch.exp(-squared.clamp(max=_LOST)), 0.0)
+
+
 def gather_sum(total: Tensor | None, values: Tensor, index: Tensor, count: int) -> Tensor:
     """`total` (count, ...) plus `values` (edges, ...), each at its place in `index` (edges,).
 
@@ -42,6 +56,9 @@ def gather_sum(total: Tensor | None, values: Tensor, index: Tensor, count: int) 
         return torch.overrides.handle_torch_function(
             gather_sum, (total, values), total, values, index, count
         )
+    if count == 1:
+        sums = values.sum(0, keepdim=True)
+        return sums if total is None else total + sums
     if total is None:
         total = torch.zeros(count, *values.shape[1:], dtype=values.dtype, device=values.device)
     return torch.index_add(total, 0, index, values)
@@ -110,7 +127,8 @@ def scalar_mlp_derivatives(t: Tensor, layers: Sequence[Tensor], order: int) -> l
     parts = [_derivatives_at(part, layers, order) for part in points.split(_POINTS_AT_ONCE, 1)]
     results = []
     for rank, part in enumerate(zip(*parts, strict=True)):
-        at_points = torch.cat(part, dim=-1).reshape(*[3] * rank, *batch, channels)
+        at_points = torch.cat(part, dim=-1) if len(part) > 1 else part[0]
+        at_points = at_points.reshape(*[3] * rank, *batch, channels)
         results.append(at_points.movedim(tuple(range(rank)), tuple(range(-rank - 1, -1))))
     return results
 
@@ -121,41 +139,61 @@ _POINTS_AT_ONCE = 4096
 
 def _derivatives_at(t: Tensor, layers: Sequence[Tensor], order: int) -> list[Tensor]:
     """Value (points,), gradient (3, points), second derivatives (9, points) at t (3, points)."""
+    if order == 2:
+        return _second_derivatives_at(t, layers)
+    *hidden, last, last_bias = layers
+    x, slopes = t, []
+    for weight, bias in zip(hidden[::2], hidden[1::2], strict=True):
+        u = torch.addmm(bias.unsqueeze(1), weight, x)
+        s = torch.sigmoid(u)
+        x = u.mul_(s)
+        if order == 1:
+            slopes.append((x + s).addcmul_(x, s, value=-1))
+    results = [torch.addmm(last_bias.unsqueeze(1), last, x).squeeze(0)]
+    if order == 1:
+        # The first product is the same at all points, so it is one of weights.
+        gradient = (hidden[-2].T * last) @ slopes[-1]
+        for weight, slope in zip(hidden[-4::-2], slopes[-2::-1], strict=True):
+            gradient = weight.T @ gradient.mul_(slope)
+        results.append(gradient)
+    return results
+
+
+def _second_derivatives_at(t: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
+    """The first hidden layer is by far the widest, so few operations pass over it: with
+    h = u / 2 and q = h · tanh h, silu(u) = h + q, its slope is (1 + h + (1 − q) · tanh h) / 2 and
+    its second derivative (1 − tanh² h) (1 − q) / 2. The sums over the layer are products of
+    matrices, and what is linear in h needs no layer at all.
+    """
     inner, inner_bias, outer, outer_bias, *rest = layers
-    u = F.linear(t.T.contiguous(), inner, inner_bias)  # (points, h)
-    s = torch.sigmoid(u)
-    v = u * s
-    # The sums over the first hidden layer, by far the widest, are matrix products.
-    results = [F.linear(v, outer, outer_bias).T]
-    if order >= 1:
-        along = (inner.T[:, None] * outer).flatten(0, 1)
-        results.append(F.linear(torch.addcmul(s + v, s, v, value=-1), along).T)
-    if order >= 2:
-        pairs = (inner.T[:, None] * inner.T).flatten(0, 1)
-        bend = s * (1 - s) * (2 + u - 2 * v)
-        results.append(F.linear(bend, (pairs[:, None] * outer).flatten(0, 1)).T)
-    results = [x.reshape(len(x) // len(outer), len(outer), t.shape[1]) for x in results]
+    half, half_bias = 0.5 * inner, 0.5 * inner_bias.unsqueeze(1)
+    h = torch.addmm(half_bias, half, t)
+    tanh = torch.tanh(h)
+    q = h.mul_(tanh)
+    linear = torch.addmm(outer @ half_bias + outer_bias.unsqueeze(1), outer @ half, t)
+    value = linear.addmm_(outer, q)
+    along = (half.T.unsqueeze(1) * outer).flatten(0, 1)
+    constant = along @ half_bias + along.sum(1, keepdim=True)
+    linear = torch.addmm(constant, along @ half, t)
+    gradient = linear.addmm_(along, torch.addcmul(tanh, tanh, q, value=-1))
+    pairs = (inner.T.unsqueeze(1) * half.T).flatten(0, 1)
+    bend = torch.addcmul(torch.ones_like(q), tanh, tanh, value=-1).mul_(1 - q)
+    second = (pairs.unsqueeze(1) * outer).flatten(0, 1) @ bend
+    results = [x.reshape(-1, len(outer), t.shape[1]) for x in (value, gradient, second)]
     for weight, bias in zip(rest[::2], rest[1::2], strict=True):
-        results = [weight @ x for x in _through_silu(results)]
+        results = [weight @ x for x in _through_silu(*results)]
         results[0] = results[0] + bias[:, None]
-    value, *derivatives = (x.squeeze(1) for x in results)
-    return [value.squeeze(0), *derivatives]
+    value, gradient, second = (x.squeeze(1) for x in results)
+    return [value.squeeze(0), gradient, second]
 
 
-def _through_silu(results: list[Tensor]) -> list[Tensor]:
+def _through_silu(u: Tensor, gradient: Tensor, second: Tensor) -> list[Tensor]:
     """Value, gradient and second derivatives after a SiLU, from those before it."""
-    u, *derivatives = results
     s = torch.sigmoid(u)
     slope = s + u * s * (1 - s)
-    after = [u * s]
-    if derivatives:
-        after.append(slope * derivatives[0])
-    if len(derivatives) == 2:
-        bend = s * (1 - s) * (2 + u * (1 - 2 * s))
-        first = derivatives[0]
-        outer = (first.unsqueeze(1) * first).flatten(0, 1)
-        after.append(bend * outer + slope * derivatives[1])
-    return after
+    bend = s * (1 - s) * (2 + u * (1 - 2 * s))
+    outer = (gradient.unsqueeze(1) * gradient).flatten(0, 1)
+    return [u * s, slope * gradient, bend * outer + slope * second]
 
 
 class _ScalarMLP(torch.autograd.Function):
