@@ -151,7 +151,7 @@ def _compile(network: Network, same: Network, device: torch.device) -> None:
     """Compile `network`, if it then still computes what `same`, which is not compiled, does.
 
     The compiler of PyTorch 2.13 makes other forces of AlphaNet (by 0.1 eV/Å, in float64 too).
-    Raises `ValueError` where results differ.
+    Raises `ValueError` where results differ, or where it fails (for want of a C++ compiler).
     """
     network.compile(dynamic=True)
     trial = molecule("CH3CHO")
@@ -159,9 +159,15 @@ def _compile(network: Network, same: Network, device: torch.device) -> None:
     forces = []
     for either in (network, same):
         dtype = next(either.parameters()).dtype
-        forces.append(
-            hessian.energies_and_forces(either, Molecules.from_atoms([trial], dtype, device))[1]
-        )
+        batch = Molecules.from_atoms([trial], dtype, device)
+        try:
+            forces.append(hessian.energies_and_forces(either, batch)[1])
+        except torch._dynamo.exc.TorchDynamoException as error:
+            cause = next((line for line in str(error).splitlines() if line), "no reason given")
+            raise ValueError(
+                f"compile=True: PyTorch {torch.__version__} cannot compile {network.name} on this "
+                f"machine ({cause}); leave it out"
+            ) from error
     difference = (forces[0] - forces[1]).abs().max()
     if not difference <= 1e-3 * forces[1].abs().max():
         raise ValueError(

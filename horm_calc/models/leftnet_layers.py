@@ -37,8 +37,15 @@ class Block:
     weights: list[Tensor]
 
     def __getitem__(self, part: slice) -> Block:
-        tensors = self.i, self.j, self.frame, self.radial, self.envelope, self.filters
-        return Block(*(x[part] for x in tensors), [weights[part] for weights in self.weights])
+        return Block(
+            i=self.i[part],
+            j=self.j[part],
+            frame=self.frame[part],
+            radial=self.radial[part],
+            envelope=self.envelope[part],
+            filters=self.filters[part],
+            weights=[of_layer[part] for of_layer in self.weights],
+        )
 
     @property
     def direction(self) -> Tensor:

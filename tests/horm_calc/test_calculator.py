@@ -9,7 +9,11 @@ from __future__ import annotations
 import copy
 import logging
 import multiprocessing
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -28,12 +32,13 @@ import horm_calc
 from horm_calc import HormCalculator
 from horm_calc import hessian as hessian_module
 from horm_calc.catalogue import CheckpointNotFound
-from horm_calc.checkpoints import CheckpointError
+from horm_calc.checkpoints import CheckpointError, save
 from horm_calc.graphs import Molecules
 from horm_calc.input_checks import OutsideTrainingDomain, UnsupportedInput
+from horm_calc.models.leftnet import LEFTNetDirect
 from horm_calc.potential import Potential, in_batches
 from horm_calc.references import ATOMIC_ENERGIES, reference_energy
-from tests.horm_calc.models.published import NAMES
+from tests.horm_calc.models.published import NAMES, fill_by_rule
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small, write
 from workflows import pysis, with_geometric, with_sella
@@ -705,6 +710,35 @@ def test_all_modes_of_a_small_molecule(leftnet):
     matrix = leftnet.get_hessian(atoms)
     assert_allclose(values, np.linalg.eigvalsh(matrix), rtol=0, atol=1e-9)
     assert vectors.shape == (9, 3, 3)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles with g++")
+def test_compiled_it_gives_the_same(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    network = fill_by_rule(LEFTNetDirect(layers=1, channels=4, radial=4))
+    save(path, network.state_dict(), {"name": "LEFTNet-df"}, {})
+    molecules = [crooked("H2O"), crooked("C2H6")]
+    plain = HormCalculator(path).evaluate(molecules, ("energy", "forces"))
+    compiled = HormCalculator(path, compile=True).evaluate(molecules, ("energy", "forces"))
+    for one, other in zip(plain, compiled, strict=True):
+        assert_allclose(one["energy"], other["energy"], rtol=1e-6)  # float32
+        assert_allclose(one["forces"], other["forces"], atol=1e-6)
+
+
+def test_where_nothing_can_be_compiled_it_says_so(files):
+    program = (
+        "import sys; from horm_calc import HormCalculator; "
+        "HormCalculator(sys.argv[1], compile=True)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, files["LEFTNet"]],
+        env={**os.environ, "CXX": "/no/such/compiler"},
+        capture_output=True,
+        text=True,
+    )
+    assert "ValueError: compile=True: PyTorch" in run.stderr
+    assert "No working C++ compiler found" in run.stderr
+    assert "leave it out" in run.stderr
 
 
 def test_other_weights_at_the_same_path_are_noticed(tmp_path):
