@@ -31,7 +31,8 @@ class Graph:
     Networks that need more derive a class of their own from it.
 
     target, source: (edges,) indices of atoms, sorted by target; messages run from source
-    to target. blocks: ranges of edges that are worked on one after the other.
+    to target. blocks: ranges of edges, all of them together, that are worked on one after the
+    other.
     """
 
     numbers: Tensor

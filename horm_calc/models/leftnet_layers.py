@@ -162,7 +162,10 @@ class Message(nn.Module):
         return s, vector_sum if vectors is None else vectors + vector_sum
 
     def of_distance(self, radial: Tensor) -> Tensor:
-        """Factors (edges, 3C) of the three kinds of messages, their constants among them."""
+        """Factors (edges, 3C) of the three kinds of messages.
+
+        Their constants are put into the weights, which are fewer than the messages.
+        """
         weight = self.rbf_proj.weight
         constants = [1.0, 1 / math.sqrt(3 * self.channels), 1 / math.sqrt(self.channels)]
         scale = torch.tensor(constants, dtype=weight.dtype, device=weight.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,18 +32,18 @@ def norm(vectors: Tensor) -> Tensor:
     return torch.where(vanishing, 0.0, torch.where(vanishing, 1.0, squared).sqrt())
 
 
-#: exp(−46) is 1e-20, and so lost beside any other number.
+#: exp(−46) is 1e-20, which is lost beside the functions that are centred nearer.
 _LOST = 46.0
 
 
 def gaussian(x: Tensor) -> Tensor:
-    """exp(−x²), exactly zero where it is lost beside the others.
+    """exp(−x²), exactly zero where that is less than 1e-20.
 
-    Far out it would be a denormal number (below 1e-38), and a few of those make every
-    operation that they enter several times slower, matrix products among them.
+    Far out it would be a denormal number (in float32 one below 1e-38), and a few of those make
+    every operation that they enter several times slower, matrix products among them.
     """
     squared = x * x
-    return torch.where(squared < _LOST, torch.exp(-squared.clamp(max=_LOST)), 0.0)
+    return torch.exp(-torch.where(squared > _LOST, math.inf, squared))
 
 
 def gather_sum(total: Tensor | None, values: Tensor, index: Tensor, count: int) -> Tensor:
@@ -160,7 +161,9 @@ def _derivatives_at(t: Tensor, layers: Sequence[Tensor], order: int) -> list[Ten
 
 
 def _second_derivatives_at(t: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
-    """The first hidden layer is by far the widest, so few operations pass over it: with
+    """As above, with second derivatives carried along from layer to layer.
+
+    The first hidden layer is by far the widest, so few operations pass over it: with
     h = u / 2 and q = h · tanh h, silu(u) = h + q, its slope is (1 + h + (1 − q) · tanh h) / 2 and
     its second derivative (1 − tanh² h) (1 − q) / 2. The sums over the layer are products of
     matrices, and what is linear in h needs no layer at all.
@@ -179,7 +182,9 @@ def _second_derivatives_at(t: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
     pairs = (inner.T.unsqueeze(1) * half.T).flatten(0, 1)
     bend = torch.addcmul(torch.ones_like(q), tanh, tanh, value=-1).mul_(1 - q)
     second = (pairs.unsqueeze(1) * outer).flatten(0, 1) @ bend
-    results = [x.reshape(-1, len(outer), t.shape[1]) for x in (value, gradient, second)]
+    results = [
+        x.reshape(len(x) // len(outer), len(outer), t.shape[1]) for x in (value, gradient, second)
+    ]
     for weight, bias in zip(rest[::2], rest[1::2], strict=True):
         results = [weight @ x for x in _through_silu(*results)]
         results[0] = results[0] + bias[:, None]

@@ -174,8 +174,21 @@ def test_a_diatomic_has_two_curvatures():
 
 @all_networks
 def test_a_single_atom(name):
-    [found] = hessians(small(name), batch_of(Atoms("O", [[1.0, 2.0, 3.0]])))
+    atom = Atoms("O", [[1.0, 2.0, 3.0]])
+    [found] = hessians(small(name), batch_of(atom))
     assert found.equal(torch.zeros(3, 3, dtype=torch.float64))
+    assert by_rows(small(name), atom).equal(found)
+
+
+@all_networks
+def test_atoms_beyond_the_cutoff_of_each_other(name):
+    """Without an edge, in networks that know none so long."""
+    pair = Atoms("OH", [[0.0, 0.0, 0.0], [9.0, 12.0, 20.0]])
+    network = small(name)
+    [found] = hessians(network, batch_of(pair))
+    assert_close(found, by_rows(network, pair))
+    if name in ("AlphaNet", "EquiformerV2", "MomentNet"):
+        assert found.equal(torch.zeros(6, 6, dtype=torch.float64))
 
 
 # --- several molecules ---
