@@ -14,7 +14,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor
 from horm_calc.graphs import Molecules
 from horm_calc.jets import AmbiguousRows, Jet, Tape
 from horm_calc.models.contract import Graph, Network
+from horm_calc.rigid_motions import rigid_motions
 
 #: Bytes that one block's Jacobian of the widest edge tensor may take on a CPU: what stays in
 #: the second-level cache while a layer's operations pass over it.
@@ -41,8 +42,6 @@ LEAST_DIRECTIONS = 6
 ATOMS_TOGETHER = 32
 #: Coordinates up to which the whole Hessian costs less than the products Lanczos needs.
 LEAST_FOR_LANCZOS = 30
-#: Singular value below which a rotation counts as one about the axis of a linear molecule.
-LEAST_ROTATION = 0.05
 
 
 def energies_and_forces(network: Network, molecules: Molecules) -> tuple[Tensor, Tensor]:
@@ -213,7 +212,7 @@ def _carried(network: Network, molecules: Molecules) -> Tensor:
     positions = molecules.positions.detach()
     if size == 1:
         return positions.new_zeros(count, 3, 3)
-    rigid = _rigid_motions(network, positions.double().reshape(count, size, 3))
+    rigid = rigid_motions(network, positions.double().reshape(count, size, 3))
     directions = rigid.others.shape[-1]
     tangent = rigid.others.permute(2, 0, 1).reshape(directions, count * size, 3).to(positions)
     rows = None
@@ -268,60 +267,6 @@ def _first_order(
             _, forces = network(graph, Jet(positions, part, Tape(second_order=False)))
             parts.append(-forces.tangent)
     return -forces.value, torch.cat(parts)
-
-
-@dataclass(frozen=True)
-class _RigidMotions:
-    """What invariance under translations and rotations says of a Hessian, free of charge.
-
-    motions: (molecules, 3n, r), orthonormal, from translations and rotations. others:
-    (molecules, 3n, 3n − r), all directions orthogonal to them. raw: (molecules, 3n, 6 or 3)
-    the motions as they are, `combine` (molecules, 6 or 3, r) makes the orthonormal ones.
-    """
-
-    motions: Tensor
-    others: Tensor
-    combine: Tensor
-    axes: Tensor | None
-
-    def complete(self, inner: Tensor, gradient: Tensor, symmetric: bool) -> Tensor:
-        """The Hessians, from `inner`: the part that acts on the other directions.
-
-        A rotation by δ about an axis a turns the gradient with the molecule, so the Hessian
-        times the displacement a × x is a × gradient; times a translation it is zero.
-        """
-        count, size, _ = self.motions.shape
-        response = torch.zeros_like(self.motions)
-        if self.axes is not None:
-            turned = torch.linalg.cross(
-                self.axes.unsqueeze(2), gradient.reshape(count, 1, size // 3, 3).double()
-            )
-            turned = turned.reshape(count, 3, size).transpose(1, 2)
-            response = turned @ self.combine[:, 3:]
-        known = response @ self.motions.transpose(1, 2)
-        if not symmetric:
-            return inner + known
-        corner = self.motions.transpose(1, 2) @ response
-        both = self.motions @ (0.5 * (corner + corner.transpose(1, 2)))
-        return inner + known + known.transpose(1, 2) - both @ self.motions.transpose(1, 2)
-
-
-def _rigid_motions(network: Network, positions: Tensor) -> _RigidMotions:
-    """Of molecules (molecules, n, 3), Å, in float64."""
-    count, size, _ = positions.shape
-    unit = torch.eye(3, dtype=positions.dtype, device=positions.device)
-    shifts = unit.repeat(size, 1).expand(count, 3 * size, 3) / size**0.5
-    raw, axes = shifts, None
-    if network.rotations != "unknown":
-        centred = positions - positions.mean(1, keepdim=True)
-        scaled = unit / centred.square().sum((1, 2)).sqrt()[:, None, None]
-        turns = torch.linalg.cross(scaled[:, :, None], centred[:, None])
-        raw = torch.cat([shifts, turns.reshape(count, 3, 3 * size).transpose(1, 2)], dim=2)
-        axes = scaled if network.rotations == "equivariant" else None
-    left, values, right = torch.linalg.svd(raw)
-    rank = int((values > LEAST_ROTATION).sum(1).min())
-    combine = right.transpose(1, 2)[:, :, :rank] / values[:, None, :rank]
-    return _RigidMotions(left[:, :, :rank], left[:, :, rank:], combine, axes)
 
 
 def _blocks(network: Network, graph: Graph, tangent: Tensor) -> tuple[slice, ...]:

@@ -9,12 +9,18 @@ from typing import Any
 import torch
 
 from horm_calc.checkpoints import save
-from horm_calc.models import alphanet, equiformer_v2, equiformer_v2_layers, momentnet
+from horm_calc.models import (
+    alphanet,
+    alphanet_layers,
+    equiformer_v2,
+    equiformer_v2_layers,
+    momentnet,
+)
 from horm_calc.models.contract import Network
 from horm_calc.models.leftnet import LEFTNet, LEFTNetDirect
 from tests.horm_calc.models.published import fill_by_rule
 
-ALPHANET = alphanet.Sizes(
+ALPHANET = alphanet_layers.Sizes(
     layers=2, channels=8, chi=4, radial=8, scalar=6, phases=6, gate=5, kernel=(3, 4, 5)
 )
 EQUIFORMER = equiformer_v2_layers.Sizes(
