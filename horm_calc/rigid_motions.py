@@ -18,8 +18,10 @@ class RigidMotions:
     """What invariance under translations and rotations says of a Hessian, free of charge.
 
     motions: (molecules, 3n, r), orthonormal, from translations and rotations. others:
-    (molecules, 3n, 3n − r), all directions orthogonal to them. raw: (molecules, 3n, 6 or 3)
-    the motions as they are, `combine` (molecules, 6 or 3, r) makes the orthonormal ones.
+    (molecules, 3n, 3n − r), all directions orthogonal to them. combine: (molecules, 3 or 6, r),
+    makes the orthonormal ones of three translations and three rotations. axes: (molecules, 3,
+    3), those of the rotations, in units in which the rotations are of length one; None where
+    forces do not turn with the molecule.
     """
 
     motions: Tensor
