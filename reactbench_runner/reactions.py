@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from reactbench_runner.structure_files import UnusableFile, read_frames
+from horm_calc.structure_files.reading import UnusableFile, read_frames
 from workflows.errors import InputError
 from workflows.records import Reaction
 
