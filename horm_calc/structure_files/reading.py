@@ -10,6 +10,8 @@ from ase import Atoms
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
+from horm_calc.structure_files.molfiles import read_molfile
+
 #: Formats that are no plain file with a molecule, or whose readers unpickle, connect, or
 #: start a program (castep-cell asks the castep binary for its keywords).
 _REFUSED = {
@@ -17,8 +19,8 @@ _REFUSED = {
     "postgresql",
 }  # fmt: skip
 
-#: Input of Gaussian, and files with a formal charge for each atom, as ASE calls their kinds.
-_GAUSSIAN, _FORMAL = "gaussian-in", ("mol", "sdf")
+#: Input of Gaussian, and molfiles, as ASE calls their kinds or the ends of their names.
+_GAUSSIAN, _MOLFILES = "gaussian-in", ("mol", "sdf", "sd", "mdl")
 
 #: What an extended xyz file can say of the electrons of a frame, as in `charge=-1`.
 _ELECTRONS = ("charge", "multiplicity")
@@ -49,8 +51,12 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
             _check_atom_counts(path)
         # Where Gaussian's input has charge and multiplicity, ASE has its parameters.
         more: dict[str, Any] = {"attach_calculator": True} if kind == _GAUSSIAN else {}
-        frames = read(full, ":", do_not_split_by_at_sign=True, **more)
-        told = [_electrons(frame, kind, full) for frame in frames]
+        if kind in _MOLFILES:
+            with open_with_compression(full) as f:
+                frames = read_molfile(f.read())
+        else:
+            frames = read(full, ":", do_not_split_by_at_sign=True, **more)
+        told = [_electrons(frame, kind) for frame in frames]
     except UnusableFile:
         raise
     except UnknownFileTypeError:
@@ -68,7 +74,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
     ]
 
 
-def _electrons(frame: Atoms, kind: str, full: str) -> dict[str, Any]:
+def _electrons(frame: Atoms, kind: str) -> dict[str, Any]:
     """What a file of that kind says of charge and multiplicity.
 
     In comments in whatever case, but not where they only have the word in it: ASE reads 'the
@@ -77,23 +83,8 @@ def _electrons(frame: Atoms, kind: str, full: str) -> dict[str, Any]:
     if kind == _GAUSSIAN:
         parameters = frame.calc.parameters
         return {"charge": parameters["charge"], "multiplicity": parameters["mult"]}
-    if kind in _FORMAL:
-        charge = _formal_charge(full)  # 0 may mean that whoever wrote the file did not know
-        return {"charge": charge} if charge else {}
     told = {str(key).lower(): value for key, value in frame.info.items()}
     return {key: told[key] for key in _ELECTRONS if key in told and not isinstance(told[key], bool)}
-
-
-def _formal_charge(full: str) -> int:
-    """Sum of the formal charges in a molfile, of which ASE reads the positions alone."""
-    from rdkit import Chem
-    from rdkit.rdBase import BlockLogs
-
-    with BlockLogs():
-        found = Chem.MolFromMolFile(full, sanitize=False, removeHs=False)
-    if found is None:
-        raise ValueError("its formal charges are not those of a molfile")
-    return int(Chem.GetFormalCharge(found))
 
 
 def _check_atom_counts(path: Path) -> None:
