@@ -24,8 +24,8 @@ _DOUBLET = "4"
 
 _DRAWING = (
     "is a drawing: all z are 0, and columns 21 and 22 of its second line do not say 3D, as they "
-    "would for a flat molecule. Make a structure of it ('obabel FILE -O NEW.sdf --gen3d'), with the "
-    "same order of atoms at both ends"
+    "would for a flat molecule. Make a structure of it ('obabel FILE -O NEW.sdf --gen3d'), with "
+    "the same order of atoms at both ends"
 )
 _HYDROGENS = (
     "Write them out with their coordinates ('obabel FILE -O NEW.sdf -h'), in the same order at "

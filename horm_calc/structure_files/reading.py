@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.io import read
+from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from horm_calc.structure_files.molfiles import read_molfile
@@ -55,7 +55,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
             with open_with_compression(full) as f:
                 frames = read_molfile(f.read())
         else:
-            frames = read(full, ":", do_not_split_by_at_sign=True, **more)
+            frames = list(iread(full, ":", do_not_split_by_at_sign=True, **more))
         told = [_electrons(frame, kind) for frame in frames]
     except UnusableFile:
         raise
