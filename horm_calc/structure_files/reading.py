@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from horm_calc.structure_files.molfiles import read_molfile
+from horm_calc.structure_files.xyz import read_xyz
 
 #: Formats that are no plain file with a molecule, or whose readers unpickle, connect, or
 #: start a program (castep-cell asks the castep binary for its keywords).
@@ -47,11 +47,11 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
         kind = filetype(full)
         if kind in _REFUSED:
             raise UnusableFile(f"{path} is of the kind '{kind}', which is not read here; use xyz")
-        if kind in ("xyz", "extxyz"):
-            _check_atom_counts(path)
         # Where Gaussian's input has charge and multiplicity, ASE has its parameters.
         more: dict[str, Any] = {"attach_calculator": True} if kind == _GAUSSIAN else {}
-        if kind in _MOLFILES:
+        if kind in ("xyz", "extxyz"):
+            frames = list(read_xyz(path))
+        elif kind in _MOLFILES:
             with open_with_compression(full) as f:
                 frames = read_molfile(f.read())
         else:
@@ -85,26 +85,3 @@ def _electrons(frame: Atoms, kind: str) -> dict[str, Any]:
         return {"charge": parameters["charge"], "multiplicity": parameters["mult"]}
     told = {str(key).lower(): value for key, value in frame.info.items()}
     return {key: told[key] for key in _ELECTRONS if key in told and not isinstance(told[key], bool)}
-
-
-def _check_atom_counts(path: Path) -> None:
-    """Raise `UnusableFile` where an xyz file announces more atoms than it has lines for.
-
-    ASE counts up to the announced number even past the end of the file: for hours when a
-    damaged file announces 10¹².
-    """
-    with open_with_compression(str(path.absolute()), "r") as f:
-        lines = list(f)
-    if lines and lines[0].startswith("\ufeff"):
-        raise UnusableFile(f"{path} begins with a byte-order mark; save it without one")
-    start = 0
-    while start < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[start]):
-        end = start + 2 + int(lines[start])
-        if end > len(lines):
-            raise UnusableFile(
-                f"line {start + 1} of {path} announces {int(lines[start])} atoms but the file "
-                f"ends at line {len(lines)}; is it cut off?"
-            )
-        start = end
-        while start < len(lines) and lines[start].lstrip().startswith("VEC"):  # a cell
-            start += 1

@@ -149,7 +149,6 @@ BAD_FILES = {
     # An exception of ASE's own, derived from none of Python's usual ones.
     "bad.com": ("%chk=x\n", "cannot be read"),
     "x" * 300 + ".xyz": ("", "name too long"),
-    "marked.xyz": ("\ufeff1\n\nH 0 0 0\n" * 2, "byte-order mark; save it without"),
     "three.xyz": ("1\n\nH 0 0 0\n" * 3, r"3 frame\(s\).*need 2"),
 }
 

@@ -1,0 +1,198 @@
+"""Structures in xyz files, plain and extended, in the dialects that programs and people write."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from ase import Atoms
+from ase.io import iread
+from ase.io.formats import open_with_compression
+
+from horm_calc.structure_files import isotopes
+from horm_calc.structure_files.elements import element, labels_count
+
+#: Characters. From the words of a longer comment ASE would make lists for minutes.
+_LONGEST_LINE = 1_000_000
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?"
+_ATOM = re.compile(rf"\s*\S+(?:\s+{_NUMBER}){{3}}(?:\s.*)?", re.DOTALL)
+_PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
+_PLAIN = "species:S:1:pos:R:3"
+
+#: A line with its number.
+Line = tuple[int, str]
+
+
+class Block(NamedTuple):
+    """The lines of one structure; cell: those with its vectors, as ADF writes them."""
+
+    start: int
+    comment: str
+    atoms: list[Line]
+    cell: list[Line]
+
+
+def read_xyz(path: Path) -> Iterator[Atoms]:
+    """The structures of an xyz file, with what ASE makes of comments and named columns.
+
+    Elements are symbols in any case, atomic numbers, labels that count the atoms (`C1`), or
+    isotopes (`D`, `13C`), which have their masses. Fortran's exponents, blank lines between
+    structures, missing comments and comments of any encoding are read. Raises `ValueError`, with
+    the line, for what has no meaning or more than one.
+    """
+    full = str(path.absolute())
+    with open_with_compression(full, "rb") as file:
+        utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")  # PowerShell writes it
+        file.seek(0)
+        encoding = "utf-16" if utf16 else "utf-8"
+        with io.TextIOWrapper(file, encoding, errors="surrogateescape") as text:
+            for block in _blocks(_lines(text)):
+                yield _structure(block)
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[Line]:
+    number = 0
+    while line := text.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(f"line {number} has more than {_LONGEST_LINE} characters; shorten it")
+        if not line.isascii():
+            line = _decoded(line.encode("utf-8", "surrogateescape"))
+        yield number, line.removeprefix("\ufeff")  # a mark at the beginning of a file
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _blocks(lines: Iterator[Line]) -> Iterator[Block]:
+    start = 0
+    line = next(lines, None)
+    while line is not None:
+        if not line[1].strip():
+            line = next(lines, None)
+            continue
+        count = _count(line, start)
+        start = line[0]
+        found = list(islice(lines, count + 1))
+        if _without_comment(found, count):
+            found.insert(0, (start, ""))
+        if len(found) <= count:
+            raise ValueError(
+                f"line {start} announces {count} atoms but the file ends at line "
+                f"{[line, *found][-1][0]}; is it cut off?"
+            )
+        line = found.pop() if len(found) > count + 1 else next(lines, None)
+        cell = []
+        while line is not None and line[1].lstrip().startswith("VEC"):
+            cell.append(line)
+            line = next(lines, None)
+        yield Block(start, found[0][1].strip(), found[1:], cell)
+
+
+def _count(line: Line, above: int) -> int:
+    number, text = line
+    if not re.fullmatch(r"\s*0*[1-9]\d{0,17}\s*", text):
+        doubt = f"; is the number in line {above} right?" if above else ", alone, above a comment"
+        raise ValueError(f"line {number} is {_short(text)}, not the number of atoms{doubt}")
+    return int(text)
+
+
+def _without_comment(found: list[Line], count: int) -> bool:
+    """Whether the atoms begin already where the comment belongs."""
+    are_atoms = [bool(_ATOM.fullmatch(text)) for _, text in found]
+    return len(found) >= count and all(are_atoms[:count]) and not any(are_atoms[count:])
+
+
+def _structure(block: Block) -> Atoms:
+    named = _PROPERTIES.search(block.comment)
+    columns = _columns(named[1], block.start + 1) if named else _columns(_PLAIN, 0)
+    rows = [_words(line, columns, bool(named)) for line in block.atoms]
+    masses = _name_elements(block, rows, columns) if "species" in columns else []
+    lines = [str(len(rows)), block.comment, *map(" ".join, rows)]
+    text = "".join(f"{line}\n" for line in lines) + "".join(line for _, line in block.cell)
+    try:
+        [atoms] = iread(io.StringIO(text), format="extxyz")
+    except Exception as error:  # ASE's reader raises many kinds
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the structure that begins in line {block.start}: {cause}") from None
+    isotopes.take_columns(atoms)
+    if any(masses) and atoms.has("masses"):
+        raise ValueError(
+            f"the structure that begins in line {block.start} has isotopes among its elements and "
+            "masses beside them; leave one of them out"
+        )
+    isotopes.label(atoms, masses)
+    return atoms
+
+
+def _columns(properties: str, number: int) -> dict[str, tuple[str, range]]:
+    """Kind (R is real) and places of the columns, by name."""
+    fields = properties.split(":")
+    found = {}
+    start = 0
+    for name, kind, width in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
+        if width.isdecimal():
+            found[name] = (kind, range(start, start + int(width)))
+            start += int(width)
+    if len(found) * 3 != len(fields) or "pos" not in found or not {"species", "Z"} & found.keys():
+        raise ValueError(
+            f"line {number}: Properties is {_short(properties)}; it should name all columns with "
+            f"their kinds and numbers, among them these: {_PLAIN}"
+        )
+    return found
+
+
+def _words(line: Line, columns: dict[str, tuple[str, range]], named: bool) -> list[str]:
+    """The columns of one atom, with exponents that Python understands."""
+    number, text = line
+    words = text.split()
+    width = max(places.stop for _, places in columns.values())
+    numbers = {place for kind, places in columns.values() if kind == "R" for place in places}
+    places = columns["pos"][1]
+    coordinates = words[places.start : places.stop]
+    if len(words) < width or not all(re.fullmatch(_NUMBER, word) for word in coordinates):
+        wanted = f"the {width} columns that Properties names" if named else "an element, x, y and z"
+        raise ValueError(
+            f"line {number} is {_short(text)}, not {wanted}, with blanks between them and decimal "
+            "points"
+        )
+    more = words[width:]
+    if more and (named or len(more) % 3 or not all(re.fullmatch(_NUMBER, word) for word in more)):
+        raise ValueError(
+            f"line {number} is {_short(text)}: nothing says what {more[0]!r} in column {width + 1} "
+            f"is. Leave it out, or name it in the comment: Properties={_PLAIN}:masses:R:1"
+        )
+    for place in numbers:
+        if re.fullmatch(_NUMBER, words[place]):
+            words[place] = re.sub("[Dd]", "E", words[place])
+    return words[:width]
+
+
+def _name_elements(
+    block: Block, rows: list[list[str]], columns: dict[str, tuple[str, range]]
+) -> list[float | None]:
+    """Puts symbols where the elements are; returns the masses of isotopes."""
+    place = columns["species"][1].start
+    labelled = labels_count([words[place] for words in rows])
+    masses = []
+    for (number, _), words in zip(block.atoms, rows, strict=True):
+        try:
+            words[place], mass = element(words[place], labelled)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        masses.append(mass)
+    return masses
+
+
+def _short(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
