@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
-import warnings
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import (
+    Calculator,
+    InputError,
+    PropertyNotImplementedError,
+    all_changes,
+    compare_atoms,
+)
 
 from horm_calc.catalogue import SHIPPED
 from horm_calc.checkpoints import CheckpointError
-from horm_calc.input_checks import check
+from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
 from horm_calc.references import reference_energy
 
@@ -25,6 +32,18 @@ log = logging.getLogger(__name__)
 PROPERTIES = ("energy", "forces", "hessian")
 #: Atoms in one batch of `evaluate`: beyond it, batches gain little and memory grows.
 MAX_ATOMS_PER_BATCH = 1024
+
+
+class _Last(threading.local):
+    """What this thread has computed last. Threads share a network, and none sees another's atoms.
+
+    results: of `atoms`. hessian: (3n, 3n), eV/Å², with the structure that it is of.
+    """
+
+    def __init__(self) -> None:
+        self.atoms: Atoms | None = None
+        self.results: dict[str, Any] = {}
+        self.hessian: tuple[Atoms, np.ndarray] | None = None
 
 
 class HormCalculator(Calculator):
@@ -41,17 +60,20 @@ class HormCalculator(Calculator):
     them, not the network's own atomization-like ones. compile: compile the network for energies
     and forces (a minute at first use). hessian_dtype: another precision for second derivatives.
 
-    Results are in eV, eV/Å and eV/Å²: energy, free_energy (equal to it), forces (n, 3) and
-    hessian (3n, 3n). Raises `CheckpointNotFound` or `CheckpointError` for a checkpoint that
-    cannot be had or used, and `UnsupportedInput` for structures that the networks do not know:
-    elements other than H, C, N, O, charges, open shells, periodic cells.
+    Results are in eV and eV/Å: energy, free_energy (equal to it) and forces (n, 3). The Hessian
+    (3n, 3n), eV/Å², of which ASE knows nothing, is not among `results`: see `get_hessian`. One
+    calculator may serve several threads at once: `atoms` and `results` are those that the thread
+    which asks has computed itself, none at first. Options are fixed when it is made. Raises
+    `CheckpointNotFound` or `CheckpointError` for a checkpoint that cannot be had or used, and
+    `UnsupportedInput` for structures that the networks do not know: elements other than H, C, N,
+    O, charges, open shells, periodic cells.
 
     The networks: LEFTNet (arXiv:2304.04757), AlphaNet (arXiv:2501.07155), EquiformerV2
     (arXiv:2306.12059), and MomentNet of this package; the training of the first three on
     Hessians: HORM (arXiv:2505.12447).
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "hessian"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -64,15 +86,22 @@ class HormCalculator(Calculator):
         compile: bool = False,
         hessian_dtype: str | None = None,
     ) -> None:
+        self._last = _Last()
         super().__init__()
-        self.symmetrize = symmetrize
-        self.atomic_references = atomic_references
         path = Path(checkpoint).expanduser()
         # Absolute, as workers and copies may load it from another current folder.
         where = path.absolute() if path.is_file() else checkpoint
         self._options = (where, device, dtype, hessian_kind, hessian_dtype, compile)
         self.potential: Potential = load_potential(*self._options)
-        self._sha256 = self.potential.sha256
+        # What ASE's files tell of the calculator.
+        self.parameters |= {
+            "checkpoint": str(where),
+            "sha256": self.potential.sha256,
+            "dtype": dtype,
+            "hessian_kind": self.potential.hessian_kind,
+            "symmetrize": symmetrize,
+            "atomic_references": atomic_references,
+        }
         self.level_of_theory = self.potential.level_of_theory
         log.info(
             "%s: %s, trained on %s, %s Hessian",
@@ -82,25 +111,77 @@ class HormCalculator(Calculator):
             self.potential.hessian_kind,
         )
 
+    @property
+    def atoms(self) -> Atoms | None:
+        """A copy of the structure of `results`."""
+        return self._last.atoms
+
+    @atoms.setter
+    def atoms(self, atoms: Atoms | None) -> None:
+        self._last.atoms = atoms
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Energy, free_energy and forces of `atoms`, as far as this thread has computed them."""
+        return self._last.results
+
+    @results.setter
+    def results(self, results: dict[str, Any]) -> None:
+        self._last.results = results
+
+    def set(self, **options: Any) -> dict[str, Any]:
+        """Options are fixed: raises `InputError`, which ASE has for this, if any is given."""
+        if options:
+            names = ", ".join(options)
+            raise InputError(f"{names} cannot be set afterwards: make a new HormCalculator")
+        return {}
+
+    def reset(self) -> None:
+        """Forgets what this thread has computed."""
+        super().reset()
+        self._last.hessian = None
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What differs from the structure of `results`; of `info`, charge and spin count too."""
+        differences: list[str] = super().check_state(atoms, tol)
+        return differences or ["info"] * bool(charged_or_open(atoms))
+
     def calculate(
         self,
         atoms: Atoms | None = None,
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        if system_changes:
-            self.results = {}
-        self.results |= self._evaluate([self.atoms], properties)[0]
+        unknown = set(properties) - set(self.implemented_properties)
+        if unknown:
+            raise PropertyNotImplementedError(f"no such property: {', '.join(sorted(unknown))}")
+        structure = self._structure(atoms)
+        super().calculate(structure, properties, system_changes)
+        self.results = {}  # none of other atoms, should what follows fail
+        [self.results] = self._evaluate([structure], ["energy"])
 
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy (3n, 3n), eV/Å².
 
         Of the last structure if none is given; raises `ValueError` if there was none.
         """
-        if atoms is None and self.atoms is None:
-            raise ValueError("no structure yet: get_hessian(atoms)")
-        return self.get_property("hessian", atoms)
+        atoms = self._structure(atoms)
+        if self.check_state(atoms):  # those of other atoms must not stand beside it
+            self.atoms, self.results = None, {}
+        known = self._last.hessian
+        if known is None or compare_atoms(known[0], atoms) or charged_or_open(atoms):
+            [found] = self._evaluate([atoms], ["hessian"])
+            known = self._last.hessian = atoms.copy(), found["hessian"]
+        self.atoms = known[0]
+        return known[1].copy()
+
+    def _structure(self, atoms: Atoms | None) -> Atoms:
+        """The atoms that are asked about: the last ones if none are given."""
+        if atoms is None:
+            atoms = self.atoms
+        if atoms is None:
+            raise ValueError("no structure yet in this thread: give the atoms, get_hessian(atoms)")
+        return atoms
 
     def evaluate(
         self,
@@ -130,10 +211,7 @@ class HormCalculator(Calculator):
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the network may be wrong here: what it warns of when it computes `atoms`."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            self._check(atoms)
-        return [str(one.message) for one in caught]
+        return concerns(atoms, self.potential.network.cutoff, self.potential.most_atoms)
 
     def _check(self, atoms: Atoms) -> None:
         check(atoms, self.potential.network.cutoff, self.potential.most_atoms)
@@ -144,7 +222,7 @@ class HormCalculator(Calculator):
         properties: Sequence[str],
         max_atoms: int = MAX_ATOMS_PER_BATCH,
     ) -> list[dict[str, Any]]:
-        unknown = set(properties) - set(self.implemented_properties)
+        unknown = set(properties) - {*self.implemented_properties, "hessian"}
         if unknown:
             raise ValueError(f"no such property: {', '.join(sorted(unknown))}")
         for place, atoms in enumerate(molecules):
@@ -158,23 +236,36 @@ class HormCalculator(Calculator):
         if set(properties) - {"hessian"}:
             found = in_batches(molecules, max_atoms, self.potential.energies_and_forces)
             for atoms, result, (energy, forces) in zip(molecules, results, found, strict=True):
-                if self.atomic_references:
+                if self.parameters["atomic_references"]:
                     energy += reference_energy(atoms.numbers, self.potential.references)
                 result |= {"energy": energy, "free_energy": energy, "forces": forces}
         if "hessian" in properties:
             matrices = in_batches(molecules, max_atoms, self.potential.hessians)
             for result, matrix in zip(results, matrices, strict=True):
-                symmetric = 0.5 * (matrix + matrix.T) if self.symmetrize else matrix
-                result["hessian"] = symmetric
+                symmetric = 0.5 * (matrix + matrix.T)
+                result["hessian"] = symmetric if self.parameters["symmetrize"] else matrix
         return results
 
     def __getstate__(self) -> dict[str, Any]:
         """Travels to worker processes as options: each loads the weights itself."""
-        return {key: value for key, value in self.__dict__.items() if key != "potential"}
+        kept = {key: value for key, value in self.__dict__.items() if key != "potential"}
+        return kept | {"_last": dict(self._last.__dict__)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self.potential = load_potential(*self._options)
-        if self.potential.sha256 != self._sha256:
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self._restore(state, load_potential(*state["_options"]))
+        if self.potential.sha256 != self.parameters["sha256"]:
             problem = "not the file with which this calculator was made"
             raise CheckpointError(Path(self._options[0]), problem, "Make the calculator anew.")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Another calculator with the same network, which nothing changes, and the same results."""
+        other = memo[id(self)] = type(self).__new__(type(self))
+        other._restore(copy.deepcopy(self.__getstate__(), memo), self.potential)
+        return other
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)
+
+    def _restore(self, state: Mapping[str, Any], potential: Potential) -> None:
+        self.__dict__ |= dict(state) | {"_last": _Last(), "potential": potential}
+        self._last.__dict__.update(state["_last"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -172,23 +173,29 @@ def keep_freed_memory() -> None:
         mallopt(mmap_max, 0)
 
 
+#: Held by the thread that computes. PyTorch's precision of products and its levels of forward
+#: derivatives belong to the process: a second thread would take them from under the first.
+_ALONE = threading.RLock()
+
+
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """Matrix products in full precision: TF32 has ten bits, too few for derivatives.
+    """Matrix products in full precision, for one thread at a time.
 
-    Through the newer of PyTorch's two settings, which may follow the older one but not the
-    other way round.
+    TF32 has ten bits, too few for derivatives. Through the newer of PyTorch's two settings, which
+    may follow the older one but not the other way round.
     """
     backends: Any = torch.backends
     backends = [backends.cuda.matmul, backends.mkldnn.matmul]
-    before = [backend.fp32_precision for backend in backends]
-    for backend in backends:
-        backend.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
+    with _ALONE:
+        before = [backend.fp32_precision for backend in backends]
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            for backend, precision in zip(backends, before, strict=True):
+                backend.fp32_precision = precision
 
 
 def _differentiable(

@@ -37,11 +37,20 @@ class OutsideTrainingDomain(UserWarning):
 def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
     """Raises `UnsupportedInput` where the network's answer would mean nothing.
 
-    Those are: no atoms, positions that are not finite, elements other than H, C, N, O,
-    periodic cells, charged or open-shell molecules, atoms in the same place. Warns with
-    `OutsideTrainingDomain` of atoms closer than 0.5 Å, of parts further apart than the cut-off
-    (Å), and of molecules of more atoms than any of the network's training (`most_atoms`, if
-    known).
+    Warns with `OutsideTrainingDomain` of all that `concerns` tells.
+    """
+    for concern in concerns(atoms, cutoff, most_atoms):
+        warnings.warn(concern, OutsideTrainingDomain, stacklevel=3)
+
+
+def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list[str]:
+    """Why the network may be wrong here.
+
+    Those are: atoms closer than 0.5 Å, parts further apart than the cut-off (Å), and more atoms
+    than any molecule of the network's training has (`most_atoms`, if known). Raises
+    `UnsupportedInput` where an answer would mean nothing: no atoms, positions that are not
+    finite, elements other than H, C, N, O, periodic cells, charged or open-shell molecules, atoms
+    in the same place.
     """
     if len(atoms) == 0:
         raise UnsupportedInput("there are no atoms")
@@ -61,12 +70,13 @@ def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
         raise UnsupportedInput(
             "the molecule has unpaired electrons; the network was trained on closed shells"
         )
+    found = []
     if most_atoms is not None and len(atoms) > most_atoms:
-        _warn(
+        found.append(
             f"{len(atoms)} atoms; the molecules that the network was trained on have {most_atoms} "
             "at most, so that it may err more here than elsewhere"
         )
-    _check_distances(atoms, cutoff)
+    return found + _distances(atoms, cutoff)
 
 
 def charged_or_open(atoms: Atoms) -> str:
@@ -100,26 +110,24 @@ def _other(atoms: Atoms, known: dict[str, tuple[int, ...]]) -> Iterator[str]:
             yield f"{name} is {value}"
 
 
-def _check_distances(atoms: Atoms, cutoff: float) -> None:
+def _distances(atoms: Atoms, cutoff: float) -> list[str]:
     from scipy.sparse.csgraph import connected_components
 
     distances = atoms.get_all_distances()
     np.fill_diagonal(distances, np.inf)
     i, j = np.unravel_index(distances.argmin(), distances.shape)
     names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
+    found = []
     if distances[i, j] < _SAME_PLACE:
         raise UnsupportedInput(f"{names} are in the same place")
     if distances[i, j] < CLOSEST:
-        _warn(
+        found.append(
             f"{names} are {distances[i, j]:.2f} Å apart; nothing in the training data is closer "
             f"than {CLOSEST} Å, so energies and forces here mean little"
         )
     if connected_components(distances <= cutoff)[0] > 1:
-        _warn(
+        found.append(
             f"parts of the structure are further apart than the network's cut-off ({cutoff} Å); "
             "what it says of their interaction means nothing"
         )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, OutsideTrainingDomain, stacklevel=5)
+    return found

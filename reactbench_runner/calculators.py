@@ -9,7 +9,6 @@ from central differences of forces. 'horm:' and a published name or a file is a 
 from __future__ import annotations
 
 import difflib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -138,12 +137,12 @@ def _network_entry(path: Path) -> Entry:
 
 def _build_network(path: Path, charge: int = 0, multiplicity: int = 1) -> Calculator:
     """The same for all charges: it refuses a molecule with one."""
-    return _network(path, threading.get_ident())
+    return _network(path)
 
 
 @cache
-def _network(path: Path, thread: int) -> HormCalculator:
-    """Loaded once in a worker, for all of its reactions; threads do not share results."""
+def _network(path: Path) -> HormCalculator:
+    """Loaded once in a worker, for all of its reactions and threads."""
     from horm_calc.calculator import HormCalculator
 
     return HormCalculator(path)
