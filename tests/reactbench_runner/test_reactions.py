@@ -95,9 +95,8 @@ def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> 
         ("id,reaction\n,two.xyz\n", "folder name"),
         ('id,reaction\n"a,two.xyz\n', "not a CSV"),
         ("id,reaction\n\xff\xfe", "not a CSV"),
-        ("id;reaction\na;two.xyz\n", "line 1.*commas, not semicolons"),
-        ("id\treaction\na\ttwo.xyz\n", "line 1.*commas, not tabs"),
-        ("ID,reaction\na,two.xyz\n", "unknown column 'ID'.*did you mean 'id'"),
+        ("id|reaction\na|two.xyz\n", "line 1.*Commas, semicolons or tabs"),
+        ("id reaction\na two.xyz\n", "line 1.*Commas, semicolons or tabs"),
     ],
 )
 def test_unusable_tables_say_where_and_why(folder: Path, text: str, message: str) -> None:
