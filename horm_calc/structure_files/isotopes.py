@@ -44,10 +44,11 @@ def exact_mass(number: int, mass_number: int) -> float:
     """Of an isotope. Raises `ValueError` where there is none."""
     from rdkit.Chem import GetPeriodicTable
 
-    mass = float(GetPeriodicTable().GetMassForIsotope(int(number), int(mass_number)))
+    known = 0 < mass_number < 400  # of more RDKit has none, or fails
+    mass = GetPeriodicTable().GetMassForIsotope(int(number), int(mass_number)) if known else 0.0
     if not mass:
         raise ValueError(f"there is no isotope {mass_number} of {chemical_symbols[number]}")
-    return mass
+    return float(mass)
 
 
 @cache

@@ -82,11 +82,17 @@ def _check_properties(record: str, first: int) -> None:
     for number, line in enumerate(record.split("M  END")[0].splitlines(), first):
         if re.match(r"\s*M\s+(CHG|RAD|ISO)\b", line, re.IGNORECASE):
             _, kind, *words = line.upper().split()
+            fields = [line[6:9], *(line[i : i + 4] for i in range(9, len(line.rstrip()), 4))]
             whole = words and words[0].isdecimal() and len(words) == 1 + 2 * int(words[0])
-            if not whole or not line.startswith(f"M  {kind}"):
+            if (
+                not whole
+                or not line.startswith(f"M  {kind}")
+                or [field.strip() for field in fields] != words  # RDKit goes by these
+            ):
                 raise ValueError(
                     f"has {line[:60]!r} in line {number}; after 'M  {kind}' come the number of "
-                    "pairs and these, as in '  1   2   3' for the value 3 of atom 2"
+                    "pairs, in three columns, and these, in four each: '  1   2   3' is the value "
+                    "3 of atom 2"
                 )
 
 
@@ -115,8 +121,10 @@ def _parse(record: str, first: int, radicals: dict[int, int]) -> Mol:
     from rdkit.Chem import SDMolSupplier
 
     supplier = SDMolSupplier()
+    structure, end, fields = record.partition("M  END")
+    structure = structure.encode("ascii", "replace").decode()  # RDKit's messages cut characters
     with _rdkit_messages() as messages:
-        supplier.SetData(record, sanitize=False, removeHs=False)
+        supplier.SetData(structure + end + fields, sanitize=False, removeHs=False)
         mol = next(iter(supplier), None)
     if mol is None:
         causes = [text for text in messages if re.search(r"line ?\d+$|^Element", text)]
@@ -126,6 +134,8 @@ def _parse(record: str, first: int, radicals: dict[int, int]) -> Mol:
     if not mol.GetNumAtoms():
         raise ValueError("has no atoms")
     for index, code in radicals.items():
+        if index >= mol.GetNumAtoms():
+            raise ValueError(f"has a radical centre at atom {index + 1}, which is not there")
         mol.GetAtomWithIdx(index).SetNumRadicalElectrons(_UNBONDED[code])
     mol.UpdatePropertyCache(strict=False)
     return mol
