@@ -36,6 +36,8 @@ levels:
   gfn1-xtb  GFN1-xTB by tblite: the same
   wb97x     ωB97X/6-31G(d) by PySCF, with the settings of HORM's published data, so that both
             can be mixed; minutes a frame. A GPU is used if gpu4pyscf is installed
+  wb97x-coarse
+            the same on a coarser grid: half the time, forces within 0.002 eV/Å in the mean
 
 Labels are total energies (eV), forces (eV/Å), Hessians (eV/Å²) and, with --projections, products
 of the Hessian with random vectors of entries ±1, which cost as much as two gradients each with

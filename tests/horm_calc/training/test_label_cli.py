@@ -267,7 +267,7 @@ def test_other_geometries_do_not_go_on(
         (["good.xyz", "out.h5", "--workers", "0"], "--workers: at least 1"),
         (["good.xyz", "out.h5", "--hessians", "10"], "not within 0 to 1"),
         (["good.xyz", "out.h5", "--projections", "3"], "the fraction of Hessians is 0"),
-        (["good.xyz", "out.h5", "--level", "gfn3-xtb"], "gfn2-xtb, gfn1-xtb, wb97x"),
+        (["good.xyz", "out.h5", "--level", "gfn3-xtb"], "gfn2-xtb, gfn1-xtb, wb97x, wb97x-coarse"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(

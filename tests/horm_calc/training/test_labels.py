@@ -143,7 +143,7 @@ def test_the_largest_force_is_the_caller_s() -> None:
 @pytest.mark.parametrize(
     ("level", "options", "message"),
     [
-        ("gfn3-xtb", {}, "gfn2-xtb, gfn1-xtb, wb97x"),
+        ("gfn3-xtb", {}, "gfn2-xtb, gfn1-xtb, wb97x, wb97x-coarse"),
         ("gfn2-xtb", {"hessians": 2.0}, "not within 0 to 1"),
         ("gfn2-xtb", {"hessians": float("nan")}, "not within 0 to 1"),
         ("gfn2-xtb", {"projections": 2}, "fraction of Hessians is 0"),
@@ -208,6 +208,17 @@ def test_wb97x_derivatives_are_those_of_the_energy() -> None:
     [product] = point.products(direction[None])
     assert_allclose(product, expected, atol=0.1)
     assert np.abs(expected).max() > 5
+
+
+def test_the_coarser_grid_keeps_energies_and_forces() -> None:
+    pytest.importorskip("pyscf")
+    atoms = rattled("H2O")
+    fine, coarse = (
+        LEVELS[name].at(atoms.numbers, atoms.positions) for name in ("wb97x", "wb97x-coarse")
+    )
+    assert_allclose(coarse.energy, fine.energy, atol=1e-3)
+    assert np.abs(coarse.forces - fine.forces).mean() < 2e-3
+    assert coarse.energy != fine.energy
 
 
 def test_wb97x_labels_agree_with_horm_s() -> None:

@@ -1,0 +1,84 @@
+"""Geometries of training reactions to be labelled at ωB97X/6-31G(d).
+
+    python research/dft-labels/choose.py ../shared/data/xtb_train.h5 research/dft-labels
+
+writes `frames-NNN.xyz`. Each file takes eight reactions whole: reactant, product and transition
+state as GFN2-xTB has them, whose differences are what a search is asked for, two frames from the
+highest part of their paths, and one from anywhere else. Among the frames of a reaction those are
+drawn more often that few others are like (`density_weighted`). HINT (Yin et al., arXiv:2603.25373)
+samples by energy and by density in this way. Reactions are shuffled, so that every file is a fair
+sample and labelling may stop after any. Development reactions are never touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import ase.io
+import h5py
+import numpy as np
+from ase import Atoms
+
+from horm_calc.training.frames import Frames, chosen, open_frames
+from horm_calc.training.sampling import density_weighted
+
+#: Atoms of the molecules: the cost of a label grows with the square of their number.
+SIZES = (5, 14)
+REACTIONS_PER_FILE = 8
+#: Frames from the part of highest energy of a reaction, and from the rest of it.
+HIGH_FRAMES, OTHER_FRAMES, HIGH_PART = 2, 1, 0.3
+#: eV/Å. Frames with larger forces are far from all paths.
+MAX_FORCE = 8.0
+#: Neighbours that say how sparse the surroundings of a frame are, within one reaction.
+NEIGHBOURS = 5
+STATIONARY = ("reactant", "product", "transition_state")
+
+
+def main() -> None:
+    """Write the files of geometries."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("frames", type=Path, help="GFN2-xTB frames of training reactions (.h5)")
+    parser.add_argument("out", type=Path, help="folder for the files")
+    options = parser.parse_args()
+    frames = open_frames(options.frames)
+    with h5py.File(options.frames) as file:
+        fitting = [
+            name
+            for name, group in file.items()
+            if SIZES[0] <= len(group["numbers"]) <= SIZES[1] and "transition_state" in group
+        ]
+        names = np.random.default_rng(0).permutation(fitting).tolist()
+        for number, start in enumerate(range(0, len(names), REACTIONS_PER_FILE)):
+            few = names[start : start + REACTIONS_PER_FILE]
+            molecules = [
+                molecule for name in few for molecule in geometries(file[name], name, frames)
+            ]
+            ase.io.write(options.out / f"frames-{number:03d}.xyz", molecules, format="extxyz")
+
+
+def geometries(group: h5py.Group, name: str, frames: Frames) -> list[Atoms]:
+    """Of one reaction: its stationary points, then the frames drawn from its paths."""
+    numbers = group["numbers"][:]
+    found = [molecule(numbers, group[point][:], name, point) for point in STATIONARY]
+    forces = np.abs(group["forces"][:]).max(axis=(1, 2))
+    mine = np.flatnonzero(np.asarray(frames.reactions) == name)[forces < MAX_FORCE]
+    energies = np.array([frames[int(index)].energy for index in mine])
+    high = energies >= np.quantile(energies, 1 - HIGH_PART)
+    for part, count, kind in ((high, HIGH_FRAMES, "high"), (~high, OTHER_FRAMES, "other")):
+        some = chosen(frames, mine[part])
+        if len(some) > NEIGHBOURS:
+            drawn = density_weighted(some, count, seed=0, neighbours=NEIGHBOURS)
+            found += [molecule(numbers, some[int(i)].positions, name, kind) for i in drawn]
+    return found
+
+
+def molecule(numbers: np.ndarray, positions: np.ndarray, reaction: str, kind: str) -> Atoms:
+    """A geometry with its reaction and what it was chosen for."""
+    return Atoms(numbers, positions, info={"reaction": reaction, "kind": kind})
+
+
+if __name__ == "__main__":
+    main()
