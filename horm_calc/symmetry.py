@@ -23,6 +23,11 @@ SYMMETRY_TOLERANCE = 0.05
 # More than half the tolerance above, or half a turn about such an axis would pass for symmetry.
 LINEAR_TOLERANCE = 0.03
 
+# Atoms whose masses (amu) differ by less are of one kind: 2.014 and 2.0141 are both deuterium. No
+# two isotopes are closer than 0.9, nor any isotope and another mass of its element than 0.01,
+# but for elements of which one isotope is all or nearly all there is.
+SAME_MASS = 0.005
+
 
 def symmetry(atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE) -> tuple[str, int]:
     """Point group (Schoenflies symbol) and rotational symmetry number.
@@ -60,7 +65,7 @@ def _turns(
     pair is laid on every pair that may be its image, and the fit completed with all atoms.
     """
     radius = np.linalg.norm(target, axis=1)
-    alike = (masses[:, None] == masses) & (abs(radius[:, None] - radius) <= tolerance)
+    alike = _same_kind(masses) & (abs(radius[:, None] - radius) <= tolerance)
     distance = np.linalg.norm(target[:, None] - target, axis=2)
     # Few possible images save time; a large triangle with the centre makes the first fit accurate.
     area = np.linalg.norm(np.cross(target[:, None], target), axis=2)
@@ -82,8 +87,12 @@ def _turns(
 def _partners(source: FloatArray, target: FloatArray, masses: FloatArray) -> NDArray[np.int_]:
     """Index of the nearest target atom of the same mass for every source atom."""
     distance = np.linalg.norm(source[:, None] - target, axis=2)
-    nearest: NDArray[np.int_] = np.where(masses[:, None] == masses, distance, np.inf).argmin(1)
+    nearest: NDArray[np.int_] = np.where(_same_kind(masses), distance, np.inf).argmin(1)
     return nearest
+
+
+def _same_kind(masses: FloatArray) -> NDArray[np.bool_]:
+    return np.abs(masses[:, None] - masses) < SAME_MASS
 
 
 def _best_rotation(source: FloatArray, target: FloatArray) -> FloatArray:

@@ -163,8 +163,8 @@ def _still_valid(
             continue
         if row["fingerprint"] != fingerprint(item):
             raise InputError(
-                f"reaction '{item.id}' is finished in {out} but its structures, charge or "
-                "multiplicity have changed since; use another --out, or delete its folder "
+                f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
+                "or multiplicity have changed since; use another --out, or delete its folder "
                 f"{out / item.id} to compute it anew"
             )
         valid[item.id] = row

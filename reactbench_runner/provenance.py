@@ -18,6 +18,7 @@ from reactbench_runner.calculators import HORM, Entry
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.store import replacing, without_password
 from workflows.errors import InputError
+from workflows.masses import has_isotopes
 from workflows.records import Reaction
 from workflows.settings import SearchSettings
 
@@ -120,13 +121,15 @@ def _write(path: Path, run: dict[str, Any]) -> None:
 
 
 def fingerprint(item: Reaction | Unreadable) -> str:
-    """A digest of what a search starts from: atoms, positions, charge and multiplicity."""
+    """A digest of what a search starts from: isotopes, positions, charge and multiplicity."""
     if isinstance(item, Unreadable):
         return f"unreadable: {item.reason}"
     digest = hashlib.sha256()
     for atoms in (item.reactant, item.product):
         digest.update(atoms.numbers.astype("int64").tobytes())
         digest.update(atoms.positions.astype("float64").tobytes())
+        if has_isotopes(atoms):
+            digest.update(atoms.get_masses().astype("float64").tobytes())
     digest.update(f"{item.charge} {item.multiplicity}".encode())
     return digest.hexdigest()[:16]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from workflows.free_energy import connected_sides
+from workflows.masses import isotopes
 from workflows.records import Cost, Saddle, SearchResult, Verdict
 from workflows.units import to_kcal_per_mol
 
@@ -20,6 +21,7 @@ _RESULT_COLUMNS = (
     "atoms",
     "charge",
     "multiplicity",
+    "isotopes",
     "level_of_theory",
     "verdict",
     "side",
@@ -89,6 +91,7 @@ def to_row(result: SearchResult) -> Row:
         "atoms": len(reaction.reactant),
         "charge": reaction.charge,
         "multiplicity": reaction.multiplicity,
+        "isotopes": isotopes(reaction.reactant),
         "verdict": str(verdict.label),
         "side": verdict.side,
         "verdict_at_limit": str(verdict.at_limit or ""),

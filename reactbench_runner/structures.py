@@ -10,10 +10,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from ase.io.extxyz import key_val_dict_to_str
+from ase.io.extxyz import key_val_dict_to_str, write_extxyz
 
 from horm_calc.thermochemistry import normal_modes
 from reactbench_runner.rows import Row
+from workflows.masses import has_isotopes, with_positions
 from workflows.records import (
     IRC,
     Label,
@@ -128,5 +129,11 @@ def _write_frames(path: Path, frames: Sequence[Frame], level: str) -> None:
     with path.open("w", encoding="utf-8") as file:
         for atoms, energy in frames:
             told = {"level_of_theory": level, "energy": energy}
-            comment = key_val_dict_to_str(told)
-            write(file, atoms, format="xyz", fmt="%15.8f", comment=comment)
+            if has_isotopes(atoms):  # with a column for them
+                frame = with_positions(atoms, atoms.positions)
+                frame.info = told
+                columns = ["symbols", "positions", "masses"]
+                write_extxyz(file, frame, columns=columns, write_results=False)
+            else:
+                comment = key_val_dict_to_str(told)
+                write(file, atoms, format="xyz", fmt="%15.8f", comment=comment)

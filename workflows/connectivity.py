@@ -15,6 +15,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from workflows.masses import isotope_kinds
+
 Bonds = frozenset[tuple[int, int]]
 Pair = tuple[int, int]
 
@@ -54,11 +56,11 @@ def same_bonds(a: Atoms, b: Atoms, bond_factor: float) -> bool:
 
 
 def same_molecule(a: Atoms, b: Atoms, bond_factor: float) -> bool:
-    """Are the graphs equal up to a relabelling of atoms of the same element?"""
+    """Are the graphs equal up to a relabelling of atoms of the same element and isotope?"""
     return nx.is_isomorphic(
         molecular_graph(a, bond_factor),
         molecular_graph(b, bond_factor),
-        node_match=lambda left, right: left["number"] == right["number"],
+        node_match=lambda left, right: left["kind"] == right["kind"],
     )
 
 
@@ -98,6 +100,7 @@ def pair_name(atoms: Atoms, pair: Pair) -> str:
 
 def molecular_graph(atoms: Atoms, bond_factor: float) -> nx.Graph:
     graph = nx.Graph()
-    graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(atoms.numbers))
+    kinds = zip(atoms.numbers.tolist(), isotope_kinds(atoms), strict=True)
+    graph.add_nodes_from((i, {"kind": kind}) for i, kind in enumerate(kinds))
     graph.add_edges_from(bonds(atoms, bond_factor))
     return graph

@@ -6,6 +6,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from workflows.errors import InputError
+from workflows.masses import different_masses
 from workflows.records import Reaction
 
 #: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.
@@ -30,6 +31,7 @@ def check_reaction(reaction: Reaction) -> None:
                 f"atoms {i + 1} and {j + 1} of the {name} coincide ({distances[i, j]:.3f} Å apart)"
             )
     _check_same_atoms(reaction)
+    _check_masses(reaction)
     _check_electrons(reaction)
 
 
@@ -46,6 +48,28 @@ def _check_same_atoms(reaction: Reaction) -> None:
         raise InputError(
             f"the atom order differs: atom {first + 1} is {reactant.symbols[first]} in the "
             f"reactant but {product.symbols[first]} in the product; reorder one of the files"
+        )
+
+
+def _check_masses(reaction: Reaction) -> None:
+    reactant, product = reaction.reactant, reaction.product
+    for name, atoms in (("reactant", reactant), ("product", product)):
+        wrong = np.nonzero(~((masses := atoms.get_masses()) > 0) | np.isinf(masses))[0]
+        if len(wrong):
+            first = int(wrong[0])
+            raise InputError(
+                f"{atoms.symbols[first]}{first + 1} of the {name} has the mass {masses[first]:g}; "
+                "it is in atomic mass units, 2.014 for deuterium"
+            )
+    if different := different_masses(reactant, product):
+        names = [
+            f"{reactant.symbols[i]}{i + 1} {reactant.get_masses()[i]:.6g} in the reactant, "
+            f"{product.get_masses()[i]:.6g} in the product"
+            for i in different
+        ]
+        raise InputError(
+            f"the masses differ: {'; '.join(names)}. Both ends need the same isotopes in the same "
+            "order, or no word of masses at all"
         )
 
 

@@ -20,6 +20,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from workflows.errors import StageError
 from workflows.limits import run_with_limit
+from workflows.masses import with_positions
 from workflows.path import band, geodesic, relax_band
 from workflows.records import StringPath
 from workflows.settings import LowerWaySettings
@@ -138,5 +139,5 @@ def _sections(images: list[Atoms], surface: Surface) -> list[_Section]:
 
 def _line(first: Atoms, last: Atoms) -> list[Atoms]:
     step = (last.positions - first.positions) / PARTS
-    inner = [Atoms(first.numbers, first.positions + k * step) for k in range(PARTS)]
-    return [*inner, Atoms(last.numbers, last.positions)]
+    inner = [with_positions(first, first.positions + k * step) for k in range(PARTS)]
+    return [*inner, with_positions(last, last.positions)]

@@ -11,6 +11,7 @@ from ase import Atoms
 from workflows import pysis
 from workflows.errors import StageError, as_stage_error
 from workflows.limits import run_with_limit
+from workflows.masses import with_positions
 from workflows.records import ReactionPath
 from workflows.settings import PathSettings
 from workflows.stage import stage
@@ -63,7 +64,7 @@ def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[At
         raise StageError(f"geodesic-interpolate: {type(error).__name__}: {error}") from error
     finally:
         np.random.set_state(state)  # noqa: NPY002
-    return [Atoms(symbols, positions) for positions in smoother.path]
+    return [with_positions(reactant, positions) for positions in smoother.path]
 
 
 def band(images: list[Atoms], surface: Surface, method: str) -> NEB:

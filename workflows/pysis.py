@@ -22,6 +22,7 @@ import numpy as np
 from ase import Atoms
 
 from workflows.errors import IRCFailed, NotConverged, StageTimeout, as_stage_error
+from workflows.masses import has_isotopes, with_positions
 from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
 from workflows.surface import Surface
 from workflows.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
@@ -76,7 +77,7 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             except Exception as error:
                 log.write(f"internal coordinates failed: {type(error).__name__}: {error}\n")
             else:
-                relaxed = _atoms_of(geometry)
+                relaxed = _atoms_of(geometry, atoms)
                 if np.abs(surface.at(relaxed)[1]).max() <= settings.max_force:
                     return relaxed, log.getvalue()
                 atoms = relaxed
@@ -89,7 +90,7 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             hessian_init="calc",
             hessian_recalc=20,
         )
-        return _atoms_of(geometry), log.getvalue()
+        return _atoms_of(geometry, atoms), log.getvalue()
 
 
 def grow_string(
@@ -110,7 +111,7 @@ def grow_string(
 
             def calculate_image_forces(self, image_indices: Any = None) -> Any:
                 images, _ = self.get_images_to_calculate(image_indices)
-                surface.prepare(_atoms_of(image) for image in images)
+                surface.prepare(_atoms_of(image, reactant) for image in images)
                 return super().calculate_image_forces(image_indices)
 
         ends = [_geometry(end, surface, "cart") for end in (reactant, product)]
@@ -134,7 +135,8 @@ def grow_string(
                 f"the string did not grow together in {settings.max_steps} cycles "
                 f"({string.string_size} of {settings.images + 2} images)"
             )
-        return [_atoms_of(image) for image in string.images], converged, log.getvalue()
+        images = [_atoms_of(image, reactant) for image in string.images]
+        return images, converged, log.getvalue()
 
 
 def refine_saddle(
@@ -160,7 +162,7 @@ def refine_saddle(
                 geometry.cart_hessian = hessian / HARTREE_PER_BOHR2
             recalc = settings.hessian_every if hessian is None else None
             _optimise(optimizer, geometry, log, **_convergence(settings), hessian_recalc=recalc)
-            return _atoms_of(geometry)
+            return _atoms_of(geometry, start)
 
         def largest_force(atoms: Atoms) -> float:
             return float(np.abs(surface.at(atoms)[1]).max())
@@ -181,6 +183,8 @@ def follow_irc(
 
         geometry = _geometry(saddle, surface, "cart")
         geometry.cart_hessian = hessian / HARTREE_PER_BOHR2
+        if has_isotopes(saddle):
+            geometry.masses = saddle.get_masses()
         irc = EulerPC(
             geometry,
             step_length=settings.step_length / BOHR,
@@ -192,8 +196,8 @@ def follow_irc(
             irc.run()
         except AssertionError as error:  # how EulerPC says that the start is no saddle
             raise IRCFailed(f"EulerPC refused the saddle: {error}") from error
-        forward = [_atoms(geometry.atoms, coords) for coords in reversed(irc.forward_coords)]
-        backward = [_atoms(geometry.atoms, coords) for coords in irc.backward_coords]
+        forward = [_placed(saddle, coords) for coords in reversed(irc.forward_coords)]
+        backward = [_placed(saddle, coords) for coords in irc.backward_coords]
         arrived = (bool(irc.forward_is_converged), bool(irc.backward_is_converged))
         return [forward, backward], arrived, log.getvalue()
 
@@ -286,5 +290,10 @@ def _atoms(symbols: tuple[str, ...], coords: np.ndarray) -> Atoms:
     return Atoms([s.capitalize() for s in symbols], np.asarray(coords).reshape(-1, 3) * BOHR)
 
 
-def _atoms_of(geometry: Any) -> Atoms:
-    return _atoms(geometry.atoms, geometry.cart_coords)
+def _placed(atoms: Atoms, coords: np.ndarray) -> Atoms:
+    """`atoms` at coordinates in Bohr; pysisyphus knows no masses but its own."""
+    return with_positions(atoms, np.asarray(coords).reshape(-1, 3) * BOHR)
+
+
+def _atoms_of(geometry: Any, atoms: Atoms) -> Atoms:
+    return _placed(atoms, geometry.cart_coords)

@@ -16,6 +16,7 @@ from ase import Atoms
 from rdkit import Chem
 
 from workflows.connectivity import Bonds, bonds, pair_name
+from workflows.masses import isotope_kinds
 
 #: The shortest and the longest bond about which nothing turns, Å. Of carbon halfway to triple and
 #: to single bonds (radii of Pyykkö and Atsumi, Chem. Eur. J. 2009, 186 and 12770). With nitrogen
@@ -73,8 +74,9 @@ def _double(atoms: Atoms, pairs: Bonds) -> Bonds:
 
 def _molecule(atoms: Atoms, pairs: Bonds, double: Bonds) -> Chem.Mol:
     molecule = Chem.RWMol()
-    for number in atoms.numbers:
+    for number, isotope in zip(atoms.numbers, isotope_kinds(atoms), strict=True):
         atom = Chem.Atom(int(number))
+        atom.SetIsotope(isotope)  # a carbon with H, D and two others is a centre
         atom.SetNoImplicit(True)  # all hydrogens are there, whatever valences they leave
         molecule.AddAtom(atom)
     for pair in sorted(pairs):  # chirality is stored relative to the order of bonds

@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from workflows.errors import CalculatorFailed
+from workflows.masses import with_positions
 
 #: Displacement of the central differences, Å. Small enough for the third derivative not to
 #: matter (1e-3 eV/Å² at a C-H stretch), large enough for an SCF converged to 1e-6 Hartree.
@@ -183,7 +184,7 @@ class Surface(Calculator):
 
     def _bare(self, atoms: Atoms) -> Atoms:
         """A copy with charge and spin where ASE's calculators look for them."""
-        bare = Atoms(atoms.numbers, atoms.positions)
+        bare = with_positions(atoms, atoms.positions)
         charges = np.zeros(len(bare))
         moments = np.zeros(len(bare))
         charges[0] = self.charge

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from horm_calc.thermochemistry import normal_modes
+from workflows.masses import with_positions
 from workflows.records import HessianCheck
 from workflows.surface import Surface
 
@@ -44,11 +45,8 @@ def check_hessian(surface: Surface, atoms: Atoms, hessian: np.ndarray) -> Hessia
     errors = []
     for direction in directions:
         shift = STEP * direction.reshape(-1, 3)
-        before, after = (surface.at(_moved(atoms, sign * shift))[1].ravel() for sign in (-1, 1))
+        sides = (with_positions(atoms, atoms.positions + sign * shift) for sign in (-1, 1))
+        before, after = (surface.at(side)[1].ravel() for side in sides)
         difference = hessian @ direction - (before - after) / (2 * STEP)
         errors.append(float(np.linalg.norm(difference)))
     return HessianCheck(tuple(errors))
-
-
-def _moved(atoms: Atoms, shift: np.ndarray) -> Atoms:
-    return Atoms(atoms.numbers, atoms.positions + shift)

@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from workflows.errors import as_stage_error
+from workflows.masses import with_positions
 from workflows.settings import EndpointSettings, SaddleSettings
 from workflows.surface import Surface
 from workflows.units import BOHR, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
@@ -74,7 +75,7 @@ def _optimise(
         # Out of steps: the caller judges the forces of the last structure.
         with contextlib.suppress(GeomOptNotConvergedError):
             optimizer.optimizeGeometry()
-        return Atoms(atoms.numbers, optimizer.X.reshape(-1, 3) * BOHR), log.getvalue()
+        return with_positions(atoms, optimizer.X.reshape(-1, 3) * BOHR), log.getvalue()
 
 
 def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _displaced(atoms: Atoms, displacements: np.ndarray) -> list[Atoms]:
     made = []
     for displacement in displacements:
         one = Atoms(atoms.numbers, atoms.positions + displacement.reshape(-1, 3), info=info)
-        for name in ("initial_charges", "initial_magmoms"):
+        for name in ("initial_charges", "initial_magmoms", "masses"):
             if atoms.has(name):
                 one.set_array(name, atoms.arrays[name])
         made.append(one)
