@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from horm_calc.references import ELEMENTS
+from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
 
-#: What says in `atoms.info` that a molecule is charged, or how its spins are, with the values of
-#: a neutral singlet. Of "spin" some mean the multiplicity, others the spin itself.
-CHARGE: dict[str, tuple[int, ...]] = {"charge": (0,)}
-SPIN: dict[str, tuple[int, ...]] = {
-    "multiplicity": (0, 1), "spin_multiplicity": (0, 1), "spin": (0, 1),
-}  # fmt: skip
 #: Closer than this (Å) no two atoms of the training data come.
 CLOSEST = 0.5
 # Å. Here directions between atoms, and with them forces, are rounding errors or no numbers.
 _SAME_PLACE = 1e-3
-# Partial charges of a neutral molecule, in a file with few digits, add up to less.
-_ROUNDING = 0.05
 
 
 class UnsupportedInput(ValueError):
@@ -82,32 +73,22 @@ def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list
 def charged_or_open(atoms: Atoms) -> str:
     """What is said of the molecule that no neutral singlet can be; "" if nothing is.
 
-    It is said by initial charges and magnetic moments, or in `info` under `CHARGE` and `SPIN`.
+    It is said by initial charges and magnetic moments, or in `info`; see `electrons.said`. What
+    may be meant so and is not understood counts too.
     """
-    charge = float(atoms.get_initial_charges().sum())
-    if abs(charge) > _ROUNDING:
-        return f"the molecule is charged (initial charges add up to {charge:g})"
-    if said := next(_other(atoms, CHARGE), None):
-        return f"the molecule is charged ({said})"
+    told = said(atoms)
+    try:
+        charge, multiplicity = settle(told, atoms.numbers)
+    except UnclearElectrons as error:
+        kind = "charged" if error.quantity == "charge" else "with unpaired electrons"
+        return f"the molecule may be {kind} ({error})"
+    if charge:
+        return f"the molecule is charged ({told.charge[0].words})"
+    if multiplicity not in (None, 1):
+        return f"the molecule has unpaired electrons ({told.multiplicity[0].words})"
     if (np.abs(atoms.get_initial_magnetic_moments()) > 1e-6).any():
         return "the molecule has unpaired electrons (initial magnetic moments)"
-    if said := next(_other(atoms, SPIN), None):
-        return f"the molecule has unpaired electrons ({said})"
     return ""
-
-
-def _other(atoms: Atoms, known: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    for name, usual in known.items():
-        value: Any = atoms.info.get(name)
-        # ASE reads a comment such as "charge 0" as two words that are true.
-        if value is None or value is True or isinstance(value, np.bool_):
-            continue
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = np.nan
-        if number not in usual:
-            yield f"{name} is {value}"
 
 
 def _distances(atoms: Atoms, cutoff: float) -> list[str]:

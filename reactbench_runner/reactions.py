@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
+from ase.data import atomic_masses
 
+from horm_calc.structure_files.electrons import (
+    KEY,
+    Electrons,
+    UnclearElectrons,
+    charge_of,
+    multiplicity_of,
+    settle,
+)
 from horm_calc.structure_files.reading import UnusableFile, read_frames
 from reactbench_runner.tables import check_id, read_table
 from workflows.errors import InputError
@@ -73,26 +82,51 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
                 *read_frames(folder, row["reactant"], 1, "the reactant"),
                 *read_frames(folder, row["product"], 1, "the product"),
             ]
-        charge = _whole_number(row, frames, "charge", 0)
-        multiplicity = _whole_number(row, frames, "multiplicity", 1)
-        if multiplicity < 1:
-            raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
+        charge, multiplicity = _electrons(row, frames)
+        _share_masses(*frames)
     except (_BadRow, UnusableFile) as error:
         return Unreadable(identifier, f"{where}: {error}")
     return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
 
 
-def _whole_number(row: dict[str, str], frames: list[Atoms], column: str, default: int) -> int:
-    """Of the table or, as `column=1`, of the comments of the frames; all must agree."""
-    told = [row.get(column, ""), *(str(atoms.info.pop(column, "")) for atoms in frames)]
-    texts = list(dict.fromkeys(text for text in told if text))
-    for text in texts:
-        if not re.fullmatch(r"[+-]?\d{1,9}", text):
-            raise _BadRow(f"'{column}' is {text!r}; it must be a whole number")
-    numbers = {int(text) for text in texts}
-    if len(numbers) > 1:
-        raise _BadRow(f"'{column}' is {' and '.join(texts)} in the table and its files")
-    return numbers.pop() if numbers else default
+def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:
+    """Charge and multiplicity, on which the table and its files must agree."""
+    told = Electrons()
+    if (charge := _whole_number(row, "charge")) is not None:
+        told += charge_of(f"{charge} in the table", charge)
+    if (multiplicity := _whole_number(row, "multiplicity")) is not None:
+        if multiplicity < 1:
+            raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
+        told += multiplicity_of(f"{multiplicity} in the table", multiplicity)
+    for atoms in frames:
+        told += atoms.info.pop(KEY)
+    try:
+        charge, multiplicity = settle(told, frames[0].numbers)
+    except UnclearElectrons as error:
+        raise _BadRow(
+            f"{error}. What is meant stands in the columns 'charge' and 'multiplicity' of a CSV, "
+            "or in the comment lines of an xyz file (charge=-1 multiplicity=2), once or each time "
+            "the same"
+        ) from None
+    return charge or 0, multiplicity or 1
+
+
+def _whole_number(row: dict[str, str], column: str) -> int | None:
+    text = row.get(column, "")
+    if text and not re.fullmatch(r"[+-]?\d{1,9}", text):
+        raise _BadRow(f"'{column}' is {text!r}; it must be a whole number")
+    return int(text) if text else None
+
+
+def _share_masses(reactant: Atoms, product: Atoms) -> None:
+    """An end of whose masses its file says nothing has those of the other end."""
+    if reactant.has("masses") != product.has("masses"):
+        said, silent = (reactant, product) if reactant.has("masses") else (product, reactant)
+        if (said.numbers.shape == silent.numbers.shape) and (said.numbers == silent.numbers).all():
+            silent.set_masses(said.get_masses())
+    for atoms in (reactant, product):
+        if atoms.has("masses") and (atoms.get_masses() == atomic_masses[atoms.numbers]).all():
+            atoms.set_array("masses", None)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
+from horm_calc.structure_files.words import said_in
+
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
@@ -74,6 +76,9 @@ def _structure(record: str, first: int) -> Atoms:
     if any(isotopes):
         atoms.set_masses(isotopes)
     atoms.info = _info(mol, list(radicals.values()))
+    for name, line in zip(("title", "comment"), record.splitlines()[:3:2], strict=False):
+        if said_in(line):  # other programs' comments, as of xyz files
+            atoms.info[name] = line.strip()
     return atoms
 
 

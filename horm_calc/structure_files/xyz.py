@@ -14,7 +14,9 @@ from ase.io import iread
 from ase.io.formats import open_with_compression
 
 from horm_calc.structure_files import isotopes
+from horm_calc.structure_files.electrons import KEY
 from horm_calc.structure_files.elements import element, labels_count
+from horm_calc.structure_files.words import said_in
 
 #: Characters. From the words of a longer comment ASE would make lists for minutes.
 _LONGEST_LINE = 1_000_000
@@ -39,6 +41,8 @@ class Block(NamedTuple):
 
 def read_xyz(path: Path) -> Iterator[Atoms]:
     """The structures of an xyz file, with what ASE makes of comments and named columns.
+
+    `info[KEY]` is what the comment says of charge and multiplicity.
 
     Elements are symbols in any case, atomic numbers, labels that count the atoms (`C1`), or
     isotopes (`D`, `13C`), which have their masses. Fortran's exponents, blank lines between
@@ -131,6 +135,7 @@ def _structure(block: Block) -> Atoms:
             "masses beside them; leave one of them out"
         )
     isotopes.label(atoms, masses)
+    atoms.info[KEY] = said_in(block.comment)
     return atoms
 
 

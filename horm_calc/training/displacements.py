@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import ArrayLike
 
-from horm_calc.input_checks import CHARGE, SPIN
+from horm_calc.structure_files.words import said_under
 from horm_calc.thermochemistry import normal_modes
 from horm_calc.training.frames import Frame
 
@@ -22,9 +22,6 @@ from horm_calc.training.frames import Frame
 # 3 k s⁴ / 8 r² on average, which at 0.2 Å is 0.015 eV, about the kT/2 that the mode should hold at
 # room temperature. Further out, turning along straight lines is nothing but stretching bonds.
 LARGEST_AMPLITUDE = 0.2
-
-# What stays true of displaced atoms; other entries of `info` may be labels of the old geometry.
-_KEPT = ("reaction", *CHARGE, *SPIN)
 
 
 def along_normal_modes(
@@ -91,7 +88,12 @@ def _atoms(geometry: Frame | Atoms) -> Atoms:
 
 def _displaced(atoms: Atoms, displacements: np.ndarray) -> list[Atoms]:
     """displacements: (count, 3N), Å."""
-    info = {key: atoms.info[key] for key in _KEPT if key in atoms.info}
+    # What stays true of them; other entries may be labels of the old geometry.
+    info = {
+        key: value
+        for key, value in atoms.info.items()
+        if key == "reaction" or said_under(str(key), value)
+    }
     made = []
     for displacement in displacements:
         one = Atoms(atoms.numbers, atoms.positions + displacement.reshape(-1, 3), info=info)

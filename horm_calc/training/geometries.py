@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from horm_calc.structure_files.reading import read_structures
 from horm_calc.training.frames import DataError, files_of, iterate, open_frames
 from horm_calc.training.labels import Geometry, geometry
 
@@ -36,17 +37,15 @@ def _read(file: Path, first: int) -> Iterator[Geometry]:
         for number, frame in enumerate(iterate(open_frames(file)), first):
             yield geometry(number, frame)
         return
-    import ase.io
-
     number = first
     try:
-        for atoms in ase.io.iread(str(file), ":", do_not_split_by_at_sign=True):
+        for atoms in read_structures(file):
             yield geometry(number, atoms)
             number += 1
     except Exception as error:  # ASE's readers raise what they meet: ValueError, IndexError, ...
         message = str(error).removesuffix(".") or type(error).__name__
         remedy = "Check that it is whole, and that ASE knows the format: try 'ase gui'."
-        where = f"frame {number - first} cannot be read by ASE ({message})"
+        where = f"frame {number - first} cannot be read ({message})"
         raise DataError(file, where, remedy) from None
 
 
