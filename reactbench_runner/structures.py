@@ -89,14 +89,14 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
         ("irc.xyz", result.irc),
     ):
         if found is not None:
-            _write_frames(folder / name, _frames(found), level)
+            _write_frames(folder / name, _frames(found), level, result.reaction)
 
 
 def write_verification(result: SearchResult, folder: Path, level: str) -> None:
     """The transition state at the other level, where that has it."""
     verified = result.verification
     if verified and verified.saddle and verified.converged:
-        _write_frames(folder / "ts_verified.xyz", _frames(verified.saddle), level)
+        _write_frames(folder / "ts_verified.xyz", _frames(verified.saddle), level, result.reaction)
 
 
 def _curvature(saddle: Saddle) -> dict[str, Any]:
@@ -124,11 +124,17 @@ def _frames(found: Saddle | ReactionPath | IRC) -> list[Frame]:
     return list(zip(found.images, found.energies.tolist(), strict=True))
 
 
-def _write_frames(path: Path, frames: Sequence[Frame], level: str) -> None:
-    """As xyz. The comments say level of theory and energy, which ASE reads with the structures."""
+def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Reaction) -> None:
+    """As xyz. The comments say level of theory and energy, which ASE reads with the structures.
+
+    Those of ions and open shells say their charge and multiplicity, for who reads them again.
+    """
+    electrons = {"charge": of.charge, "multiplicity": of.multiplicity}
     with path.open("w", encoding="utf-8") as file:
         for atoms, energy in frames:
             told = {"level_of_theory": level, "energy": energy}
+            if (of.charge, of.multiplicity) != (0, 1):
+                told |= electrons
             if has_isotopes(atoms):  # with a column for them
                 frame = with_positions(atoms, atoms.positions)
                 frame.info = told

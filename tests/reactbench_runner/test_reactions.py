@@ -227,12 +227,12 @@ def test_the_case_of_these_words_does_not_matter(folder: Path) -> None:
     assert (reaction.charge, reaction.multiplicity) == (1, 1)
 
 
-def test_prose_about_charges_says_nothing(folder: Path) -> None:
+def test_charge_and_multiplicity_in_prose(folder: Path) -> None:
     frame = "1\nH, charge 1, multiplicity is 2\nH 0 0 0\n"
     (folder / "prose.xyz").write_text(2 * frame)
     [reaction] = read_reactions(folder / "prose.xyz")
     assert isinstance(reaction, Reaction), reaction.reason
-    assert (reaction.charge, reaction.multiplicity) == (0, 1)
+    assert (reaction.charge, reaction.multiplicity) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,42 @@ def test_labels_a_folder_of_many_formats(folder: Path, capsys: pytest.CaptureFix
     ]
 
 
+def test_only_neutral_singlets_are_labelled(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As horm-tssearch understands their files."""
+    (folder / "in").mkdir()
+    for name, comment in {
+        "a": "mult=3",
+        "b": "0 3",
+        "c": "charge: 0 multiplicity: 3",
+        "d": "total_charge=-2",
+        "e": "charge=0 spin=1 # a singlet",
+        "f": "nelec=15",
+        "g": "uhf=2",
+    }.items():
+        write(folder / "in" / f"{name}.xyz", molecule("H2CO"), format="xyz", comment=comment)
+    write(folder / "in" / "h.traj", molecule("O2"))  # with magnetic moments
+    deuterated = molecule("H2CO")
+    deuterated.set_masses([12.011, 15.999, 2.014, 1.008])
+    write(folder / "in" / "i.traj", deuterated)
+    assert call("in", "out.h5", "--level", "gfn2-xtb") == 0
+    assert sorted(open_frames(folder / "out.h5").reactions) == ["e", "i"]
+    with (folder / "out.failures.csv").open(encoding="utf-8") as file:
+        causes = {row["reaction"]: row["cause"] for row in csv.DictReader(file)}
+    assert sorted(causes) == list("abcdfgh")
+    for name, words in {
+        "a": "unpaired electrons (mult=3)",
+        "b": "unpaired electrons (0 3)",
+        "c": "unpaired electrons (multiplicity: 3)",
+        "d": "charged (total_charge=-2)",
+        "f": "may be charged (nelec=15",
+        "g": "unpaired electrons (uhf=2)",
+        "h": "unpaired electrons (initial magnetic moments add up to 2, multiplicity 3)",
+    }.items():
+        assert words in causes[name]
+
+
 def test_a_reaction_that_is_named_stays_one_whatever_its_molecules(folder: Path) -> None:
     images = [molecule("CH3OH"), molecule("CH3OH")[[1, 0, 2, 3, 4, 5]], molecule("H2CO")]
     for image in images:
