@@ -26,13 +26,13 @@ at a second, trusted level of theory.
 _EPILOG = """\
 input:
   reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
-                  product) or 'reactant' and 'product' (files); optional: charge,
-                  multiplicity. Paths are relative to the CSV. Both ends need the same
-                  atoms in the same order.
-  reaction.xyz    one file with two frames
-  folder          every .xyz in it with two frames is a reaction
-Molecules are neutral singlets where neither the CSV nor the comment lines of the frames
-(charge=-1 multiplicity=2) say otherwise.
+                  product) or 'reactant' and 'product' (files; opt.log@-1 is the last
+                  geometry of opt.log); optional: charge, multiplicity. Paths are relative to
+                  the CSV. Both ends need the same atoms in the same order.
+  reaction.xyz    one file with two frames, or an .sdf with two molecules
+  folder          every such file in it is a reaction
+Molecules are neutral singlets where neither the CSV nor their files (in comment lines,
+charge=-1 multiplicity=2) say otherwise. docs/inputs.md: all kinds of files and tables.
 
 output, in the folder given with --out:
   results.csv     one row a reaction: verdict, energies, cost
@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         "reactions",
         type=Path,
         metavar="REACTIONS",
-        help="a CSV, a two-frame xyz file, or a folder of these",
+        help="a CSV, an xyz file with two frames, or a folder of these",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="folder for the results"

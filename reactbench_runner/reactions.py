@@ -7,6 +7,7 @@ row costs that row only: it becomes an `Unreadable`, and a *failed* line of the 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,13 @@ from horm_calc.structure_files.electrons import (
     multiplicity_of,
     settle,
 )
-from horm_calc.structure_files.reading import UnusableFile, read_frames
+from reactbench_runner.structure_files import UnusableFile, read_frames
 from reactbench_runner.tables import check_id, read_table
 from workflows.errors import InputError
 from workflows.records import Reaction
+
+#: Ends of the names of files that are a reaction by themselves.
+_OF_TWO = (".xyz", ".extxyz", ".sdf")
 
 
 @dataclass(frozen=True)
@@ -43,24 +47,29 @@ def read_reactions(source: Path) -> list[Reaction | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
     The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
-    have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz file with two
-    frames is a reaction, and so is every such file in a folder; a neutral singlet, unless the
-    comments of its frames say `charge=-1` or `multiplicity=2`. Raises
-    `InputError` for what makes the whole input unusable.
+    have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz or .sdf file with
+    two structures is a reaction, and so is every such file in a folder; a neutral singlet, unless
+    the file says otherwise. Raises `InputError` for what makes the whole input unusable.
     """
     if source.is_dir():
         return _read_files(_files(source))
-    if source.suffix.lower() == ".xyz" and source.is_file():
+    if source.suffix.lower() in _OF_TWO and source.is_file():
         return _read_files([source])
     rows = read_table(source)
     return [_read_row(row, line, source) for line, row in rows]
 
 
 def _files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.xyz"), key=lambda file: _natural(file.stem))
+    found = [file for file in folder.iterdir() if file.suffix.lower() in _OF_TWO]
+    files = [file for file in found if not file.name.startswith(".")]  # as Macintoshes leave them
     if not files:
-        raise InputError(f"{folder} holds no .xyz file; each needs two frames, reactant, product")
-    return files
+        raise InputError(
+            f"{folder} holds no .xyz or .sdf file; each needs two structures, reactant and product"
+        )
+    stems = Counter(file.stem.lower() for file in files)
+    if twice := [file.name for file in files if stems[file.stem.lower()] > 1]:
+        raise InputError(f"{folder}: {' and '.join(sorted(twice))} would be one id; rename one")
+    return sorted(files, key=lambda file: _natural(file.stem))
 
 
 def _read_files(files: list[Path]) -> list[Reaction | Unreadable]:

@@ -132,3 +132,25 @@ def formal_charges_of_pdb(text: str) -> list[int]:
                 raise ValueError(f"line {number} has {told!r} in the place of a charge such as 1-")
             charges.append(int("".join(sorted(told))) if found else 0)
     return charges
+
+
+def check_last_geometry(atoms: Atoms, text: str) -> None:
+    """Raise `ValueError` where ASE has missed the last geometry of an output of Gaussian.
+
+    It takes a new one only where it knows how the energy of the one before was printed: not those
+    of CASSCF.
+    """
+    title = r"(?:Input|Z-Matrix|Standard) orientation:\s*\n"
+    tables = re.findall(rf"{title}(?:.*\n){{4}}((?: +\d+ +\d+ .*\n)+)", text)
+    last = [
+        np.array([line.split()[-3:] for line in table.splitlines()], dtype=float)
+        for table in tables[-2:]  # of one geometry there are two at most, turned
+    ]
+    if last and not any(
+        places.shape == atoms.positions.shape and np.allclose(places, atoms.positions, atol=1e-5)
+        for places in last
+    ):
+        raise ValueError(
+            "its last geometry is not where ASE finds it, after energies that it knows; save it as "
+            "xyz"
+        )

@@ -16,13 +16,13 @@ from ase.io.formats import open_with_compression
 from horm_calc.structure_files import isotopes
 from horm_calc.structure_files.electrons import KEY
 from horm_calc.structure_files.elements import element, labels_count
+from horm_calc.structure_files.kinds import LONGEST_LINE, check_length
 from horm_calc.structure_files.words import said_in
 
-#: Characters. From the words of a longer comment ASE would make lists for minutes.
-_LONGEST_LINE = 1_000_000
+#: Of a comment. Long lists of numbers, as of a Hessian, may have more characters.
+_MOST_WORDS, _MOST_LETTERS = 2_000, 5_000
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?"
-_NO_NUMBERS = ("nan", "inf", "infinity")
 _ATOM = re.compile(rf"\s*\S+(?:\s+{_NUMBER}){{3}}(?:\s.*)?", re.DOTALL)
 _PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 _PLAIN = "species:S:1:pos:R:3"
@@ -62,10 +62,9 @@ def read_xyz(path: Path) -> Iterator[Atoms]:
 
 def _lines(text: io.TextIOWrapper) -> Iterator[Line]:
     number = 0
-    while line := text.readline(_LONGEST_LINE + 1):
+    while line := text.readline(LONGEST_LINE + 1):
         number += 1
-        if len(line) > _LONGEST_LINE:
-            raise ValueError(f"line {number} has more than {_LONGEST_LINE} characters; shorten it")
+        check_length(line, number)
         if not line.isascii():
             line = _decoded(line.encode("utf-8", "surrogateescape"))
         yield number, line.removeprefix("\ufeff")  # a mark at the beginning of a file
@@ -117,7 +116,19 @@ def _without_comment(found: list[Line], count: int) -> bool:
     return len(found) >= count and all(are_atoms[:count]) and not any(are_atoms[count:])
 
 
+def _check_comment(comment: str, number: int) -> None:
+    """Raise `ValueError` for one of whose words readers would make lists for minutes."""
+    words = re.sub(r"\"[^\"]*\"|'[^']*'|\{[^{}]*\}", "", comment).split()
+    letters = re.sub(r"[\d\s.,+-]", "", comment)
+    if len(words) > _MOST_WORDS or len(letters) > _MOST_LETTERS:
+        raise ValueError(
+            f"line {number} is a comment of more than {_MOST_WORDS} words or {_MOST_LETTERS} "
+            "letters; shorten it"
+        )
+
+
 def _structure(block: Block) -> Atoms:
+    _check_comment(block.comment, block.start + 1)
     named = _PROPERTIES.search(block.comment)
     columns = _columns(named[1], block.start + 1) if named else _columns(_PLAIN, 0)
     rows = [_words(line, columns, bool(named)) for line in block.atoms]
@@ -165,8 +176,6 @@ def _words(line: Line, columns: dict[str, tuple[str, range]], named: bool) -> li
     numbers = {place for kind, places in columns.values() if kind == "R" for place in places}
     places = columns["pos"][1]
     coordinates = words[places.start : places.stop]
-    if any(word.lower().strip("+-") in _NO_NUMBERS for word in coordinates):
-        raise ValueError(f"line {number} is {_short(text)}, with coordinates that are not numbers")
     if len(words) < width or not all(re.fullmatch(_NUMBER, word) for word in coordinates):
         wanted = f"the {width} columns that Properties names" if named else "an element, x, y and z"
         raise ValueError(

@@ -102,7 +102,7 @@ def test_wrong_reactions_do_not_stop_the_others(
         "one_atom": "at least two",
         "parity": "do not go together",
         "one_frame": "frame",
-        "nan": "not numbers",
+        "nan": "line 3 is 'H 0 0 nan'",
         "element": "element",
         "missing": "missing.xyz",
     }

@@ -118,9 +118,9 @@ def test_one_bad_row_costs_one_row(folder: Path) -> None:
     (folder / "noise").write_bytes(bytes(range(256)))
     expected = {
         "missing": ("missing.xyz,", "no file .*missing.xyz"),
-        "directory": (".,", "no file"),
+        "directory": (".,", "is a folder; name a file in it for reactant and product"),
         "nothing": (",", "no file is named"),
-        "count": ("one.xyz,", r"1 frame\(s\).*need 2"),
+        "count": ("one.xyz,", r"1 frame\(s\), not 2 for"),
         "text": ("text.xyz,", "cannot be read"),
         "cut": ("cut.xyz,", "announces 3 atoms but the file ends at line 4"),
         "odd": ("odd.xyz,", "element"),
@@ -148,7 +148,7 @@ BAD_FILES = {
     # An exception of ASE's own, derived from none of Python's usual ones.
     "bad.com": ("%chk=x\n", "cannot be read"),
     "x" * 300 + ".xyz": ("", "name too long"),
-    "three.xyz": ("1\n\nH 0 0 0\n" * 3, r"3 frame\(s\).*need 2"),
+    "three.xyz": ("1\n\nH 0 0 0\n" * 3, r"3 frame\(s\), not 2 for"),
 }
 
 
@@ -267,7 +267,7 @@ def test_names_with_signs_that_mean_something_to_ase(
 def test_a_file_of_several_frames_is_no_single_structure(folder: Path) -> None:
     [found] = read_reactions(table(folder, "id,reactant,product\na,two.xyz,one.xyz\n"))
     assert isinstance(found, Unreadable)
-    assert re.search(r"two\.xyz has 2 frame\(s\); the reactant need", found.reason)
+    assert re.search(r"two\.xyz has 2 frame\(s\), not 1 for the reactant", found.reason)
 
 
 def test_only_elements_and_positions_are_taken(folder: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_folder_in_natural_order(tmp_path: Path) -> None:
     assert [item.id for item in found] == ["rxn9", "rxn10", "rxn11", "rxn100"]
     assert isinstance(found[2], Unreadable)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match=r"no \.xyz"):
+    with pytest.raises(InputError, match=r"no \.xyz or \.sdf"):
         read_reactions(tmp_path / "none")
 
 

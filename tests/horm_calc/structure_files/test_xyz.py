@@ -252,6 +252,21 @@ def test_a_line_of_twenty_megabytes_is_refused_at_once(
     assert time.process_time() - start < 5
 
 
+@pytest.mark.parametrize("piece", ["a ", "=", "q=", "1 ", "[C]", "(C", "charge ", "-1 2 ", "a=b "])
+def test_a_comment_of_a_thousand_lines_is_refused_at_once(tmp_path: Path, piece: str) -> None:
+    start = time.process_time()
+    with pytest.raises(ValueError, match="line 2 is a comment of more than 2000 words or 5000 let"):
+        read(tmp_path, text(comment=piece * (900_000 // len(piece)) + "\n"))
+    assert time.process_time() - start < 5
+
+
+def test_a_hessian_in_a_comment_is_not_too_long(tmp_path: Path) -> None:
+    numbers = " ".join(f"{x:.8f}" for x in np.linspace(-9, 9, 60_000))
+    [atoms] = read(tmp_path, text(comment=f'hessian="{numbers}" reaction=a\n'))
+    check(atoms)
+    assert atoms.info["reaction"] == "a"
+
+
 def test_a_bomb_in_a_compressed_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 2 has more than"):
         read(tmp_path, gzip.compress(b"4\n" + b" " * 200_000_000, compresslevel=1), "a.xyz.gz")
