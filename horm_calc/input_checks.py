@@ -81,7 +81,8 @@ def charged_or_open(atoms: Atoms) -> str:
         charge, multiplicity = settle(told, atoms.numbers)
     except UnclearElectrons as error:
         kind = "charged" if error.quantity == "charge" else "with unpaired electrons"
-        return f"the molecule may be {kind} ({error})"
+        remedy = "say charge=0 and multiplicity=1 if it is not"
+        return f"the molecule may be {kind}, {remedy} ({error})"
     if charge:
         return f"the molecule is charged ({told.charge[0].words})"
     if multiplicity not in (None, 1):

@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 from ase.data import chemical_symbols
 
+from horm_calc.structure_files.electrons import (
+    UnclearElectrons,
+    charge_of,
+    multiplicity_of,
+    said,
+    settle,
+)
 from workflows.errors import InputError
 from workflows.masses import different_masses
 from workflows.records import Reaction
@@ -74,6 +81,7 @@ def _check_masses(reaction: Reaction) -> None:
 
 
 def _check_electrons(reaction: Reaction) -> None:
+    _check_what_atoms_say(reaction)
     electrons = int(reaction.reactant.numbers.sum()) - reaction.charge
     if reaction.multiplicity < 1:
         raise InputError(f"multiplicity {reaction.multiplicity}; it is 1 for a singlet")
@@ -88,3 +96,16 @@ def _check_electrons(reaction: Reaction) -> None:
             f"{electrons + 1}; both stand in the columns 'charge' and 'multiplicity' of a CSV, "
             "or in the comment lines of an xyz file (charge=-1 multiplicity=2)"
         )
+
+
+def _check_what_atoms_say(reaction: Reaction) -> None:
+    """Against the numbers of the reaction; of files that ASE has read, the words are in `info`."""
+    told = charge_of(f"charge={reaction.charge} of the Reaction", reaction.charge)
+    spin = reaction.multiplicity
+    told += multiplicity_of(f"multiplicity={spin} of the Reaction", spin)
+    try:
+        settle(told + said(reaction.reactant) + said(reaction.product), reaction.reactant.numbers)
+    except UnclearElectrons as error:
+        raise InputError(
+            f"{error}. Give charge and multiplicity to the Reaction, or correct what its Atoms say"
+        ) from None

@@ -194,7 +194,9 @@ def _added_up(name: str, numbers: Any) -> Electrons:
     try:
         values = np.asarray(numbers, dtype=float)
     except (TypeError, ValueError):
-        return told(f"{name} is {numbers}")
+        return told(f"{name} are no numbers")
+    if values.ndim > 1 and values.any():
+        return told(f"{_ASE.get(name, name)} are vectors")
     total = float(values.sum())
     words = f"{_ASE.get(name, name)} add up to {total:g}"
     if not abs(total - np.rint(total)) <= ROUNDING:

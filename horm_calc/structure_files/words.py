@@ -7,7 +7,9 @@ speak of these and cannot be understood is said too, without values.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from fractions import Fraction
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -39,28 +41,30 @@ _REST = re.compile(r"[\w+-]+(?:[\"']?\s*[=:]\s*\S{1,30})?")
 _PAIR = r"[(\[]?([+-]?\d)(?:\s*[,/|;]\s*|\s+)(\d{1,2})[)\]]?"
 _ALONE = re.compile(rf"\s*(?:\*?\s*xyz\s+)?{_PAIR}\s*", re.IGNORECASE)
 _BOTH_NAMED = re.compile(
-    r"\b\w*?(?:charge|chrg|chg)[\s_]*(?:/|,|&|\||and)?[\s_]*(?:spin[\s_-]*)?(?:mult\w*|spin)\s*"
-    rf"[=:]?\s*{_PAIR}(?!\S)",
+    r"(?:charge|chrg|chg)[ _]*+(?:[/,&|]|and)?[ _]*+(?:spin[ _-]?)?(?:mult\w*+|spin) ?"
+    rf"[=:]? ?{_PAIR}(?!\S)",
     re.IGNORECASE,
 )
 #: A title with two numbers at its beginning or end may mean them so, or not.
 _TITLED = re.compile(rf"^\s*{_PAIR}(?=\s+[^\s\d=][^=]*$)|^[^=:]*[^\d\s]\s+{_PAIR}\s*$")
 
 #: What names mean, written small and without anything but letters, digits and +.
-_CHARGE = re.compile(
-    r"(pubchem|scf)?(total|tot|net|nett|overall|molecular|molecule|mol|system|formal|ionic|ion|i)?"
-    r"(charges?|charg|chrg|chg)(total|tot)?|q|qtot|qtotal|totalq"
-)
-_MULTIPLICITY = re.compile(
-    r"(pubchem|scf)?(total|tot|electronic)?(spin)?(multiplicity|multiplicities|multip|mult|mul)"
-    r"|2s\+1"
-)
-_UNPAIRED = re.compile(r"uhf|nopen|(n|num|number|numberof)?unpaired(electrons?|elec|e)?")
-_MOMENT = re.compile(r"(total|tot)?(magmom|magneticmoment|magneti[sz]ation)")
-_SPIN = re.compile(r"(total|tot)?spin")
-#: Of these only with a value or the sign before one: many things are called q, and methods uhf.
-_WITH_VALUE = re.compile(r"q|uhf|mul|mult")
-
+_KNOWN = {
+    "q": re.compile(r"q"),  # only with = or :, as many things are called so
+    "method": re.compile(r"uhf"),  # without a value
+    "charge": re.compile(
+        r"(pubchem|scf)?"
+        r"(total|tot|net|nett|overall|molecular|molecule|mol|system|formal|ionic|ion|i)?"
+        r"(charges?|charg|chrg|chg)(total|tot)?|qtot|qtotal|totalq"
+    ),
+    "multiplicity": re.compile(
+        r"(pubchem|scf)?(total|tot|electronic)?(spin)?(multiplicity|multiplicities|multip|mult)"
+        r"|2s\+1"
+    ),
+    "unpaired": re.compile(r"nopen|(n|num|number|numberof)?unpaired(electrons?|elec|e)?"),
+    "moment": re.compile(r"(total|tot)?(magmom|magneticmoment|magneti[sz]ation)"),
+    "spin": re.compile(r"(total|tot)?spin"),
+}
 #: What else looks as if it spoke of charge or spin.
 _LIKE_CHARGE = re.compile(
     r"\w*(charg|chrg|chg|nelec)\w*|(di|tri|carbo|carb|oxo)?(cat|an)ions?(ic)?"
@@ -70,9 +74,11 @@ _LIKE_SPIN = re.compile(
     rf"|({'|'.join(_STATES[1:])})s?"
 )
 
+_NOTHING = Electrons()
+
 #: An ion's formula, as in SO4^2-, [NH4]+ and Ca2+, or the charge of an atom in a SMILES.
 _ION = re.compile(
-    r"(?<![\w=.)\]+-])[(\[]*(?P<formula>(?:[A-Z][a-z]?\d*[()\[\]]*)+?)"
+    r"(?<![\w=.()\[\]+-])[(\[]*+(?P<formula>(?:[A-Z][a-z]?\d*[()\[\]]*)+?)"
     r"(?:\^?[({]*(?P<count>\d)?|\s+(?P<apart>\d))(?P<sign>[+-]{1,3})[)}]*(?=[\s,;.)]|$)"
 )
 _ATOM = re.compile(r"\[\d*[A-Za-z][a-z]?(?:@@?)?(?:H\d*)?(?P<sign>[+-]+)(?P<count>\d*)(?::\d+)?\]")
@@ -92,7 +98,8 @@ def said_in(text: str) -> Electrons:
         if (charge, multiplicity) != (0, 1):
             told += charge_of(titled[0].strip()) + multiplicity_of(titled[0].strip())
     for word in _WORD.finditer(text):
-        told += _at(word)
+        if one := _at(word):
+            told += one
     return spin_beside_charge(told + _ions(text))
 
 
@@ -116,10 +123,11 @@ def said_under(name: str, value: Any) -> Electrons:
 
 def _plain(text: str) -> str:
     """Without what is no comment in the line of an extended xyz file, signs as in ASCII."""
-    text = re.sub(r"[\N{MINUS SIGN}\N{EN DASH}]", "-", text)
+    text = re.sub(r"[\N{MINUS SIGN}\N{EN DASH}]", "-", " ".join(text.split()))
     text = re.sub(r'\b(Properties|Lattice|pbc)\s*=\s*("[^"]*"|\S+)', " ", text, flags=re.I)
-    text = re.sub(r"\bopen[\s_]shell\b", "open-shell", text, flags=re.I)
-    return re.sub(r"\bunpaired[\s_-]+(electrons?|e)\b", r"unpaired_\1", text, flags=re.I)
+    text = re.sub(r"<?\bS ?(?:\^|\*\*) ?2>?", "spin_squared", text)
+    text = re.sub(r"\bopen[ _]shell\b", "open-shell", text, flags=re.I)
+    return re.sub(r"\bunpaired[ _-](electrons?|e)\b", r"unpaired_\1", text, flags=re.I)
 
 
 def _pair(charge: str, multiplicity: str, words: str) -> Electrons:
@@ -129,37 +137,55 @@ def _pair(charge: str, multiplicity: str, words: str) -> Electrons:
 
 def _meaning(name: str, value: str | None, words: str, separated: bool) -> Electrons:
     """What a name says with the value after it; separated: whether = or : stands between."""
-    plain = re.sub(r"[^a-z0-9+]", "", name.lower())
-    if not separated and (plain == "q" or (value is None and _WITH_VALUE.fullmatch(plain))):
-        return Electrons()
+    kind = _kind(name)
+    if not kind or (not separated and (kind == "q" or (value is None and kind == "method"))):
+        return _NOTHING
     number = _number(value)
-    if _CHARGE.fullmatch(plain):
+    if kind in ("charge", "q"):
         return charge_of(words, *_whole(number))
-    if _MULTIPLICITY.fullmatch(plain):
+    if kind == "multiplicity":
         return multiplicity_of(words, *(one for one in _whole(_state(value, number)) if one > 0))
-    if _UNPAIRED.fullmatch(plain):
+    if kind in ("unpaired", "method"):
         return multiplicity_of(words, *(abs(one) + 1 for one in _whole(number)))
-    if _MOMENT.fullmatch(plain):
-        # One of zero is what every calculation without spin has.
-        told = multiplicity_of(words, *(abs(one) + 1 for one in _whole(number)))
-        return Electrons() if number == 0 else told
-    if _SPIN.fullmatch(plain):
+    if kind == "spin":
         state = _state(value, None)
         return multiplicity_of(words, *_whole(state)) if state else _spin(words, number)
+    if number == 0:  # none of it, as in every calculation without spin
+        return _NOTHING
+    if kind == "moment":
+        return multiplicity_of(words, *(abs(one) + 1 for one in _whole(number)))
+    if kind.startswith("maybe") and not (separated and number):
+        return _NOTHING
+    if kind == "maybe m" and number == 1:
+        return _NOTHING
+    return charge_of(words) if kind.endswith("charge") else multiplicity_of(words)
+
+
+@lru_cache(maxsize=4096)
+def _kind(name: str) -> str:
+    """What such a name is one of; "" if it has to do neither with charge nor with spin.
+
+    "like charge" and "like spin" are not understood but look like it, and "maybe" some more with
+    a number.
+    """
+    plain = re.sub(r"[^a-z0-9+]", "", name.lower())
+    for kind, known in _KNOWN.items():
+        if known.fullmatch(plain):
+            return kind
     parts = [plain, *re.split(r"[^a-z0-9+]", name.lower())]
-    return _likeness(parts, number if separated else None, words)
+    for kind, like in (("like charge", _LIKE_CHARGE), ("like spin", _LIKE_SPIN)):
+        if any(map(like.fullmatch, parts)):
+            return kind
+    if plain.endswith("electrons") or (_near(plain, "charge") and plain != "change"):
+        return "maybe charge"
+    if plain in ("s", "m"):
+        return f"maybe {plain}"
+    return "maybe spin" if _near(plain, "multiplicity") else ""
 
 
-def _likeness(parts: list[str], number: Fraction | None, words: str) -> Electrons:
-    """What is not understood but looks as if it spoke of charge or spin: a name, and its parts."""
-    whole = parts[0]
-    if any(map(_LIKE_CHARGE.fullmatch, parts)) or (number and whole.endswith("electrons")):
-        return charge_of(words)
-    if any(map(_LIKE_SPIN.fullmatch, parts)):
-        return multiplicity_of(words)
-    if number and ((whole == "s" and number > 0) or (whole == "m" and number > 1)):
-        return multiplicity_of(words)
-    return Electrons()
+def _near(name: str, word: str) -> bool:
+    """Whether it may be that word with a typing error."""
+    return bool(get_close_matches(name, [word], cutoff=0.8))
 
 
 def _spin(words: str, number: Fraction | None) -> Electrons:

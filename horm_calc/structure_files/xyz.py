@@ -23,6 +23,7 @@ from horm_calc.structure_files.words import said_in
 _MOST_WORDS, _MOST_LETTERS = 2_000, 5_000
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?"
+_NO_NUMBERS = ("nan", "inf", "infinity")
 _ATOM = re.compile(rf"\s*\S+(?:\s+{_NUMBER}){{3}}(?:\s.*)?", re.DOTALL)
 _PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 _PLAIN = "species:S:1:pos:R:3"
@@ -176,6 +177,8 @@ def _words(line: Line, columns: dict[str, tuple[str, range]], named: bool) -> li
     numbers = {place for kind, places in columns.values() if kind == "R" for place in places}
     places = columns["pos"][1]
     coordinates = words[places.start : places.stop]
+    if any(word.lower().strip("+-") in _NO_NUMBERS for word in coordinates):
+        raise ValueError(f"line {number} is {_short(text)}, with coordinates that are not numbers")
     if len(words) < width or not all(re.fullmatch(_NUMBER, word) for word in coordinates):
         wanted = f"the {width} columns that Properties names" if named else "an element, x, y and z"
         raise ValueError(

@@ -135,6 +135,8 @@ SILENT = [
     "neutral singlet",
     "magmom=0.0",
     "m=1 s=0 q",
+    "<S^2>=0.000 spin_density=0 mulliken_charge=0.0",
+    "change=1 range=3 energy_change=0.2",
     'Properties=species:S:1:pos:R:3 Lattice="1 0 0 0 1 0 0 0 1" pbc="F F F"',
 ]
 
@@ -164,6 +166,12 @@ UNCLEAR = {
     "HCOH (triplet), charge 0": "triplet",
     "singlet-triplet crossing": "singlet-triplet",
     "open-shell singlet": "open-shell",
+    "open shell, <S^2> = 1.01": "open-shell; spin_squared",
+    "<S**2>=2.003": "spin_squared",
+    "multiplicty=3": "multiplicty=3: looks like a multiplicity",
+    "muliplicity: 3": "muliplicity: 3",
+    "chrage=-1": "chrage=-1: looks like a charge",
+    "nspin=2": "nspin=2",
     "formyl cation": "cation",
     "a dianion": "dianion",
     "SO4^2-": r"SO4\^2-",
@@ -206,6 +214,14 @@ def test_moments_that_cancel_are_no_closed_shell(tmp_path: Path) -> None:
     atoms.write(tmp_path / "a.traj")
     [found] = read_structures(tmp_path / "a.traj")
     with pytest.raises(UnclearElectrons, match="initial magnetic moments that cancel"):
+        told(found)
+
+
+def test_moments_with_directions_are_not_understood(tmp_path: Path) -> None:
+    atoms = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], magmoms=[[0, 0, 1], [0, 0, 1]])
+    atoms.write(tmp_path / "a.traj")
+    [found] = read_structures(tmp_path / "a.traj")
+    with pytest.raises(UnclearElectrons, match="initial magnetic moments are vectors"):
         told(found)
 
 

@@ -121,7 +121,7 @@ def test_only_neutral_singlets_are_labelled(
         "b": "unpaired electrons (0 3)",
         "c": "unpaired electrons (multiplicity: 3)",
         "d": "charged (total_charge=-2)",
-        "f": "may be charged (nelec=15",
+        "f": "may be charged, say charge=0 and multiplicity=1 if it is not (nelec=15",
         "g": "unpaired electrons (uhf=2)",
         "h": "unpaired electrons (initial magnetic moments add up to 2, multiplicity 3)",
     }.items():
