@@ -21,6 +21,9 @@ KEY = "electrons"
 #: What ASE's names mean.
 _ASE = {"initial_charges": "initial charges", "initial_magmoms": "initial magnetic moments"}
 
+#: Columns of these.
+_CHARGES, _SPINS = (re.compile(names, re.IGNORECASE) for names in ("charge|chg|^q$", "spin|magmom"))
+
 #: Entries of `info` that are comments.
 _TEXTS = ("comment", "title", "name")
 
@@ -99,6 +102,8 @@ def settle(told: Electrons, numbers: Sequence[int] | np.ndarray) -> tuple[int | 
 
     Raises `UnclearElectrons`.
     """
+    if not told:
+        return None, None
     charge = _agreed("charge", told.charge)
     electrons = int(np.sum(numbers)) - (charge or 0)
     return charge, _agreed("multiplicity", [_possible(one, electrons) for one in told.multiplicity])
@@ -142,28 +147,38 @@ def _either(values: Iterable[int]) -> str:
 
 def said(atoms: Atoms) -> Electrons:
     """What `info`, columns of charges and magnetic moments, and results say of the electrons."""
-    told = Electrons()
+    told = _in_info(atoms)
     for name, numbers in atoms.arrays.items():
-        told += _added_up(name, numbers)
-    known = atoms.info.get(KEY)
-    told += known if isinstance(known, Electrons) else _in_info(atoms)
+        if name not in ("numbers", "positions") and (one := _added_up(name, numbers)):
+            told += one
     # Of results only where nothing else is said: they came out, and were not what was asked for.
-    results = atoms.calc.results if isinstance(atoms.calc, SinglePointCalculator) else {}
+    if isinstance(atoms.calc, SinglePointCalculator):
+        found = _in_results(atoms.calc.results)
+        return Electrons(told.charge or found.charge, told.multiplicity or found.multiplicity)
+    return told
+
+
+def _in_results(results: Mapping[str, Any]) -> Electrons:
     found = Electrons()
     for name in ("charges", "magmom" if "magmom" in results else "magmoms"):
         if name in results:
             found += _added_up(name, results[name])
-    return Electrons(told.charge or found.charge, told.multiplicity or found.multiplicity)
+    return found
 
 
 def _in_info(atoms: Atoms) -> Electrons:
+    if not atoms.info:  # at every step of a search
+        return Electrons()
     from horm_calc.structure_files.words import said_in, said_under
 
+    if isinstance(known := atoms.info.get(KEY), Electrons):
+        return known
     told = Electrons()
     items = list(_flat(atoms.info))
     # ASE takes the words of a comment for keys that are true: "charge 0" as two.
-    flags = said_in(" ".join(key for key, value in items if isinstance(value, bool | np.bool_)))
-    told += Electrons(_clear(flags.charge), _clear(flags.multiplicity))
+    if flags := [key for key, value in items if isinstance(value, bool | np.bool_)]:
+        words = said_in(" ".join(flags))
+        told += Electrons(_clear(words.charge), _clear(words.multiplicity))
     for key, value in items:
         if value is None or isinstance(value, bool | np.bool_):
             continue
@@ -187,15 +202,15 @@ def _flat(info: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 def _added_up(name: str, numbers: Any) -> Electrons:
     """What charges or magnetic moments of the atoms say; those that are zero say nothing."""
-    of_spin = re.search(r"spin|magmom", name, re.IGNORECASE)
-    if not (of_spin or re.search(r"charge|chg", name, re.IGNORECASE)):
+    of_spin = _SPINS.search(name)
+    if not (of_spin or _CHARGES.search(name)) or not np.any(numbers):
         return Electrons()
     told = multiplicity_of if of_spin else charge_of
     try:
         values = np.asarray(numbers, dtype=float)
     except (TypeError, ValueError):
         return told(f"{name} are no numbers")
-    if values.ndim > 1 and values.any():
+    if values.ndim > 1:
         return told(f"{_ASE.get(name, name)} are vectors")
     total = float(values.sum())
     words = f"{_ASE.get(name, name)} add up to {total:g}"

@@ -114,6 +114,8 @@ def _at(word: re.Match[str]) -> Electrons:
 
 def said_under(name: str, value: Any) -> Electrons:
     """What a value says that has a name, as in `atoms.info`; the names of other things nothing."""
+    if not _kind(name):
+        return _NOTHING
     text = str(value).strip().replace("\N{MINUS SIGN}", "-")
     if name == "multiplicity" and re.fullmatch(r"\d+( or \d+)+", text):  # of radicals in a molfile
         return multiplicity_of(f"{name} is {text}", *map(int, text.split(" or ")))

@@ -208,6 +208,37 @@ def test_columns_of_charges_and_moments(tmp_path: Path) -> None:
         assert found == [(None, 3), (-1, None), (None, None), (None, None)], name
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("charge:R:1", (-0.6, -0.4), (-1, None)),  # to ASE a result
+        ("formal_charge:I:1", (-1, 0), (-1, None)),
+        ("q:R:1", (-1.5, -0.5), (-2, None)),
+        ("magmoms:R:1", (1.01, 0.98), (None, 3)),
+        ("spin:R:1", (1.0, 0.0), (None, 2)),
+        ("mulliken_charges:R:1", (-0.49, 0.49), (None, None)),
+    ],
+)
+def test_columns_by_other_names(
+    tmp_path: Path, column: str, values: tuple, expected: tuple
+) -> None:
+    first, second = values
+    text = f"2\nProperties=species:S:1:pos:R:3:{column}\nO 0 0 0 {first}\nO 0 0 1.2 {second}\n"
+    (tmp_path / "a.xyz").write_text(text)
+    [atoms] = read_structures(tmp_path / "a.xyz")
+    assert told(atoms) == expected
+
+
+def test_charges_that_add_up_to_no_whole_number(tmp_path: Path) -> None:
+    atoms = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], charges=[-0.3, -0.2])
+    atoms.write(tmp_path / "a.traj")
+    [found] = read_structures(tmp_path / "a.traj")
+    with pytest.raises(UnclearElectrons, match=r"initial charges add up to -0\.5: looks like"):
+        told(found)
+    found.info = {"charge": -1}
+    assert told(found)[0] == -1
+
+
 def test_moments_that_cancel_are_no_closed_shell(tmp_path: Path) -> None:
     atoms = molecule("N2")
     atoms.set_initial_magnetic_moments([1, -1])
