@@ -11,7 +11,9 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +46,7 @@ class Journal:
             raise DataError(path, f"cannot be made ({error})", "Is its folder writable?") from None
         try:
             self._begin()
-        except (sqlite3.DatabaseError, DataError) as error:
+        except (sqlite3.DatabaseError, ValueError) as error:
             self._file.close()
             if isinstance(error, DataError):
                 raise
@@ -65,9 +67,10 @@ class Journal:
             for statement in _TABLES.split(";"):
                 self._file.execute(statement)
             self._file.execute("insert into run values (?)", [json.dumps(wanted)])
-        [[text]] = self._file.execute("select description from run").fetchall()
-        self._file.execute("commit")
-        found = json.loads(text)
+        with self._sound():
+            [[text]] = self._file.execute("select description from run").fetchall()
+            self._file.execute("commit")
+            found = dict(json.loads(text))
         other = [key.replace("_", " ") for key in wanted if found.get(key) != wanted[key]]
         if other:
             raise DataError(
@@ -79,7 +82,10 @@ class Journal:
 
     def finished(self) -> list[int]:
         """The places of the geometries that are done, those without label included."""
-        return [number for [number] in self._file.execute("select number from labels")]
+        with self._sound():
+            places = range(len(self.geometries))
+            found = [number for [number] in self._file.execute("select number from labels")]
+            return [places[number] for number in found]
 
     def add(self, number: int, outcome: Frame | Failure) -> None:
         """Keeps a label. Raises `sqlite3.OperationalError` when the disk is full."""
@@ -95,23 +101,38 @@ class Journal:
 
     def __iter__(self) -> Iterator[Frame | Failure]:
         """What is there, in the order of the geometries."""
-        rows = self._file.execute("select * from labels order by number")
-        for number, cause, energy, forces, hessian, products in rows:
-            item = self.geometries[number]
-            if cause is not None:
-                yield Failure(number, item.reaction, cause)
-                continue
-            atoms = len(item.numbers)
-            yield Frame(
-                item.numbers,
-                item.positions,
-                energy,
-                np.frombuffer(forces, "<f8").reshape(atoms, 3),
-                None if hessian is None else unpacked(np.frombuffer(hessian, "<f4")),
-                None if products is None else vectors(self.settings, number, atoms),
-                None if products is None else np.frombuffer(products, "<f8").reshape(-1, atoms, 3),
-                item.reaction,
-            )
+        with self._sound():
+            for row in self._file.execute("select * from labels order by number"):
+                yield self._outcome(*row)
+
+    def _outcome(self, number: int, cause: str | None, energy: float, *arrays: bytes | None) -> Any:
+        item = self.geometries[number]
+        if cause is not None:
+            return Failure(number, item.reaction, cause)
+        atoms = len(item.numbers)
+        forces, hessian, products = arrays
+        return Frame(
+            item.numbers,
+            item.positions,
+            float(energy),
+            np.frombuffer(forces or b"", "<f8").reshape(atoms, 3),
+            None if hessian is None else unpacked(np.frombuffer(hessian, "<f4")),
+            None if products is None else vectors(self.settings, number, atoms),
+            None if products is None else np.frombuffer(products, "<f8").reshape(-1, atoms, 3),
+            item.reaction,
+        )
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Turns what damage leads to into a `DataError`; a full disk is none."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, (sqlite3.OperationalError, DataError)):
+                raise
+            remedy = "Delete it to label all frames anew."
+            raise DataError(self.path, f"is damaged ({error})", remedy) from None
+
 
     def close(self) -> None:
         self._file.close()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from horm_calc import checkpoints
-from horm_calc.configuration import SettingsError, from_mapping, to_mapping
+from horm_calc.configuration import SettingsError, from_mapping, read_json, to_mapping
+from horm_calc.references import told_by
 from horm_calc.torch_archive import CheckpointError
 from horm_calc.training.settings import TrainingSettings
 
@@ -26,7 +27,13 @@ def stand_of(settings: TrainingSettings, out: Path) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     last, path, now, stands = out / LAST, out / SETTINGS, to_mapping(settings), {}
     if last.exists() and path.exists():
-        before = to_mapping(from_mapping(TrainingSettings, json.loads(path.read_text("utf-8"))))
+        try:
+            before = to_mapping(from_mapping(TrainingSettings, read_json(path)))
+        except SettingsError as error:
+            raise SettingsError(
+                f"{path} does not say how the run began ({error}): restore it, delete {last} to "
+                "begin anew, or choose another --out"
+            ) from None
         changed = _differences(before, now)
         if changed:
             raise SettingsError(
@@ -35,12 +42,23 @@ def stand_of(settings: TrainingSettings, out: Path) -> dict[str, Any]:
             )
     if last.exists():
         try:
-            stands = checkpoints.read(last).metadata
-        except CheckpointError as error:
+            stands = _stands(last)
+        except (CheckpointError, ValueError) as error:
+            problem = error.problem if isinstance(error, CheckpointError) else error
             raise SettingsError(
-                f"{last}: {error.problem}. Delete it to begin anew, or choose another --out."
+                f"{last}: {problem}. Delete it to begin anew, or choose another --out."
             ) from None
     path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
+    return stands
+
+
+def _stands(last: Path) -> dict[str, Any]:
+    """What the checkpoint says. Raises `ValueError` where no run can go on from that."""
+    stands = checkpoints.read(last).metadata
+    told_by(stands)
+    step = stands.get("global_step")
+    if type(step) is not int or step < 0 or not isinstance(stands.get("data"), dict):
+        raise ValueError("not a checkpoint of horm-train, as it lacks global_step or data")
     return stands
 
 
