@@ -160,7 +160,9 @@ def _refuse_twice(keys: list[Any]) -> None:
     names = [key.value for key in keys if isinstance(key.value, str) and key.value != "<<"]
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise SettingsError(f"'{name[:100]}' is set twice (line {keys[place].start_mark.line + 1})")
+            raise SettingsError(
+                f"'{name[:100]}' is set twice (line {keys[place].start_mark.line + 1})"
+            )
 
 
 _NUMBERS = (float, float | None)

@@ -15,7 +15,7 @@ another order), the group's attribute `reaction` has the name. A group holds
 | `product_frame` | (L) | which of the M frames the products belong to |
 | `vectors`, `products` | (L, k, N, 3) | vectors, and the Hessian times each, eV/Å² |
 
-The last five may be absent, and other datasets are let be. The file's attribute
+The last five may be absent, and other datasets are let be; links are refused. The file's attribute
 `level_of_theory` says by what the labels were computed.
 """
 
@@ -32,11 +32,13 @@ import h5py
 import numpy as np
 
 from horm_calc.training.frames import DataError, Frame
+from horm_calc.training.hdf5_contents import datasets_of, groups_of, require_room, text_of
 
 LEVEL = "level_of_theory"
 REACTION = "reaction"
 _NEEDED = ("numbers", "positions", "energy", "forces")
 _OPTIONAL = ("hessian_frame", "hessian", "product_frame", "vectors", "products")
+_WHOLE = ("numbers", "hessian_frame", "product_frame")  # whole numbers, as whatever they are kept
 
 # What h5py raises, depending on the place of the damage.
 _H5PY_ERRORS = (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError)
@@ -51,10 +53,13 @@ class HDF5Frames:
     def __init__(self, path: Path) -> None:
         try:
             with h5py.File(path) as file:
-                self.level_of_theory = str(file.attrs.get(LEVEL, ""))
-                groups = {key: file[key] for key in file if isinstance(file.get(key), h5py.Group)}
-                names = [str(group.attrs.get(REACTION, key)) for key, group in groups.items()]
-                self._groups = [_read(path, key, group) for key, group in groups.items()]
+                self.level_of_theory = text_of(path, file, LEVEL, "")
+                groups = groups_of(path, file)
+                names = [text_of(path, group, REACTION, key) for key, group in groups.items()]
+                found = {key: _datasets(path, key, group) for key, group in groups.items()}
+                everything = [one for group in found.values() for one in group.values()]
+                require_room(path, ((one.shape, one.dtype) for one in everything))
+                self._groups = [_read(path, key, group) for key, group in found.items()]
         except DataError:
             raise
         except _H5PY_ERRORS as error:
@@ -139,17 +144,30 @@ def _triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def _read(path: Path, name: str, group: Any) -> dict[str, np.ndarray]:
-    """A group's datasets, once they are known to be sound."""
-    found = {key: group[key] for key in (*_NEEDED, *_OPTIONAL) if key in group}
+def _datasets(path: Path, name: str, group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """A group's datasets, once it is known that their types and shapes fit one another."""
+    found = datasets_of(path, group, (*_NEEDED, *_OPTIONAL))
     missing = [key for key in _NEEDED if key not in found]
     problem = f"lacks {', '.join(missing)}" if missing else _misshapen(found)
-    if not problem:
-        read = {key: dataset[()] for key, dataset in found.items()}
-        problem = _implausible(read)
     if problem:
         raise DataError(path, f"group '{name}': {problem}")
-    return read
+    return found
+
+
+def _read(path: Path, name: str, found: Mapping[str, h5py.Dataset]) -> dict[str, np.ndarray]:
+    """A group's numbers, once they are known to be sound."""
+    read = {key: _usable(dataset[()]) for key, dataset in found.items()}
+    if problem := _implausible(read):
+        raise DataError(path, f"group '{name}': {problem}")
+    return read | {key: read[key].astype(np.int64) for key in _WHOLE if key in read}
+
+
+def _usable(values: np.ndarray) -> np.ndarray:
+    """In the byte order and the precision of this machine, which PyTorch needs."""
+    if values.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):  # they become infinite, and that is refused
+            return values.astype(float)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _misshapen(found: Mapping[str, Any]) -> str:

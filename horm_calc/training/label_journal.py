@@ -133,7 +133,6 @@ class Journal:
             remedy = "Delete it to label all frames anew."
             raise DataError(self.path, f"is damaged ({error})", remedy) from None
 
-
     def close(self) -> None:
         self._file.close()
 

@@ -171,7 +171,6 @@ def test_other_content_is_let_be(tmp_path: Path) -> None:
     write_hdf5(path, [frame(0)], "")
     with h5py.File(path, "a") as file:
         file["table"] = [1, 2]
-        file["nowhere"] = h5py.SoftLink("/absent")
         file["a/reactant"] = np.zeros((3, 3))
     assert len(HDF5Frames(path)) == 1
 
