@@ -13,6 +13,7 @@ import hashlib
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -33,6 +34,7 @@ from horm_calc.training.progress import progress
 _ONE_HOT = np.array([1, 6, 7, 8, 9])  # what the columns of one_hot stand for
 _LONG = 1000  # frames, from which the outcome of the pass is worth keeping
 _VERSION = 1  # of the index
+_LEAST_BYTES = 16  # that a record takes at the very least
 _AGAIN = "Download or copy the file again."
 
 # Of each file, the process that opened it and the state it was in. LMDB allows to open a file
@@ -119,6 +121,8 @@ def _length(path: Path) -> int:
         length = array(interpret(value))
         if length.size != 1 or length.dtype.kind not in "iu" or length.item() < 1:
             raise Malformed("not a number of frames")
+        if length.item() > _state(path)[0] // _LEAST_BYTES:
+            raise Malformed(f"{length.item():,} frames, for which the file has no room")
     return int(length.item())
 
 
@@ -187,6 +191,12 @@ def _formula(numbers: bytes) -> str:
 
 
 _Index = tuple[list[str], np.ndarray, np.ndarray, np.ndarray]
+_KINDS = {"names": "U", "codes": "iu", "sizes": "iu", "curved": "b"}  # of what the index holds
+# What numpy raises of an index that is none, depending on the place of the damage.
+_DAMAGE = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def _scan(path: Path, length: int) -> _Index:
@@ -210,16 +220,24 @@ def _index_files(path: Path) -> list[Path]:
 
 
 def _read_index(path: Path, length: int) -> _Index | None:
-    """The index kept for this very state of the file, if there is one."""
+    """The index kept for this very state of the file, if there is a sound one."""
     for kept in _index_files(path):
         try:
             with np.load(kept, allow_pickle=False) as saved:
-                names, *rows = (saved[key] for key in ("names", "codes", "sizes", "curved"))
-                valid = saved["state"].tolist() == [_VERSION, *_state(path)]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                if sum(entry.file_size for entry in saved.zip.infolist()) > 1000 * (length + 1000):
+                    continue  # names take half of that at most
+                found = {key: saved[key] for key in (*_KINDS, "state")}
+        except _DAMAGE:
             continue
-        if valid and all(row.shape == (length,) for row in rows):
-            return names.tolist(), rows[0], rows[1].astype(int), rows[2].astype(bool)
+        names, codes, sizes, curved = (found[key] for key in _KINDS)
+        if (
+            found["state"].tolist() == [_VERSION, *_state(path)]
+            and all(found[key].dtype.kind in kind for key, kind in _KINDS.items())
+            and codes.shape == sizes.shape == curved.shape == (length,)
+            and names.ndim == 1
+            and 0 <= codes.min() <= codes.max() < len(names)
+        ):
+            return names.tolist(), codes, sizes.astype(int), curved
     return None
 
 

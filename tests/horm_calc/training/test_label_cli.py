@@ -6,6 +6,7 @@ import contextlib
 import csv
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -281,6 +282,37 @@ def test_other_geometries_do_not_go_on(
     write("a.xyz", path(2, "H2O", seed=1))
     assert call("a.xyz", "out.h5", "--level", "gfn2-xtb") == 2
     assert "other geometries" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update run set description = '{'",
+        "update run set description = '[1, 2]'",
+        "update run set description = 5",
+        "update run set description = null",
+        "delete from run",
+        "insert into run values ('{}')",
+        "insert into labels values (7, 'no such geometry', null, null, null, null)",
+        "insert into labels values (-3, null, 1.0, x'00', null, null)",
+        "insert into labels values (0, null, 1.0, x'00', null, null)",
+        "insert into labels values (0, null, null, null, null, null)",
+        "insert into labels values (0, null, 'low', zeroblob(72), null, null)",
+    ],
+)
+def test_a_damaged_run_is_named(
+    statement: str, unfinished: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfinished.close()
+    with contextlib.closing(sqlite3.connect(unfinished.path)) as file:
+        file.execute(statement)
+        file.commit()
+    assert call("a.xyz", "out.h5", "--level", "gfn2-xtb") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("horm-label: ")
+    assert f"{unfinished.path.name}: " in error
+    assert "Delete it to label all frames anew." in error
+    assert unfinished.path.exists()
 
 
 # --- wrong input

@@ -187,6 +187,14 @@ def test_odd_lengths(tmp_path: Path, length: bytes) -> None:
         LMDBFrames(path)
 
 
+@pytest.mark.parametrize("length", [10**4, 10**9, 10**12, 2**40, 2**62, 10**18])
+def test_more_frames_than_there_is_room_for(tmp_path: Path, length: int) -> None:
+    """Some of these numbers fit into no memory, others into memory and not into the file."""
+    path = write(tmp_path / "x.lmdb", [pickled("Data", record())], pickle.dumps(length))
+    with pytest.raises(DataError, match=f"{length:,} frames, for which the file has no room"):
+        LMDBFrames(path)
+
+
 def test_missing_records(tmp_path: Path) -> None:
     path = write(tmp_path / "x.lmdb", [pickled("Data", record())], pickle.dumps(2))
     with pytest.raises(DataError, match="has no record '1'"):
@@ -407,6 +415,59 @@ def test_damaged_index_is_made_again(long: Path, damage: str, tmp_path: Path) ->
     check(LMDBFrames(long))
     check(LMDBFrames(long))
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A short file, and the index that is kept of it all the same."""
+    monkeypatch.setattr("horm_calc.training.lmdb._LONG", 1)
+    path = write(tmp_path / "x.lmdb", [pickled("Data", record(i)) for i in range(4)])
+    assert len(LMDBFrames(path)) == 4
+    return path, tmp_path / "x.lmdb.index.npz"
+
+
+def assert_whole(path: Path) -> None:
+    frames = LMDBFrames(path)
+    assert frames.reactions == ["rxn7 H2O"] * 4
+    assert (frames.sizes.tolist(), frames.curved.tolist()) == ([3] * 4, [True] * 4)
+
+
+def test_an_index_with_damage_anywhere_is_made_again(indexed: tuple[Path, Path]) -> None:
+    path, index = indexed
+    whole, chance = index.read_bytes(), random.Random(0)
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 5)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        index.write_bytes(data)
+        assert_whole(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"codes": np.full(4, 5)},
+        {"codes": np.full(4, -2)},
+        {"codes": np.zeros(4)},
+        {"codes": np.zeros((4, 1), int)},
+        {"names": np.array("rxn7 H2O")},
+        {"names": np.array([], "U1")},
+        {"names": np.array([b"rxn7 H2O"])},
+        {"names": np.zeros(10**6, "U1")},
+        {"sizes": np.full(4, np.nan)},
+        {"sizes": np.array(["three"] * 4)},
+        {"curved": np.ones(4, int)},
+        {"state": np.array(5)},
+    ],
+)
+def test_an_index_of_odd_content_is_made_again(
+    indexed: tuple[Path, Path], changes: dict[str, Any]
+) -> None:
+    path, index = indexed
+    with np.load(index) as saved:
+        sound = dict(saved)
+    np.savez_compressed(index, **sound | changes)
+    assert_whole(path)
 
 
 def test_a_killed_pass_leaves_no_index(long: Path) -> None:

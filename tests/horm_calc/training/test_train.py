@@ -364,3 +364,40 @@ def test_printed_settings_are_the_defaults(capsys) -> None:
     assert printed.strip() == default_config().strip()
     assert from_mapping(TrainingSettings, yaml.safe_load(printed)) == TrainingSettings()
     assert to_mapping(TrainingSettings()).keys() == yaml.safe_load(printed).keys()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "", "[1]", "null", '{"run": 5}', '{"rnu": {}}', '{"run": {"steps": NaN}}', "[" * 10_000],
+)
+def test_damaged_settings_of_a_run_are_named(data, empty, capsys, content) -> None:
+    Path("out").mkdir()
+    torch.save({"state_dict": {"x": torch.zeros(1)}}, "out/last.ckpt")
+    Path("out/settings.json").write_text(content)
+    assert horm_train(settings(data)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("horm-train: out/settings.json does not say how the run began (")
+    assert error.count("\n") == 1
+    assert "delete out/last.ckpt" in error
+
+
+def test_a_checkpoint_of_another_program_is_no_run(data, empty, capsys) -> None:
+    assert horm_train(settings(data, run={"steps": 1})) == 0
+    saved = torch.load("out/last.ckpt", weights_only=True)
+    own = saved["hyper_parameters"]
+    for changes in (
+        {"global_step": "many"},
+        {"global_step": -5},
+        {"global_step": None},
+        {"hyper_parameters": own | {"data": "a.h5"}},
+        {"hyper_parameters": own | {"data": None}},
+        {"hyper_parameters": own | {"references": [1, 2]}},
+        {"hyper_parameters": own | {"references": {"H": "low"}}},
+    ):
+        torch.save(saved | changes, "out/last.ckpt")
+        capsys.readouterr()
+        assert horm_train(settings(data, run={"steps": 1})) == 2, changes
+        error = capsys.readouterr().err
+        assert error.startswith("horm-train: out/last.ckpt: ")
+        assert error.count("\n") == 1
+        assert "Delete it to begin anew" in error
