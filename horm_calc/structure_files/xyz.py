@@ -19,12 +19,14 @@ from horm_calc.structure_files.elements import element, labels_count
 from horm_calc.structure_files.kinds import LONGEST_LINE, check_length
 from horm_calc.structure_files.words import said_in
 
-#: Of a comment. Long lists of numbers, as of a Hessian, may have more characters.
-_MOST_WORDS, _MOST_LETTERS = 2_000, 5_000
+#: Characters. Of the words of longer comments readers make lists for minutes.
+_LONGEST_COMMENT = 20_000
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?"
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?")
 _NO_NUMBERS = ("nan", "inf", "infinity")
-_ATOM = re.compile(rf"\s*\S+(?:\s+{_NUMBER}){{3}}(?:\s.*)?", re.DOTALL)
+_ATOM = re.compile(rf"\s*\S+(?:\s+{_NUMBER.pattern}){{3}}(?:\s.*)?", re.DOTALL)
+#: Values that are long lists of numbers, as of a Hessian.
+_LIST = re.compile(r"=\s*[\"\[{](?:_JSON )?[\d\s.,+\-eE\[\]]{100,}[\"\]}]")
 _PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 _PLAIN = "species:S:1:pos:R:3"
 
@@ -39,6 +41,15 @@ class Block(NamedTuple):
     comment: str
     atoms: list[Line]
     cell: list[Line]
+
+
+class Columns(NamedTuple):
+    """How many there are, and where; real: those of real numbers."""
+
+    width: int
+    pos: range
+    species: int | None
+    real: list[int]
 
 
 def read_xyz(path: Path) -> Iterator[Atoms]:
@@ -117,23 +128,17 @@ def _without_comment(found: list[Line], count: int) -> bool:
     return len(found) >= count and all(are_atoms[:count]) and not any(are_atoms[count:])
 
 
-def _check_comment(comment: str, number: int) -> None:
-    """Raise `ValueError` for one of whose words readers would make lists for minutes."""
-    words = re.sub(r"\"[^\"]*\"|'[^']*'|\{[^{}]*\}", "", comment).split()
-    letters = re.sub(r"[\d\s.,+-]", "", comment)
-    if len(words) > _MOST_WORDS or len(letters) > _MOST_LETTERS:
-        raise ValueError(
-            f"line {number} is a comment of more than {_MOST_WORDS} words or {_MOST_LETTERS} "
-            "letters; shorten it"
-        )
-
-
 def _structure(block: Block) -> Atoms:
-    _check_comment(block.comment, block.start + 1)
-    named = _PROPERTIES.search(block.comment)
-    columns = _columns(named[1], block.start + 1) if named else _columns(_PLAIN, 0)
+    comment = _LIST.sub("=", block.comment)
+    if len(comment) > _LONGEST_COMMENT:
+        raise ValueError(
+            f"line {block.start + 1} is a comment of more than {_LONGEST_COMMENT} characters, "
+            "lists of numbers aside; shorten it"
+        )
+    named = _PROPERTIES.search(comment)
+    columns = _columns(named[1] if named else _PLAIN, block.start + 1)
     rows = [_words(line, columns, bool(named)) for line in block.atoms]
-    masses = _name_elements(block, rows, columns) if "species" in columns else []
+    masses = [] if columns.species is None else _name_elements(block, rows, columns.species)
     lines = [str(len(rows)), block.comment, *map(" ".join, rows)]
     text = "".join(f"{line}\n" for line in lines) + "".join(line for _, line in block.cell)
     try:
@@ -148,60 +153,58 @@ def _structure(block: Block) -> Atoms:
             "masses beside them; leave one of them out"
         )
     isotopes.label(atoms, masses)
-    atoms.info[KEY] = said_in(block.comment)
+    atoms.info[KEY] = said_in(comment)
     return atoms
 
 
-def _columns(properties: str, number: int) -> dict[str, tuple[str, range]]:
-    """Kind (R is real) and places of the columns, by name."""
+def _columns(properties: str, number: int) -> Columns:
     fields = properties.split(":")
-    found = {}
-    start = 0
-    for name, kind, width in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
-        if width.isdecimal():
-            found[name] = (kind, range(start, start + int(width)))
-            start += int(width)
-    if len(found) * 3 != len(fields) or "pos" not in found or not {"species", "Z"} & found.keys():
+    places: dict[str, range] = {}
+    real: list[int] = []
+    width = 0
+    for name, kind, count in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
+        if count.isdecimal():
+            places[name] = range(width, width + int(count))
+            width += int(count)
+            real += places[name] if kind == "R" else []
+    elements = {"species", "Z"} & places.keys()
+    if len(places) * 3 != len(fields) or "pos" not in places or not elements:
         raise ValueError(
             f"line {number}: Properties is {_short(properties)}; it should name all columns with "
             f"their kinds and numbers, among them these: {_PLAIN}"
         )
-    return found
+    species = places["species"].start if "species" in places else None
+    return Columns(width, places["pos"], species, real)
 
 
-def _words(line: Line, columns: dict[str, tuple[str, range]], named: bool) -> list[str]:
+def _words(line: Line, columns: Columns, named: bool) -> list[str]:
     """The columns of one atom, with exponents that Python understands."""
     number, text = line
     words = text.split()
-    width = max(places.stop for _, places in columns.values())
-    numbers = {place for kind, places in columns.values() if kind == "R" for place in places}
-    places = columns["pos"][1]
-    coordinates = words[places.start : places.stop]
+    width = columns.width
+    coordinates = words[columns.pos.start : columns.pos.stop]
     if any(word.lower().strip("+-") in _NO_NUMBERS for word in coordinates):
         raise ValueError(f"line {number} is {_short(text)}, with coordinates that are not numbers")
-    if len(words) < width or not all(re.fullmatch(_NUMBER, word) for word in coordinates):
+    if len(words) < width or not all(map(_NUMBER.fullmatch, coordinates)):
         wanted = f"the {width} columns that Properties names" if named else "an element, x, y and z"
         raise ValueError(
             f"line {number} is {_short(text)}, not {wanted}, with blanks between them and decimal "
             "points"
         )
     more = words[width:]
-    if more and (named or len(more) % 3 or not all(re.fullmatch(_NUMBER, word) for word in more)):
+    if more and (named or len(more) % 3 or not all(map(_NUMBER.fullmatch, more))):
         raise ValueError(
             f"line {number} is {_short(text)}: nothing says what {more[0]!r} in column {width + 1} "
             f"is. Leave it out, or name it in the comment: Properties={_PLAIN}:masses:R:1"
         )
-    for place in numbers:
-        if re.fullmatch(_NUMBER, words[place]):
+    for place in columns.real:
+        if "D" in words[place].upper() and _NUMBER.fullmatch(words[place]):
             words[place] = re.sub("[Dd]", "E", words[place])
     return words[:width]
 
 
-def _name_elements(
-    block: Block, rows: list[list[str]], columns: dict[str, tuple[str, range]]
-) -> list[float | None]:
+def _name_elements(block: Block, rows: list[list[str]], place: int) -> list[float | None]:
     """Puts symbols where the elements are; returns the masses of isotopes."""
-    place = columns["species"][1].start
     labelled = labels_count([words[place] for words in rows])
     masses = []
     for (number, _), words in zip(block.atoms, rows, strict=True):

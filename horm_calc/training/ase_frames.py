@@ -20,9 +20,8 @@ from ase.io import iread
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_extxyz
 
 from horm_calc.input_checks import charged_or_open
-from horm_calc.structure_files.electrons import KEY
 from horm_calc.structure_files.reading import read_database
-from horm_calc.structure_files.words import said_in
+from horm_calc.structure_files.xyz import read_xyz
 from horm_calc.training.frames import DataError, Frame, Frames
 from horm_calc.training.progress import progress
 
@@ -84,13 +83,7 @@ def _images(path: Path) -> Iterator[Atoms]:
     kind = _FORMATS[path.suffix]
     if kind == "db":
         return read_database(path, kind)
-    more: dict[str, Any] = {"properties_parser": _with_electrons} if kind == "extxyz" else {}
-    return iread(path, ":", format=kind, **more)
-
-
-def _with_electrons(comment: str) -> dict[str, Any]:
-    """What ASE finds in the comment of a frame, and what it says of charge and multiplicity."""
-    return {**key_val_str_to_dict(comment), KEY: said_in(comment)}
+    return read_xyz(path) if kind == "extxyz" else iread(path, ":", format=kind)
 
 
 def _frame(path: Path, index: int, atoms: Atoms) -> Frame:

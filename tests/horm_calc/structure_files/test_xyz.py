@@ -252,10 +252,12 @@ def test_a_line_of_twenty_megabytes_is_refused_at_once(
     assert time.process_time() - start < 5
 
 
-@pytest.mark.parametrize("piece", ["a ", "=", "q=", "1 ", "[C]", "(C", "charge ", "-1 2 ", "a=b "])
-def test_a_comment_of_a_thousand_lines_is_refused_at_once(tmp_path: Path, piece: str) -> None:
+@pytest.mark.parametrize(
+    "piece", ["a ", "=", "q=", "1 ", "[C]", "(C", "charge ", "-1 2 ", '"1 1" ']
+)
+def test_a_comment_of_a_megabyte_is_refused_at_once(tmp_path: Path, piece: str) -> None:
     start = time.process_time()
-    with pytest.raises(ValueError, match="line 2 is a comment of more than 2000 words or 5000 let"):
+    with pytest.raises(ValueError, match="line 2 is a comment of more than 20000 char"):
         read(tmp_path, text(comment=piece * (900_000 // len(piece)) + "\n"))
     assert time.process_time() - start < 5
 

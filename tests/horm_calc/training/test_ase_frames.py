@@ -63,6 +63,18 @@ def test_names_stay_text(tmp_path: Path, name: str) -> None:
     assert (back.reactions, back.level_of_theory) == ([name], name)
 
 
+@pytest.mark.parametrize("between", ["\n", "\n\n \n", "\r\n"])
+def test_no_frame_is_lost_behind_a_blank_line(tmp_path: Path, between: str) -> None:
+    frames = [frame(number, whole=True) for number in range(3)]
+    for number, one in enumerate(frames):
+        write_xyz(tmp_path / f"{number}.xyz", [one], "GFN2-xTB")
+    texts = [(tmp_path / f"{number}.xyz").read_text() for number in range(3)]
+    (tmp_path / "all.xyz").write_text(between.join(texts))
+    back = read_ase(tmp_path / "all.xyz")
+    for one, other in zip(frames, iterate(back), strict=True):
+        assert_same(rounded(one), other)
+
+
 @pytest.mark.parametrize("ending", ["xyz", "extxyz", "traj"])
 def test_files_of_ase(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"some.{ending}"
