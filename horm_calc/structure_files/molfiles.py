@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ase import Atoms
-from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.data import covalent_radii
 
 from horm_calc.structure_files.words import said_in
 
@@ -23,6 +23,9 @@ _UNBONDED = {1: 2, 2: 1, 3: 2}
 
 #: A doublet's code in the column of charges in the atom block, which RDKit reads as none.
 _DOUBLET = "4"
+
+#: Atoms closer than this times the sum of their covalent radii are bonded.
+_BONDED = 1.3
 
 _DRAWING = (
     "is a drawing: all z are 0, and columns 21 and 22 of its second line do not say 3D, as they "
@@ -85,8 +88,8 @@ def _structure(record: str, first: int) -> Atoms:
 def _check_properties(record: str, first: int) -> None:
     """Raise `ValueError` for charges, radicals and isotopes that RDKit would not see."""
     for number, line in enumerate(record.split("M  END")[0].splitlines(), first):
-        if re.match(r"\s*M\s+(CHG|RAD|ISO)\b", line, re.IGNORECASE):
-            _, kind, *words = line.upper().split()
+        if found := re.match(r"\s*M\s+(CHG|RAD|ISO)", line, re.IGNORECASE):
+            kind, words = found[1].upper(), line[found.end() :].split()
             fields = [line[6:9], *(line[i : i + 4] for i in range(9, len(line.rstrip()), 4))]
             whole = words and words[0].isdecimal() and len(words) == 1 + 2 * int(words[0])
             if (
@@ -172,7 +175,7 @@ def _check_hydrogens(mol: Mol, atoms: Atoms) -> None:
     None is put anywhere: which hydrogen of the other end it would be, nobody knows.
     """
     lacking = [atom for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
-    without_bonds = not mol.GetNumBonds() and len(_close_atoms(atoms))  # ASE writes none at all
+    without_bonds = not mol.GetNumBonds() and _close(atoms)  # ASE writes none at all
     if lacking and not without_bonds:
         count = sum(atom.GetTotalNumHs() for atom in lacking)
         names = [f"{atom.GetSymbol()}{atom.GetIdx() + 1}" for atom in lacking]
@@ -182,9 +185,15 @@ def _check_hydrogens(mol: Mol, atoms: Atoms) -> None:
         )
 
 
-def _close_atoms(atoms: Atoms) -> list[int]:
-    """Atoms with a neighbour as close as a bonded one."""
-    return list(neighbor_list("i", atoms, natural_cutoffs(atoms, mult=1.3)))
+def _close(atoms: Atoms) -> bool:
+    """Whether an atom is as close to the nearest one as if they were bonded."""
+    from scipy.spatial import KDTree
+
+    if len(atoms) < 2:
+        return False
+    distances, nearest = KDTree(atoms.positions).query(atoms.positions, k=2)
+    radii = covalent_radii[atoms.numbers]
+    return bool((distances[:, 1] < _BONDED * (radii + radii[nearest[:, 1]])).any())
 
 
 def _info(mol: Mol, radicals: list[int]) -> dict[str, object]:

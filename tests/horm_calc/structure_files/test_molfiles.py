@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,7 @@ def test_a_field_that_contradicts_the_atoms() -> None:
         (with_line("M CHG  1   1  -1"), "'M CHG  1   1  -1' in line 10"),
         (with_line("M  CHG 1 1 -1"), "'M  CHG 1 1 -1' in line 10.*in four each"),
         (with_line("M  RAD  1   7   3"), "radical centre at atom 7|line 10"),
+        (with_line("M  RAD999   1   2"), "'M  RAD999   1   2' in line 10"),
         (with_line("m  chg  1   1  -1"), "line 10"),
         (METHYLENE.replace(" C ", " R#"), r"in the place of atom 1 a group.*\(R#\)"),
         (METHYLENE.replace(" C ", " A "), "in the place of atom 1"),
@@ -235,6 +237,21 @@ def test_a_field_that_contradicts_the_atoms() -> None:
 def test_damaged_files_say_where(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_molfile(text)
+
+
+def test_twelve_thousand_atoms_without_bonds() -> None:
+    rows = "".join(f"M  V30 {i + 1} C {3 * i} 0.1 {i % 7} 0\n" for i in range(12_000))
+    text = (
+        "\n     RDKit          3D\n\n  0  0  0  0  0  0  0  0  0  0999 V3000\nM  V30 BEGIN CTAB\n"
+        f"M  V30 COUNTS 12000 0 0 0 0\nM  V30 BEGIN ATOM\n{rows}M  V30 END ATOM\nM  V30 END CTAB\n"
+        "M  END\n"
+    )
+    start = time.process_time()
+    with pytest.raises(ValueError, match="lacks 48000 hydrogen"):
+        read_molfile(text)
+    assert time.process_time() - start < 10
+    with pytest.raises(ValueError, match="cannot be read by RDKit"):
+        read_molfile(text.replace("COUNTS 12000", "COUNTS 999999999"))
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared")
