@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.gaussian import read_gaussian_in
+from scipy.spatial.distance import pdist
 
 from horm_calc.structure_files import isotopes
 from horm_calc.structure_files.electrons import KEY, Electrons, charge_of, multiplicity_of
@@ -137,20 +138,23 @@ def formal_charges_of_pdb(text: str) -> list[int]:
 def check_last_geometry(atoms: Atoms, text: str) -> None:
     """Raise `ValueError` where ASE has missed the last geometry of an output of Gaussian.
 
-    It takes a new one only where it knows how the energy of the one before was printed: not those
-    of CASSCF.
+    It takes a new one only where it knows how the energy of the one before was printed, as it does
+    not of CASSCF, and reads no job but the first.
     """
     title = r"(?:Input|Z-Matrix|Standard) orientation:\s*\n"
     tables = re.findall(rf"{title}(?:.*\n){{4}}((?: +\d+ +\d+ .*\n)+)", text)
-    last = [
-        np.array([line.split()[-3:] for line in table.splitlines()], dtype=float)
-        for table in tables[-2:]  # of one geometry there are two at most, turned
-    ]
-    if last and not any(
-        places.shape == atoms.positions.shape and np.allclose(places, atoms.positions, atol=1e-5)
-        for places in last
-    ):
-        raise ValueError(
-            "its last geometry is not where ASE finds it, after energies that it knows; save it as "
-            "xyz"
-        )
+    if tables:
+        places = np.array([line.split()[-3:] for line in tables[-1].splitlines()], dtype=float)
+        last, found = pdist(places), pdist(atoms.positions)  # whichever way it is turned
+        if last.shape != found.shape or not np.allclose(last, found, atol=1e-3):
+            raise ValueError(
+                "its last geometry is not where ASE finds it, after energies that it knows and in "
+                "the first job; save it as xyz"
+            )
+
+
+def check_count(text: str) -> None:
+    """Raise `ValueError` for an output of ORCA with more atoms than lines, which ASE would make."""
+    counts = re.findall(r"Number of atoms\s+\.*\s*(\d+)", text)
+    if counts and max(map(int, counts)) > text.count("\n"):
+        raise ValueError(f"it announces {max(map(int, counts))} atoms, more than it has lines")

@@ -81,6 +81,8 @@ def read_database(path: Path, kind: str) -> Iterator[Atoms]:
 def _of_programs(frames: Iterable[Atoms], kind: str, full: str) -> Iterator[Atoms]:
     """Inputs and outputs of programs, and other texts of which ASE reads the positions alone."""
     text = _text(full)
+    if kind == "orca-output":
+        programs.check_count(text)
     charges = programs.formal_charges_of_pdb(text) if kind == "proteindatabank" else []
     last = None
     for frame in frames:

@@ -177,6 +177,28 @@ def test_an_output_of_gaussian_without_energies_that_ase_knows(tmp_path: Path) -
     np.testing.assert_allclose(one(tmp_path, "b.log").positions, STEPS[0].positions, atol=1e-6)
 
 
+ARCHIVE = " 1\\1\\GINC-A\\FOpt\\RB3LYP\\6-31G(d)\\H2O1\n\n"
+
+
+def test_an_optimisation_with_frequencies_after_it(tmp_path: Path) -> None:
+    """The second job prints the same geometry, turned; ASE reads the first."""
+    turned = STEPS[3].copy()
+    turned.rotate(70, (1, 2, 3))
+    (tmp_path / "a.log").write_text(gaussian(STEPS) + ARCHIVE + gaussian([turned]))
+    np.testing.assert_allclose(one(tmp_path, "a.log@-1").positions, STEPS[3].positions, atol=1e-6)
+
+
+def test_an_optimisation_that_a_second_job_goes_on_with(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(gaussian(STEPS[:2]) + ARCHIVE + gaussian(STEPS[2:]))
+    said = refusal(tmp_path, "a.log@-1")
+    assert "its last geometry is not where ASE finds it" in said and "first job" in said
+
+
+def test_an_output_of_orca_that_announces_an_abyss(tmp_path: Path) -> None:
+    (tmp_path / "a.out").write_text(orca(STEPS).replace("...      3\n", "...      999999999\n"))
+    assert "it announces 999999999 atoms, more than it has lines" in refusal(tmp_path, "a.out")
+
+
 def test_an_output_that_ends_amid_a_step(tmp_path: Path) -> None:
     whole = gaussian(STEPS)
     (tmp_path / "a.log").write_text(whole[: whole.rindex(" SCF Done")])
