@@ -37,8 +37,8 @@ def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
 def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list[str]:
     """Why the network may be wrong here.
 
-    Those are: atoms closer than 0.5 Å, parts further apart than the cut-off (Å), and more atoms
-    than any molecule of the network's training has (`most_atoms`, if known). Raises
+    Those are: atoms closer than 0.5 Å, parts further apart than the cut-off (Å), an atom alone,
+    and more atoms than any molecule of the network's training has (`most_atoms`, if known). Raises
     `UnsupportedInput` where an answer would mean nothing: no atoms, positions that are not
     finite, elements other than H, C, N, O, periodic cells, charged or open-shell molecules, atoms
     in the same place.
@@ -62,6 +62,8 @@ def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list
             "the molecule has unpaired electrons; the network was trained on closed shells"
         )
     found = []
+    if len(atoms) == 1:
+        found.append("an atom alone, of which a network trained on molecules knows little")
     if most_atoms is not None and len(atoms) > most_atoms:
         found.append(
             f"{len(atoms)} atoms; the molecules that the network was trained on have {most_atoms} "

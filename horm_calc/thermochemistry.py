@@ -126,6 +126,12 @@ class Thermochemistry:
     modes_adjusted: tuple[float, ...]
     modes_left_out: tuple[float, ...]
 
+    @property
+    def gibbs_1_mol_per_l(self) -> float:
+        """Gibbs energy (eV) of the ideal gas at a concentration of 1 mol/L."""
+        per_volume = 1000 * units._Nav * units._k * self.temperature  # Pa
+        return self.gibbs + units.kB * self.temperature * float(np.log(per_volume / self.pressure))
+
     def assumptions(self) -> str:
         """One line that names every choice behind the numbers."""
         cutoff = "" if self.treatment == "rrho" else f" with cut-off {self.cutoff:g} cm^-1"

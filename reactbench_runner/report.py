@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -123,10 +123,24 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows[:MOST_ROWS]:
         lines += [f"{row['id']}: {text}" for text in (row["reason"], row["warnings"]) if text]
+        lines += [f"{row['id']}: {text}" for text in _from_separated(row)]
         if problem := row.get("verify_reason"):
             outcome = "verified, but" if row["verify_converged"] else "not verified:"
             lines.append(f"{row['id']}: {outcome} {problem}")
     return lines
+
+
+def _from_separated(row: Row) -> Iterator[str]:
+    """The barriers from the molecules of an end that is in pieces; older runs have no columns."""
+    for way, molecules in (("", "reactant_molecules"), ("reverse_", "product_molecules")):
+        energy = row.get(f"separated_{way}barrier_kcal_per_mol", "")
+        gibbs = row.get(f"separated_{way}gibbs_barrier_kcal_per_mol", "")
+        if energy != "":
+            line = f"from separated {row[molecules]}: ΔE‡ {energy:.1f}"
+            if gibbs != "":
+                concentrated = row[f"separated_{way}gibbs_barrier_1m_kcal_per_mol"]
+                line += f", ΔG‡ {gibbs:.1f} ({concentrated:.1f} at 1 mol/L)"
+            yield f"{line} kcal/mol"
 
 
 def _number(value: object, form: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,14 @@ from workflows.units import to_kcal_per_mol
 
 Row = dict[str, Any]
 
-STAGES = ("endpoints", "path", "saddle", "irc", "irc ends", "lower way", "thermochemistry")
+STAGES = (
+    "endpoints", "path", "saddle", "irc", "irc ends", "lower way", "thermochemistry",
+    "separated molecules",
+)  # fmt: skip
+
+#: Both barriers and the reaction energy: electronic, and of Gibbs energies.
+_ELECTRONIC = ("barrier", "reverse_barrier", "reaction_energy")
+_GIBBS = ("gibbs_barrier", "reverse_gibbs_barrier", "reaction_gibbs")
 
 _RESULT_COLUMNS = (
     "id",
@@ -35,6 +43,17 @@ _RESULT_COLUMNS = (
     "gibbs_barrier_kcal_per_mol",
     "reverse_gibbs_barrier_kcal_per_mol",
     "reaction_gibbs_kcal_per_mol",
+    "reactant_molecules",
+    "product_molecules",
+    "separated_barrier_kcal_per_mol",
+    "separated_reverse_barrier_kcal_per_mol",
+    "separated_reaction_energy_kcal_per_mol",
+    "separated_gibbs_barrier_kcal_per_mol",
+    "separated_reverse_gibbs_barrier_kcal_per_mol",
+    "separated_reaction_gibbs_kcal_per_mol",
+    "separated_gibbs_barrier_1m_kcal_per_mol",
+    "separated_reverse_gibbs_barrier_1m_kcal_per_mol",
+    "separated_reaction_gibbs_1m_kcal_per_mol",
     "imaginary_frequency_cm1",
     "imaginary_modes",
     "ts_max_force_ev_per_a",
@@ -43,6 +62,8 @@ _RESULT_COLUMNS = (
     "reactant_energy_ev",
     "ts_energy_ev",
     "product_energy_ev",
+    "separated_reactants_energy_ev",
+    "separated_products_energy_ev",
     "path_method",
     "irc_method",
     "attempts",
@@ -51,6 +72,8 @@ _RESULT_COLUMNS = (
     "reactant_thermochemistry",
     "ts_thermochemistry",
     "product_thermochemistry",
+    "reactant_molecules_thermochemistry",
+    "product_molecules_thermochemistry",
     "verify_level",
     "verify_converged",
     "verify_reason",
@@ -107,7 +130,8 @@ def to_row(result: SearchResult) -> Row:
     if result.lower_way is not None and result.reactant is not None:
         height = to_kcal_per_mol(result.lower_way.ceiling - result.reactant.energy)
         row["lower_way_barrier_kcal_per_mol"] = round(height, 3)
-    return row | _energies(result) | _saddle(result) | _costs(result) | verification_of(result)
+    row |= _energies(result) | _separated(result)
+    return row | _saddle(result) | _costs(result) | verification_of(result)
 
 
 def _saddle(result: SearchResult) -> Row:
@@ -161,15 +185,52 @@ def _energies(result: SearchResult) -> Row:
     row: Row = {f"{name}_energy_ev": round(value, 6) for name, value in electronic.items()}
     for name, thermo in result.thermochemistry.items():
         row[f"{'ts' if name == 'saddle' else name}_thermochemistry"] = thermo.assumptions()
-    gibbs_columns = ("gibbs_barrier", "reverse_gibbs_barrier", "reaction_gibbs")
     row |= _differences(electronic, result.verdict)
-    return row | _differences(gibbs, result.verdict, gibbs_columns)
+    return row | _differences(gibbs, result.verdict, _GIBBS)
+
+
+def _separated(result: SearchResult) -> Row:
+    """From the molecules of the ends that are in pieces; nothing where none is."""
+    if not result.separated:
+        return {}
+    gas, saddle = result.thermochemistry, result.saddle
+    electronic: dict[str, Any] = {
+        "reactant": result.reactant,
+        "ts": saddle if saddle and saddle.converged else None,
+        "product": result.product,
+    }
+    gibbs: dict[str, Any] = {
+        "reactant": gas.get("reactant"),
+        "ts": gas.get("saddle"),
+        "product": gas.get("product"),
+    }
+    row: Row = {}
+    for points, value, names, suffix in (
+        (electronic, "energy", _ELECTRONIC, ""),
+        (gibbs, "gibbs", _GIBBS, ""),
+        (gibbs, "gibbs_1_mol_per_l", _GIBBS, "_1m"),
+    ):
+        points |= result.separated
+        found = {name: getattr(point, value, None) for name, point in points.items()}
+        known = {name: energy for name, energy in found.items() if energy is not None}
+        columns = [f"separated_{name}{suffix}" for name in names]
+        row |= _differences(known, result.verdict, columns)
+        for name, column in zip(("reactant", "product"), columns, strict=False):
+            if name not in result.separated:  # its barrier is the one of the other columns
+                row.pop(f"{column}_kcal_per_mol", None)
+    for name, apart in result.separated.items():
+        row |= {
+            f"{name}_molecules": apart.name,
+            f"separated_{name}s_energy_ev": round(apart.energy, 6),
+            f"{name}_molecules_thermochemistry": apart.assumptions(),
+        }
+    return row
 
 
 def _differences(
     energies: dict[str, float],
     verdict: Verdict,
-    columns: tuple[str, str, str] = ("barrier", "reverse_barrier", "reaction_energy"),
+    columns: Sequence[str] = _ELECTRONIC,
 ) -> Row:
     """Both barriers and the reaction energy in kcal/mol, as far as `energies` (eV) go."""
     forward, backward = connected_sides(verdict)

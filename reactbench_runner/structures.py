@@ -23,14 +23,16 @@ from workflows.records import (
     ReactionPath,
     Saddle,
     SearchResult,
+    SeparatedMolecule,
+    SeparatedMolecules,
     Verdict,
 )
 
 #: A structure with its energy (eV) and forces, and what was derived from its Hessian.
 Point = tuple[Atoms, dict[str, Any]]
 
-#: A structure and its energy, eV.
-Frame = tuple[Atoms, float]
+#: A structure and what its comment says: the energy (eV) and more.
+Frame = tuple[Atoms, dict[str, Any]]
 
 #: What the roles of a verification's structures begin with.
 VERIFY = "verify_"
@@ -87,6 +89,8 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
         ("ts.xyz", result.saddle),
         ("lower_way.xyz", result.lower_way),
         ("irc.xyz", result.irc),
+        ("reactant_molecules.xyz", result.separated.get("reactant")),
+        ("product_molecules.xyz", result.separated.get("product")),
     ):
         if found is not None:
             _write_frames(folder / name, _frames(found), level, result.reaction)
@@ -118,10 +122,22 @@ def _results(atoms: Atoms) -> tuple[float, np.ndarray]:
     return atoms.get_potential_energy(), atoms.get_forces()
 
 
-def _frames(found: Saddle | ReactionPath | IRC) -> list[Frame]:
+def _frames(found: Saddle | ReactionPath | IRC | SeparatedMolecules) -> list[Frame]:
     if isinstance(found, Saddle):
-        return [(found.atoms, found.energy)]
-    return list(zip(found.images, found.energies.tolist(), strict=True))
+        return [(found.atoms, {"energy": found.energy})]
+    if isinstance(found, SeparatedMolecules):
+        return [(one.minimum.atoms, _alone(one)) for one in found.molecules]
+    energies = ({"energy": energy} for energy in found.energies.tolist())
+    return list(zip(found.images, energies, strict=True))
+
+
+def _alone(one: SeparatedMolecule) -> dict[str, Any]:
+    return {
+        "energy": one.minimum.energy,
+        "charge": one.charge,
+        "multiplicity": one.multiplicity,
+        "count": one.count,
+    }
 
 
 def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Reaction) -> None:
@@ -131,10 +147,10 @@ def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Reaction)
     """
     electrons = {"charge": of.charge, "multiplicity": of.multiplicity}
     with path.open("w", encoding="utf-8") as file:
-        for atoms, energy in frames:
-            told = {"level_of_theory": level, "energy": energy}
+        for atoms, values in frames:
+            told = {"level_of_theory": level, **values}
             if (of.charge, of.multiplicity) != (0, 1):
-                told |= electrons
+                told = electrons | told
             if has_isotopes(atoms):  # with a column for them
                 frame = with_positions(atoms, atoms.positions)
                 frame.info = told

@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from horm_calc.input_checks import OutsideTrainingDomain
@@ -106,7 +107,8 @@ def _searched(reaction: Reaction, calculator: str, settings: SearchSettings) -> 
         built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
-            return search(reaction, built, settings)
+            build = partial(calculators.build, calculator)
+            return search(reaction, built, settings, build=build)
     except InputError as error:
         return failed(reaction, "input", str(error))
     except Exception as error:  # a bug must cost one reaction, not the run

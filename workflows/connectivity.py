@@ -93,6 +93,12 @@ def describe_changes(before: Atoms, after: Atoms, bond_factor: float) -> str:
     return ", ".join(words)
 
 
+def pieces(atoms: Atoms, bond_factor: float) -> list[list[int]]:
+    """The indices of each molecule, of the one with the first atom first."""
+    graph = molecular_graph(atoms, bond_factor)
+    return sorted(sorted(piece) for piece in nx.connected_components(graph))
+
+
 def pair_name(atoms: Atoms, pair: Pair) -> str:
     """A bond as people write it, counting atoms from 1: 'C1-H5'."""
     return "-".join(f"{atoms.symbols[index]}{index + 1}" for index in pair)

@@ -11,13 +11,12 @@ from horm_calc.thermochemistry import (
     thermochemistry,
 )
 from workflows.errors import StageError
-from workflows.records import Cost, Label, Minimum, Reaction, Saddle, Verdict
+from workflows.records import Cost, Label, Minimum, Saddle, Verdict
 from workflows.settings import SearchSettings
 from workflows.surface import Surface
 
 
 def free_energies(
-    reaction: Reaction,
     reactant: Minimum,
     product: Minimum,
     saddle: Saddle | None,
@@ -37,19 +36,7 @@ def free_energies(
 
     def add(name: str, point: Minimum | Saddle, order: int) -> None:
         try:
-            modes = point.modes or normal_modes(point.atoms, surface.get_hessian(point.atoms))
-            found[name] = thermochemistry(
-                point.atoms,
-                modes,
-                point.energy,
-                order=order,
-                temperature=settings.thermo.temperature,
-                pressure=settings.thermo.pressure,
-                multiplicity=reaction.multiplicity,
-                treatment=settings.thermo.treatment,
-                cutoff=settings.thermo.cutoff,
-                imaginary_threshold=settings.saddle.imaginary_threshold,
-            )
+            found[name] = ideal_gas(point, order, surface, settings)
         except (ThermochemistryError, StageError) as error:
             skipped[name] = str(error)
 
@@ -63,6 +50,28 @@ def free_energies(
         add("saddle", saddle, 1)
     cost = Cost(surface.evaluations - before, time.perf_counter() - start)
     return found, skipped, cost
+
+
+def ideal_gas(
+    point: Minimum | Saddle, order: int, surface: Surface, settings: SearchSettings
+) -> Thermochemistry:
+    """Thermochemistry of a stationary point with `order` imaginary modes, under the settings.
+
+    The multiplicity is that of the surface. Raises `ThermochemistryError`, `StageError`.
+    """
+    modes = point.modes or normal_modes(point.atoms, surface.get_hessian(point.atoms))
+    return thermochemistry(
+        point.atoms,
+        modes,
+        point.energy,
+        order=order,
+        temperature=settings.thermo.temperature,
+        pressure=settings.thermo.pressure,
+        multiplicity=surface.multiplicity,
+        treatment=settings.thermo.treatment,
+        cutoff=settings.thermo.cutoff,
+        imaginary_threshold=settings.saddle.imaginary_threshold,
+    )
 
 
 def connected_sides(verdict: Verdict) -> tuple[bool, bool]:

@@ -6,6 +6,7 @@ Energies in eV, forces in eV/Å, Hessians in eV/Å², positions in Å.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -157,6 +158,71 @@ class Verification:
     log: str = ""
 
 
+@dataclass(frozen=True)
+class SeparatedMolecule:
+    """A molecule of an end in pieces, relaxed alone, and how many of it the end has.
+
+    `thermochemistry` is None where there is none; `reason` then says why. `concerns`: why the
+    calculator may be wrong here.
+    """
+
+    minimum: Minimum
+    charge: int
+    multiplicity: int
+    count: int
+    name: str
+    thermochemistry: Thermochemistry | None = None
+    reason: str = ""
+    concerns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeparatedMolecules:
+    """All molecules of an end in pieces, infinitely far from each other. Energies in eV."""
+
+    molecules: tuple[SeparatedMolecule, ...]
+    cost: Cost = field(default_factory=Cost)
+    log: str = ""
+
+    @property
+    def energy(self) -> float:
+        """Electronic energy."""
+        return sum(one.count * one.minimum.energy for one in self.molecules)
+
+    @property
+    def gibbs(self) -> float | None:
+        """Gibbs energy, each at the pressure of the settings; None where one has none."""
+        return self._sum(lambda gas: gas.gibbs)
+
+    @property
+    def gibbs_1_mol_per_l(self) -> float | None:
+        """Gibbs energy, each at 1 mol/L; None where one has none."""
+        return self._sum(lambda gas: gas.gibbs_1_mol_per_l)
+
+    @property
+    def name(self) -> str:
+        """'C2H4O + C2H7N', '2 CHO (doublet)'."""
+        return " + ".join(
+            one.name if one.count == 1 else f"{one.count} {one.name}" for one in self.molecules
+        )
+
+    def assumptions(self) -> str:
+        """What the free energy of each assumes, in one line."""
+        words = {
+            one.name: one.thermochemistry.assumptions() if one.thermochemistry else one.reason
+            for one in self.molecules
+        }
+        return " | ".join(f"{name}: {text}" for name, text in words.items())
+
+    def _sum(self, of: Callable[[Thermochemistry], float]) -> float | None:
+        total = 0.0
+        for one in self.molecules:
+            if one.thermochemistry is None:
+                return None
+            total += one.count * of(one.thermochemistry)
+        return total
+
+
 class Label(StrEnum):
     """The outcome of a search."""
 
@@ -191,7 +257,8 @@ class SearchResult:
 
     `costs` are those of the search; a verification has its own, at another level of theory.
     `lower_way` is a path that stays below the saddle; None where none is known, whether or not it
-    was looked for.
+    was looked for. `separated` has the molecules of "reactant" and "product", where an end is in
+    pieces.
     """
 
     reaction: Reaction
@@ -207,6 +274,7 @@ class SearchResult:
     warnings: tuple[str, ...] = ()
     attempts: int = 1
     lower_way: StringPath | None = None
+    separated: dict[str, SeparatedMolecules] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
     log: str = ""
     verification: Verification | None = None

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 
 from workflows.connectivity import Match, describe_changes, match_bonds
 from workflows.free_energy import connected_sides
-from workflows.records import Minimum, Reaction, Saddle, StringPath, Verdict
+from workflows.records import (
+    Minimum,
+    Reaction,
+    Saddle,
+    SeparatedMolecules,
+    StringPath,
+    Verdict,
+)
+from workflows.separated import in_pieces, shortest_distance
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stereochemistry import Stereochemistry, compare
 from workflows.surface import Surface
@@ -14,6 +22,9 @@ from workflows.units import to_kcal_per_mol
 
 #: Two conformers whose energies differ by more are worth a word, kcal/mol: chemical accuracy.
 CONFORMERS_APART = 1.0
+
+#: What holds less than this holds no molecules together at room temperature: RT, kcal/mol.
+BOUND = 0.6
 
 
 def of_structures(
@@ -91,6 +102,44 @@ def of_lower_way(saddle: Saddle | None, lower: StringPath | None) -> Iterator[st
             f"this calculator knows a lower way: a path between the ends (lower_way.xyz) stays "
             f"{below:.1f} kcal/mol below this saddle; it may have more than one step"
         )
+
+
+def of_pieces(
+    minima: Mapping[str, Minimum],
+    separated: Mapping[str, SeparatedMolecules],
+    skipped: Mapping[str, str],
+    settings: VerdictSettings,
+) -> Iterator[str]:
+    """Which end is not one molecule, and what that means for its energies."""
+    found = {name: in_pieces(minimum.atoms, settings) for name, minimum in minima.items()}
+    found = {name: molecules for name, molecules in found.items() if len(molecules) > 1}
+    for name, molecules in found.items():
+        distance = f"{shortest_distance(molecules):.1f} Å apart"
+        if name in separated:
+            yield f"the {name} is {_bound(separated[name], minima[name])}, {distance}"
+        else:
+            formulas = " + ".join(molecule.get_chemical_formula() for molecule in molecules)
+            yield (
+                f"the {name} is in pieces, {formulas}, {distance}, and there are no energies from "
+                f"separated molecules: {skipped[f'separated {name}']}"
+            )
+    if found:
+        yield (
+            "the free energy of what is in pieces takes motions of the molecules against each "
+            "other for vibrations, and barriers count from it as it stands"
+        ) + ("; energies from separated molecules are given too" if separated else "")
+    for apart in separated.values():
+        yield from (text for one in apart.molecules for text in one.concerns)
+
+
+def _bound(apart: SeparatedMolecules, together: Minimum) -> str:
+    """What an end in pieces is: a complex, or molecules that hardly feel each other."""
+    binding = to_kcal_per_mol(apart.energy - together.energy)
+    if abs(binding) < BOUND:
+        return f"in pieces, {apart.name}"
+    if binding < 0:
+        return f"in pieces, {apart.name}, {-binding:.1f} kcal/mol above them alone"
+    return f"a complex, {apart.name}, {binding:.1f} kcal/mol below them alone"
 
 
 def _alike(end: Minimum, minimum: Minimum, settings: VerdictSettings) -> bool:

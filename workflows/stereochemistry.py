@@ -55,6 +55,16 @@ def compare(before: Atoms, after: Atoms, bond_factor: float) -> Stereochemistry:
     return Stereochemistry(found[0] == aim, found[1] == aim, _changes(after, first, second))
 
 
+def isomer(atoms: Atoms, bond_factor: float) -> str:
+    """A SMILES that all structures of one stereoisomer share, whatever the order of the atoms.
+
+    It has no bond orders and is of use for comparisons only.
+    """
+    pairs = bonds(atoms, bond_factor)
+    smiles: str = Chem.MolToSmiles(_molecule(atoms, pairs, _double(atoms, pairs)))
+    return smiles
+
+
 def _double(atoms: Atoms, pairs: Bonds) -> Bonds:
     """The bonds about which nothing turns and that have sides."""
     neighbours = nx.Graph(pairs)

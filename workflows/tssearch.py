@@ -36,10 +36,12 @@ from workflows.records import (
     ReactionPath,
     Saddle,
     SearchResult,
+    SeparatedMolecules,
     StringPath,
     Verdict,
 )
 from workflows.saddle import refine
+from workflows.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.settings import SearchSettings
 from workflows.surface import Surface
 from workflows.units import to_kcal_per_mol
@@ -104,13 +106,16 @@ def search(
     calculator: Calculator,
     settings: SearchSettings | None = None,
     progress: Progress = lambda stage: None,
+    build: Build | None = None,
 ) -> SearchResult:
     """Find and verify the transition state of one reaction with any ASE calculator.
 
     Never raises for what can go wrong in a stage: the verdict is then *failed*, with stage
     and cause. `progress` is called with the name of each stage as it begins. Charge and
     multiplicity of the reaction reach calculators that read ASE's initial charges and
-    magnetic moments (tblite does).
+    magnetic moments (tblite does). Where an end is in pieces, `build(charge, multiplicity)` makes
+    the calculators of its molecules; without it they share `calculator`, as far as they are like
+    the reaction (neutral singlets of a neutral singlet).
     """
     settings = settings or SearchSettings()
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
@@ -137,15 +142,18 @@ def search(
         verdict = question_relaxation(verdict, name, given, relaxed, settings.verdict)
     account.begin("thermochemistry")
     thermochemistry, skipped, cost = free_energies(
-        reaction, reactant, product, best.saddle, verdict, surface, settings
+        reactant, product, best.saddle, verdict, surface, settings
     )
     account.add(cost, "")
     minima = {"reactant": reactant, "product": product}
+    surface_of = surfaces(reaction, calculator, build)
+    separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     warnings = (
         *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
         *remarks.of_minima(skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
         *remarks.of_lower_way(best.saddle, tried.lower_way),
+        *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
     )
     return SearchResult(
         reaction,
@@ -157,13 +165,38 @@ def search(
         best.irc,
         best.ends,
         thermochemistry,
-        skipped | tried.skipped,
+        skipped | tried.skipped | not_separated,
         warnings,
         tried.count,
         tried.lower_way,
+        separated,
         account.costs,
         account.log,
     )
+
+
+def _separated(
+    reaction: Reaction,
+    minima: dict[str, Minimum],
+    surface_of: SurfaceOf,
+    settings: SearchSettings,
+    account: Account,
+) -> tuple[dict[str, SeparatedMolecules], dict[str, str]]:
+    """The molecules of each end that is in pieces, and why something is missing there."""
+    found: dict[str, SeparatedMolecules] = {}
+    skipped: dict[str, str] = {}
+    for name, minimum in minima.items():
+        if len(in_pieces(minimum.atoms, settings.verdict)) == 1:
+            continue
+        account.begin("separated molecules")
+        try:
+            found[name] = account.run(separate, minimum, reaction, surface_of, settings)
+        except StageError as error:
+            skipped[f"separated {name}"] = str(error)
+            continue
+        if reasons := [one.reason for one in found[name].molecules if one.reason]:
+            skipped[f"free energy of separated {name}"] = "; ".join(reasons)
+    return found, skipped
 
 
 def _endpoints(

@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from workflows.errors import IRCFailed, as_stage_error
+from workflows.masses import with_positions
 from workflows.settings import EndpointSettings, IRCSettings, SaddleSettings
 from workflows.surface import Surface
 
@@ -69,7 +70,8 @@ def follow_irc(
             there = False
             try:
                 for _ in irc.irun(fmax=fmax, steps=settings.max_steps, direction=direction):
-                    images.append(moving.copy())
+                    # Sella gives atoms without isotopes the masses of the most common ones.
+                    images.append(with_positions(saddle, moving.positions))
                     # Sella asks for a Hessian without negative eigenvalues too, and translations
                     # and rotations have such ones at random: it would go to and fro for ever.
                     largest = np.linalg.norm(surface.at(moving)[1], axis=1).max()
@@ -102,8 +104,7 @@ def _optimise(
         moving.calc = surface
         optimizer = Sella(moving, logfile=log, internal=False, **options)  # type: ignore[arg-type]
         optimizer.run(fmax=settings.max_force, steps=settings.max_steps)
-        moving.calc = None
-        return moving, log.getvalue()
+        return with_positions(atoms, moving.positions), log.getvalue()
 
 
 @contextlib.contextmanager

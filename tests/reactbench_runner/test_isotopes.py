@@ -24,7 +24,7 @@ FAST = from_mapping(
         "path": {"method": "geodesic"},
         "attempts": 1,
         "lower_way": {"steps": 0},
-        "irc": {"max_steps": 40},
+        "irc": {"method": "sella"},
     }
 )
 MASSES = [2.014, 12.011, 15.0001]

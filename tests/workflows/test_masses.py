@@ -200,6 +200,16 @@ def test_the_reaction_coordinate_is_mass_weighted(method) -> None:
     assert overlaps[0] > 0.999 > overlaps[1] + 0.02
 
 
+@pytest.mark.parametrize("method", irc.METHODS)
+def test_no_library_makes_isotopes_of_ordinary_atoms(method, gfn2, hcn_guess) -> None:
+    """Sella's IRC sets masses of its own, of carbon 12 and not of carbon."""
+    plain = saddle.refine(hcn_guess, gfn2, SaddleSettings(method="sella"))
+    found = irc.follow(plain, gfn2, IRCSettings(method=method, max_steps=3))
+    relaxed = endpoints.relax(found.images[0], gfn2, EndpointSettings(method="sella"))
+    for atoms in (plain.atoms, *found.images, relaxed.atoms):
+        assert not atoms.has("masses")
+
+
 def test_equivalent_atoms_are_of_one_isotope() -> None:
     labelled = heavy(METHANE, H2=D)
     assert same_molecule(labelled, heavy(METHANE, H3=D), 1.2)
