@@ -150,7 +150,7 @@ def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Reaction)
         for atoms, values in frames:
             told = {"level_of_theory": level, **values}
             if (of.charge, of.multiplicity) != (0, 1):
-                told = electrons | told
+                told = {**told, **electrons, **values}
             if has_isotopes(atoms):  # with a column for them
                 frame = with_positions(atoms, atoms.positions)
                 frame.info = told
