@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import contextlib
 import functools
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import ParamSpec
 
 _Arguments = ParamSpec("_Arguments")
+
+#: Signs of ours that Unicode does not decompose into such as every terminal has. As wide as they
+#: are where they can stand in tables.
+_LOOKALIKES = str.maketrans(
+    {
+        "Δ": "d", "‡": "#", "δ": "d", "ν": "v", "ω": "w", "−": "-", "–": "-", "—": "-", "‖": "|",
+        "≥": ">", "≤": "<", "×": "x", "·": ".", "→": ">", "’": "'", "‘": "'", "“": '"', "”": '"',
+    }
+)  # fmt: skip
+
+#: What ends a process from outside and leaves it time to tidy up: batch systems and terminals.
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def parser_of(command: str, description: str, epilog: str) -> argparse.ArgumentParser:
@@ -24,18 +42,71 @@ def parser_of(command: str, description: str, epilog: str) -> argparse.ArgumentP
     )
 
 
-def quiet_pipes(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
-    """Lets a command end without a word when what reads its output, such as `head`, has ended."""
+def entry_point(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
+    """Makes a command at home in every terminal.
+
+    Signs that the terminal does not have are replaced by similar ones. SIGTERM and SIGHUP end the
+    command as Ctrl-C does, so that it tidies up. When what reads its output, such as `head`, has
+    ended, it ends without a word.
+    """
 
     @functools.wraps(main)
     def command(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> int:
-        try:
-            code = main(*arguments, **named)
-            sys.stdout.flush()
-            return code
-        except BrokenPipeError:
-            # What is still to be written goes nowhere, or Python complains at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 128 + signal.SIGPIPE
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=_replace_signs.__name__)
+        with _endings_as_interrupts() as received:
+            try:
+                code = main(*arguments, **named)
+                sys.stdout.flush()
+            except KeyboardInterrupt:
+                code = 128 + signal.SIGINT
+            except BrokenPipeError:
+                # What is still to be written goes nowhere, or Python complains at its end.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                code = 128 + signal.SIGPIPE
+        return 128 + received[0] if received else code
 
     return command
+
+
+def _replace_signs(error: UnicodeError) -> tuple[str, int]:
+    """For the errors of an encoding: '#' for '‡', 'A' for 'Å', '?' for what looks like nothing."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+
+    def replaced(sign: str) -> str:
+        similar = unicodedata.normalize("NFKD", sign).translate(_LOOKALIKES)
+        return similar.encode("ascii", "ignore").decode("ascii") or "?"
+
+    return "".join(map(replaced, error.object[error.start : error.end])), error.end
+
+
+codecs.register_error(_replace_signs.__name__, _replace_signs)
+
+
+@contextlib.contextmanager
+def _endings_as_interrupts() -> Iterator[list[int]]:
+    """The signals of `_ENDINGS` that came, the first of which was a `KeyboardInterrupt`.
+
+    One that the caller ignores, as `nohup` does, stays ignored.
+    """
+    received: list[int] = []
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # forked from here, as the loaders of training data are
+            os._exit(128 + number)
+        received.append(number)
+        if len(received) == 1:
+            raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        heeded = [name for name in _ENDINGS if signal.getsignal(name) == signal.SIG_DFL]
+        before = {name: signal.signal(name, end) for name in heeded}
+    try:
+        yield received
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from horm_calc import catalogue
-from horm_calc.command_line import parser_of, quiet_pipes
+from horm_calc.command_line import entry_point, parser_of
 from horm_calc.torch_archive import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Exit code: 0, or 2 for wrong input, with one line on stderr that says what helps
 """
 
 
-@quiet_pipes
+@entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)

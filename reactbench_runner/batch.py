@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,21 +11,19 @@ from ase import Atoms
 
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
+from reactbench_runner.database import without_password
 from reactbench_runner.provenance import describe_run, fingerprint, start_or_resume
 from reactbench_runner.reactions import Unreadable
 from reactbench_runner.rows import Row
-from reactbench_runner.store import Store, finished, only_one
-from reactbench_runner.workers import How, Task, failed, search_all, workers_of
-from workflows.errors import InputError, WorkflowError
+from reactbench_runner.run_folder import StorageError, claimed, clear_leftovers
+from reactbench_runner.store import Say, Store, finished, to_stderr
+from reactbench_runner.workers import Task, failed, not_verified, search_all, workers_of
+from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 from workflows.settings import SearchSettings
 
 #: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
 NOT_SEARCHED = ("input", "worker")
-
-
-class StorageError(WorkflowError):
-    """A finished reaction could not be written."""
 
 
 def run_batch(
@@ -38,6 +37,7 @@ def run_batch(
     dask_address: str | None = None,
     database: str | None = None,
     on_finished: Callable[[Row], None] = lambda row: None,
+    say: Say = to_stderr,
 ) -> list[Row]:
     """Search all `reactions` into `out` and return their rows, in the order of the input.
 
@@ -46,85 +46,146 @@ def run_batch(
     `verify` names the calculator with which every transition state is refined once more. A
     folder with an unfinished run of the same calculators and settings is resumed, and what was
     searched there without `verify` is verified; `on_finished` is called for every reaction, those
-    of before included. Raises `InputError` when `out` holds another run, the reactions changed
-    under their ids, or `verify` cannot verify this run, `SettingsError` for a calculator that
-    cannot be had, `StorageError` when the disk takes no more.
+    of before included, `say` with what was repaired or is waited for. Raises `InputError` when
+    `out` holds another run, the reactions changed under their ids, or `verify` cannot verify this
+    run, `SettingsError` for a calculator that cannot be had, `StorageError` when the disk takes
+    no more, `WorkersLost` and `OtherVersions` of workers of a cluster. A folder that was made for
+    a run that was refused is gone again.
     """
     settings = settings or SearchSettings()
     entry = calculators.entry(calculator)
     trusted = calculators.entry(verify) if verify is not None else None
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
-    name = start_or_resume(out, describe_run(entry, settings, trusted))
-    with only_one(out):
-        try:
-            store = Store(out, name, database)
-        except OSError as error:
-            raise StorageError(f"results cannot be stored: {error}") from error
-        levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
-        how = entry.name, settings, trusted.name if trusted else None
-        pool = workers, dask_address
-        return _search_missing(reactions, store, levels, how, pool, on_finished)
+    levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
+    how = entry.name, settings, trusted.name if trusted else None
+    try:
+        with claimed(out):
+            name = start_or_resume(out, describe_run(entry, settings, trusted))
+            clear_leftovers(out)
+            run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
+            try:
+                if waiting := run.waiting():
+                    with (
+                        workers_of(workers, dask_address, how, say) as pool,
+                        contextlib.closing(search_all(pool, waiting, how)) as results,
+                    ):
+                        for result in results:
+                            run.keep(result.reaction, result)
+            finally:
+                with contextlib.suppress(OSError):  # the rows are safe in their folders
+                    run.store.write_table(run.table())
+            run.complete_database()
+            return run.in_order()
+    except BrokenPipeError:  # what reads the output has ended
+        raise
+    except OSError as error:
+        raise StorageError(f"results cannot be stored in {out}: {error}") from error
 
 
-def _search_missing(
-    reactions: Sequence[Reaction | Unreadable],
-    store: Store,
-    levels: tuple[str, str],
-    how: How,
-    pool: tuple[int, str | None],
-    on_finished: Callable[[Row], None],
-) -> list[Row]:
-    """Search what the store does not hold yet; levels: of the search and its verification."""
-    before = finished(store.out)
-    for row in before.values():
-        row.setdefault("level_of_theory", levels[0])  # rows of older versions
-    rows = _still_valid(before, reactions, store.out)
-    asked = {item.id for item in reactions}
-    others = [row for name, row in before.items() if name not in asked]
-    unverified = {name: row for name, row in rows.items() if how[2] and _unverified(row)}
-    for name, row in rows.items():
-        row["verify_level"] = row.get("verify_level") or levels[1]
-        if name not in unverified:
-            on_finished(row)
+class _Run:
+    """The reactions of an input and what the folder holds of them."""
 
-    def in_order() -> list[Row]:
-        return [rows[item.id] for item in reactions if item.id in rows]
+    def __init__(
+        self,
+        store: Store,
+        reactions: Sequence[Reaction | Unreadable],
+        levels: tuple[str, str],
+        on_finished: Callable[[Row], None],
+        say: Say,
+    ) -> None:
+        """levels: of the search and of its verification, "" without one."""
+        self.store, self.reactions, self.levels = store, reactions, levels
+        self.on_finished, self.say = on_finished, say
+        before = finished(store.out, say)
+        for row in before.values():
+            row["level_of_theory"] = row["level_of_theory"] or levels[0]  # of older versions
+        self.rows = _still_valid(before, reactions, store.out)
+        asked = {item.id for item in reactions}
+        self.others = [row for name, row in before.items() if name not in asked]
+        self.unverified = {
+            name for name, row in self.rows.items() if levels[1] and _unverified(row)
+        }
+        self.lost: list[str] = []
+        self.complete_database()
+        for name, row in self.rows.items():
+            row["verify_level"] = row["verify_level"] or levels[1]
+            if name not in self.unverified:
+                on_finished(row)
 
-    def keep(item: Reaction | Unreadable, result: SearchResult) -> None:
+    def in_order(self) -> list[Row]:
+        """The rows there are of this input."""
+        return [self.rows[item.id] for item in self.reactions if item.id in self.rows]
+
+    def table(self) -> list[Row]:
+        """All rows of the folder."""
+        return [*self.in_order(), *self.others]
+
+    def complete_database(self) -> None:
+        """Put the structures of finished reactions there that it has lost or never got."""
+        filled, lost = self.store.complete_database(self.table())
+        name = without_password(self.store.database.name)
+        if filled:
+            self.say(
+                f"{name} lacked the structures of {_listed(filled)}; they are in it again, from "
+                f"{self.store.out}"
+            )
+        if lost and not self.lost:
+            self.lost = lost
+            self.say(
+                f"the structures of {_listed(lost)} are neither in {name} nor in "
+                f"{self.store.out}; delete the folder of a reaction there to search it anew"
+            )
+
+    def waiting(self) -> list[Task]:
+        """What is to be searched or verified; unreadable reactions are stored at once."""
+        waiting: list[Task] = []
+        for item in self.reactions:
+            if item.id in self.unverified and isinstance(item, Reaction):
+                waiting.append(self.store.read(item, self.rows[item.id]))
+            elif item.id in self.rows:
+                continue
+            elif isinstance(item, Unreadable):
+                reaction = Reaction(item.id, Atoms(), Atoms())
+                self.keep(item, failed(reaction, "input", item.reason))
+            else:
+                waiting.append(item)
+        return waiting
+
+    def keep(self, item: Reaction | Unreadable, result: SearchResult) -> None:
+        """Store a result. Raises `StorageError` saying what is safe."""
         name = item.id
         try:
-            if name in unverified:
-                rows[name] = store.add_verification(result, rows[name], levels[1])
+            if name in self.unverified:
+                row = self.store.add_verification(result, self.rows[name], self.levels[1])
             else:
-                rows[name] = store.add(result, fingerprint(item), *levels)
-            store.refresh_table([*in_order(), *others])
+                row = self.store.add(result, fingerprint(item), *self.levels)
         except OSError as error:
             raise StorageError(
-                f"reaction '{name}' could not be written to {store.out}: {error}. Everything "
-                "finished before is safe; make room and run the same command to go on."
+                f"reaction '{name}' could not be written to {self.store.out}: {error}. Everything "
+                f"finished before is safe; {_remedy(error)} and run the same command to go on."
             ) from error
-        on_finished(rows[name])
+        self.rows[name] = row
+        try:
+            self.store.complete_database([row])
+            self.store.refresh_table(self.table)
+        except OSError as error:
+            raise StorageError(
+                f"reaction '{name}' is safe in {self.store.out / name}, but {error}; "
+                f"{_remedy(error)} and run the same command to go on."
+            ) from error
+        self.on_finished(row)
 
-    try:
-        waiting: list[Task] = []
-        for item in reactions:
-            if isinstance(item, Unreadable):
-                if item.id not in rows:
-                    keep(item, failed(Reaction(item.id, Atoms(), Atoms()), "input", item.reason))
-            elif item.id in unverified:
-                waiting.append(store.read(item, rows[item.id]))
-            elif item.id not in rows:
-                waiting.append(item)
-        if waiting:
-            workers, dask_address = pool
-            with workers_of(min(workers, len(waiting)), dask_address) as client:
-                for result in search_all(client, waiting, how):
-                    keep(result.reaction, result)
-    finally:
-        with contextlib.suppress(OSError):  # the rows are safe in their folders
-            store.write_table([*in_order(), *others])
-    return in_order()
+
+def _remedy(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "full" in str(error)
+    return "make room" if full else "mend that"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """'3 reactions (a, b, c)', the first few of them."""
+    more = ", ..." if len(names) > 5 else ""
+    return f"{len(names)} reactions ({', '.join(names[:5])}{more})"
 
 
 def _check_verification(
@@ -173,5 +234,5 @@ def _still_valid(
 
 def _unverified(row: Row) -> bool:
     """Does this row hold a transition state of which no verification says anything?"""
-    done = row.get("verify_converged", "") != "" or row.get("verify_reason", "")
-    return row["ts_energy_ev"] != "" and not done
+    done = row["verify_converged"] != "" or row["verify_reason"]
+    return row["ts_energy_ev"] != "" and (not done or not_verified(row["verify_reason"]))

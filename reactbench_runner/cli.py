@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from horm_calc.command_line import entry_point, parser_of
 from horm_calc.configuration import SettingsError, read_yaml
-from workflows.errors import WorkflowError
+from workflows.errors import InputError, WorkflowError
 from workflows.settings import SearchSettings, from_mapping, stage_types
 
 _DESCRIPTION = """\
@@ -43,8 +44,8 @@ output, in the folder given with --out:
 
 An interrupted run is resumed by the same command. Exit code: 0 when every reaction was
 searched, whatever came of it; 3 when some could not be (a file is missing, say) and the others
-were; 2 for input from which nothing can begin, 1 when results could not be written, 130 when
-interrupted.
+were; 2 for input from which nothing can begin, 1 when results could not be written or a cluster
+was lost, 130 when interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
@@ -53,6 +54,7 @@ examples:
 """
 
 
+@entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -61,11 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("Interrupted. Finished reactions are safe; the same command goes on from here.")
         return 130
-    except (WorkflowError, SettingsError) as error:
+    except (InputError, SettingsError) as error:
         _say(f"horm-tssearch: {error}")
-        from reactbench_runner.batch import StorageError
-
-        return 1 if isinstance(error, StorageError) else 2
+        return 2
+    except WorkflowError as error:
+        _say(f"horm-tssearch: {error}")
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -84,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         level += f" verified with {calculators.entry(verify).level_of_theory}"
     reactions = read_reactions(options.reactions)
     console.print(f"{len(reactions)} reactions, {level}, results in {options.out}", markup=False)
-    finished: list[dict[str, Any]] = []
+    intended = 0
     with Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console,
@@ -92,8 +95,8 @@ def _run(options: argparse.Namespace) -> int:
         bar = progress.add_task("searching", total=len(reactions))
 
         def on_finished(row: dict[str, Any]) -> None:
-            finished.append(row)
-            intended = sum(row["verdict"] == "intended" for row in finished)
+            nonlocal intended
+            intended += row["verdict"] == "intended"
             progress.update(bar, advance=1, description=f"{intended} intended")
 
         rows = run_batch(
@@ -106,6 +109,7 @@ def _run(options: argparse.Namespace) -> int:
             dask_address=options.dask,
             database=options.db,
             on_finished=on_finished,
+            say=_say,
         )
     console.print(report.summary_table(rows))
     for line in report.remarks(rows):
@@ -146,15 +150,9 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
 def _parser() -> argparse.ArgumentParser:
     from reactbench_runner.calculators import CALCULATORS, DEFAULT
 
-    parser = argparse.ArgumentParser(
-        "horm-tssearch",
-        # All flags would fill a screen above every error message.
-        usage="%(prog)s REACTIONS --out FOLDER [options]; --help lists them",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parser_of("horm-tssearch", _DESCRIPTION, _EPILOG)
+    # All flags would fill a screen above every error message.
+    parser.usage = "%(prog)s REACTIONS --out FOLDER [options]; --help lists them"
     parser.add_argument(
         "reactions",
         type=Path,

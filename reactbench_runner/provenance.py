@@ -15,8 +15,9 @@ from typing import Any
 from horm_calc.catalogue import CATALOGUE, present
 from horm_calc.configuration import to_mapping
 from reactbench_runner.calculators import HORM, Entry
+from reactbench_runner.database import without_password
 from reactbench_runner.reactions import Unreadable
-from reactbench_runner.store import replacing, without_password
+from reactbench_runner.run_folder import read_record, replacing
 from workflows.errors import InputError
 from workflows.masses import has_isotopes
 from workflows.records import Reaction
@@ -31,6 +32,12 @@ PACKAGES = (
 #: What must agree for results to stand in one table, and what it is in files without it.
 _MUST_AGREE: dict[str, Any] = {
     "calculator": None, "network": {}, "verify": None, "verify_network": {}, "settings": {},
+}  # fmt: skip
+
+#: What the entries of run.json are that are looked into.
+_KINDS: dict[str, Any] = {
+    "calculator": str, "verify": str | None, "settings": dict, "versions": dict, "run": str,
+    "network": dict, "verify_network": dict, "resumed": list,
 }  # fmt: skip
 
 #: What a run can get later.
@@ -51,7 +58,7 @@ def describe_run(
         "settings": to_mapping(settings),
         "seed": settings.path.seed,
         "run": f"run-{uuid.uuid4().hex[:12]}",
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": without_password(" ".join(["horm-tssearch", *sys.argv[1:]])),
@@ -62,18 +69,14 @@ def describe_run(
 def start_or_resume(out: Path, run: dict[str, Any]) -> str:
     """Write run.json, or check it against the run that `out` holds; returns the run's name.
 
-    Raises `InputError` naming every difference in calculator or settings. The same weights
-    are the same calculator, wherever their file lies. A run without verification may get one.
-    Versions that have changed since are noted in run.json.
+    `out` is a folder that no other process writes to. Raises `InputError` naming every
+    difference in calculator or settings. The same weights are the same calculator, wherever
+    their file lies. A run without verification may get one. Versions that have changed since
+    are noted in run.json.
     """
     path = out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out needs a folder, a new one or one to resume")
     if path.exists():
-        try:
-            before = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}); use another --out") from None
+        before = _read(path)
         known = dict(before)
         if before.get("verify") is None:
             before |= {key: run[key] for key in _VERIFICATION}
@@ -93,9 +96,9 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
                 "repeat what was used there:\n  " + "\n  ".join(differences)
             )
         return _resumed(path, known, run)
-    if out.exists() and any(out.iterdir()):
+    begun = replacing(path).temporary  # by a process that was killed then
+    if any(entry != begun for entry in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no run (no run.json); use another --out")
-    out.mkdir(parents=True, exist_ok=True)
     _write(path, run)
     return str(run["run"])
 
@@ -106,7 +109,7 @@ def _resumed(path: Path, known: dict[str, Any], run: dict[str, Any]) -> str:
     if now.get("verify") is None:
         now |= {key: run[key] for key in _VERIFICATION if run["verify"]}
     now.setdefault("run", run["run"])
-    last = known.get("resumed", [known])[-1]
+    last = [known, *known.get("resumed", ())][-1]
     if last.get("versions") != run["versions"]:
         again = {key: run[key] for key in ("started", "versions", "python")}
         now["resumed"] = [*known.get("resumed", []), again]
@@ -115,9 +118,33 @@ def _resumed(path: Path, known: dict[str, Any], run: dict[str, Any]) -> str:
     return str(now["run"])
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """The run.json of a folder."""
+    try:
+        run = read_record(path)
+        for key, kind in _KINDS.items():
+            if key in run and not isinstance(run[key], kind):
+                raise ValueError(f"'{key}' is {run[key]!r}")
+        if not {"calculator", "settings"} <= run.keys():
+            raise ValueError("it names no calculator or no settings")
+        if not all(isinstance(again, dict) for again in run.get("resumed", ())):
+            raise ValueError(f"'resumed' is {run['resumed']!r}")
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({error}), so that nobody knows what its results were made with; "
+            "put a copy of it there, or use another --out"
+        ) from None
+    return run
+
+
 def _write(path: Path, run: dict[str, Any]) -> None:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(run, indent=1), "utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that can change a result, as they are installed here."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def fingerprint(item: Reaction | Unreadable) -> str:

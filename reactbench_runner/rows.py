@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from workflows.free_energy import connected_sides
 from workflows.masses import isotopes
-from workflows.records import Cost, Saddle, SearchResult, Verdict
+from workflows.records import Cost, Label, Saddle, SearchResult, Verdict
 from workflows.units import to_kcal_per_mol
 
 Row = dict[str, Any]
@@ -102,6 +103,37 @@ COLUMNS = _RESULT_COLUMNS + tuple(
     for name in STAGES
     for what in ("seconds", "gradients", "hessians")
 )
+
+
+#: Columns with numbers: what they count, or a unit at the end of the name.
+_NUMBERS = re.compile(
+    r"(?:.*_)?(?:atoms|charge|multiplicity|attempts|modes|overlap|gradients|hessians|seconds|"
+    r"kcal_per_mol|ev|ev_per_a2?|cm1|a)"
+)
+
+
+def checked(row: dict[str, Any], identifier: str) -> Row:
+    """A row read from a file, with columns that younger versions have.
+
+    Raises `ValueError` where it cannot be one of the reaction `identifier`.
+    """
+    for name in ("fingerprint", "stage", "reason", "verdict", "warnings", "level_of_theory"):
+        if not isinstance(row.get(name, ""), str):
+            raise ValueError(f"'{name}' is no text")
+    if row.get("id") != identifier or not {"fingerprint", "stage", "verdict"} <= row.keys():
+        raise ValueError(f"it is no record of reaction '{identifier}'")
+    for name in ("verdict", "verdict_at_limit", "verdict_relabelled"):
+        if name == "verdict" or row.get(name, ""):
+            Label(row[name])
+    for name, value in row.items():
+        if name in COLUMNS and value != "":
+            kind = int | float if _NUMBERS.fullmatch(name) else str | bool | int | float
+            if not isinstance(value, kind):
+                raise ValueError(f"'{name}' is {value!r}")
+    structures = row.get("structures", [])
+    if not isinstance(structures, list) or not all(isinstance(one, str) for one in structures):
+        raise ValueError("'structures' is no list of names")
+    return dict.fromkeys(COLUMNS, "") | row
 
 
 def to_row(result: SearchResult) -> Row:

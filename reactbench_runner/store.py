@@ -3,28 +3,29 @@
 `<out>/<id>/` holds one reaction; `result.json` in it is the record that the tables are made
 of. The folder is written beside its place and renamed into it, which the file system does
 all at once: it is there completely or not at all, whatever kills the process. The
-structures go into an ASE database before that, and are replaced if the folder was not
-reached.
+structures go into an ASE database after that, and are put there from the folders at the next
+start where that was not reached.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
+import itertools
 import json
-import os
-import re
 import shutil
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from reactbench_runner.rows import COLUMNS, Row, to_row, verification_of
+from reactbench_runner.database import DamagedDatabase, Database, write_entries
+from reactbench_runner.rows import COLUMNS, Row, checked, to_row, verification_of
+from reactbench_runner.run_folder import UNFINISHED, flush, read_record, replacing
 from reactbench_runner.structures import (
     VERIFY,
-    points,
+    entries,
+    points_of,
     read_back,
     write_search,
     write_verification,
@@ -32,59 +33,67 @@ from reactbench_runner.structures import (
 from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 
-_UNFINISHED = ".unfinished-"
-
 #: Seconds between two writings of results.csv while a run goes on.
 TABLE_EVERY = 5.0
 
+#: Characters of the beginning and of the end of a log that are kept of a longer one.
+LOG_ENDS = 500_000
 
-@contextlib.contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Refuse, by `InputError`, a folder into which another process is writing.
+#: Told to the user.
+Say = Callable[[str], None]
 
-    The lock goes with the process, however that ends. File systems without locks have none.
+_STRUCTURES = "structures.json"
+
+#: What becomes of bytes of file names that are no text.
+_NO_TEXT = "backslashreplace"
+
+
+def to_stderr(text: str) -> None:
+    """Where it does not mix with results."""
+    print(text, file=sys.stderr)
+
+
+def finished(out: Path, say: Say = lambda text: None) -> dict[str, Row]:
+    """The rows of all finished reactions of a run, by id; their structures are in `out / id`.
+
+    A reaction whose record is damaged counts as not finished; `say` hears of it.
     """
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
+    rows = {}
+    for file in sorted(out.glob("*/result.json")):
+        identifier = file.parent.name
+        if identifier.startswith(UNFINISHED):
+            continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another horm-tssearch is writing to {out}; wait for it, or use another --out"
-            ) from None
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def finished(out: Path) -> dict[str, Row]:
-    """The rows of all finished reactions of a run, by id; their structures are in `out / id`."""
-    rows = (
-        json.loads(file.read_text("utf-8"))
-        for file in out.glob("*/result.json")
-        if not file.parent.name.startswith(_UNFINISHED)
-    )
-    return {row["id"]: row for row in rows}
+            rows[identifier] = checked(read_record(file), identifier)
+        except ValueError as error:
+            say(f"{file} is damaged ({error}): reaction '{identifier}' counts as not finished")
+    return rows
 
 
 class Store:
     """The results of the run named `run` in the folder `out`, its structures in `database`.
 
-    `database` is a file name or a PostgreSQL URL; by default `<out>/results.db` (SQLite).
-    Several runs can share it.
+    `database` is a file name or a PostgreSQL URL; by default `<out>/results.db` (SQLite), which is
+    made anew where it is damaged. Several runs can share one. `say` hears what was repaired.
     """
 
-    def __init__(self, out: Path, run: str, database: str | None = None) -> None:
-        self.out, self.run = out, run
+    def __init__(
+        self, out: Path, run: str, database: str | None = None, say: Say = lambda text: None
+    ) -> None:
+        self.out = out
         self._table_written = -TABLE_EVERY
-        self.database = database or str(out / "results.db")
-        out.mkdir(parents=True, exist_ok=True)
-        for leftover in out.glob(f"{_UNFINISHED}*/"):
-            shutil.rmtree(leftover)
-        with self._open_database():  # a wrong password is better known before the first search
-            pass
+        # A wrong password is better known before the first search.
+        try:
+            self.database = Database(database or str(out / "results.db"), run)
+        except DamagedDatabase as error:
+            if database is not None:
+                raise DamagedDatabase(
+                    f"{error}. Move it away and run the same command: what this run has in it is "
+                    f"put into a new one from {out}, and so it is of other runs that share it"
+                ) from error
+            kept = _move_aside(out / "results.db")
+            say(f"{error}: it is {kept.name} now, and a new one is made")
+            self.database = Database(str(out / "results.db"), run)
 
     def add(
         self, result: SearchResult, fingerprint: str, level: str, verify_level: str = ""
@@ -94,27 +103,30 @@ class Store:
         `level` is the level of theory of this run, `verify_level` that of its verifications,
         "" without them.
 
-        Raises `OSError` (a full disk, say); the reaction then counts as not finished.
+        Raises `OSError` (a full disk, say); the reaction then counts as not finished. What it
+        was to leave in the database is not there before `complete_database`.
         """
+        identifier = result.reaction.id
+        folder = self.out / f"{UNFINISHED}{identifier}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        structures = write_entries(folder / _STRUCTURES, entries(result, level, verify_level))
         row = to_row(result) | {
             "fingerprint": fingerprint,
             "level_of_theory": level,
             "verify_level": verify_level,
+            "structures": structures,
         }
-        self._write_points(result, row)
-        identifier = result.reaction.id
-        folder = self.out / f"{_UNFINISHED}{identifier}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
         write_search(result, folder, level)
         write_verification(result, folder, verify_level)
         levels = f"{level}, verified with {verify_level}" if verify_level else level
-        (folder / "log.txt").write_text(f"{levels}\n{result.log}", "utf-8")
-        (folder / "result.json").write_text(json.dumps(row, indent=1), "utf-8")
-        _flush_to_disk(folder)
+        _write_text(folder / "log.txt", f"{levels}\n{bounded(result.log)}")
+        _write_text(folder / "result.json", json.dumps(row, indent=1))
+        for path in [*folder.iterdir(), folder]:  # before a power cut, and before it has its name
+            flush(path)
         shutil.rmtree(self.out / identifier, ignore_errors=True)
         folder.rename(self.out / identifier)
-        _flush(self.out)
+        flush(self.out)
         return row
 
     def read(self, reaction: Reaction, row: Row) -> SearchResult:
@@ -122,16 +134,13 @@ class Store:
 
         Raises `InputError` when its structures are not in the database.
         """
-        with self._open_database() as database:
-            found = database.select(run=self.run, reaction=database_name(reaction.id))
-            known = {entry.role: (entry.toatoms(), entry.data) for entry in found}
         try:
-            return read_back(reaction, row, known)
+            return read_back(reaction, row, points_of(self.database.rows(reaction.id)))
         except KeyError as error:
             raise InputError(
-                f"reaction '{reaction.id}' is finished in {self.out}, but the database "
-                f"{without_password(self.database)} does not hold its {error}; name the one of "
-                f"that run with --db, or delete the folder {self.out / reaction.id} to search anew"
+                f"reaction '{reaction.id}' is finished in {self.out}, but neither its folder nor "
+                f"the database holds its {error}; name the database of that run with --db, or "
+                f"delete the folder {self.out / reaction.id} to search anew"
             ) from None
 
     def add_verification(self, result: SearchResult, row: Row, verify_level: str) -> Row:
@@ -139,117 +148,87 @@ class Store:
 
         Raises `OSError`; the reaction then counts as not verified.
         """
-        row = row | verification_of(result) | {"verify_level": verify_level}
-        self._write_points(result, row, VERIFY)
         folder = self.out / result.reaction.id
+        searched = [
+            (known, dict(known.key_value_pairs), dict(known.data))
+            for known in self.database.rows(result.reaction.id)
+            if not known.role.startswith(VERIFY)
+        ]
+        verified = entries(result, row["level_of_theory"], verify_level, VERIFY)
+        with replacing(folder / _STRUCTURES) as temporary:
+            structures = write_entries(temporary, [*searched, *verified])
         write_verification(result, folder, verify_level)
-        searched = (folder / "log.txt").read_text("utf-8")
         with replacing(folder / "log.txt") as temporary:
-            temporary.write_text(f"{searched}\nverified with {verify_level}{result.log}", "utf-8")
+            _write_text(temporary, _with_verification(folder / "log.txt", result, verify_level))
+        row = row | verification_of(result)
+        row |= {"verify_level": verify_level, "structures": structures}
+        flush(folder)
         with replacing(folder / "result.json") as temporary:  # last: now it is verified
-            temporary.write_text(json.dumps(row, indent=1), "utf-8")
-            _flush_to_disk(folder)
+            _write_text(temporary, json.dumps(row, indent=1))
         return row
+
+    def complete_database(self, rows: Iterable[Row]) -> tuple[list[str], list[str]]:
+        """Put in what it lacks of finished reactions, from their folders.
+
+        Returns the reactions of which it did, and those whose structures are in neither place.
+        Raises `DatabaseError`.
+        """
+        self.database.look()
+        missing = {}
+        for row in rows:
+            held = self.database.structures(row["id"])
+            if "structures" in row:
+                complete = held == set(row["structures"])
+            else:  # of an older version, which wrote them into the database alone
+                complete = bool(held) or row["reactant_energy_ev"] == ""
+            if not complete:
+                missing[row["id"]] = self.out / row["id"] / _STRUCTURES
+        lost = self.database.take(missing) if missing else []
+        return [name for name in missing if name not in lost], lost
 
     def write_table(self, rows: Iterable[Row]) -> Path:
         """Write `results.csv`, one row a reaction, replacing it all at once."""
         path = self.out / "results.csv"
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8", errors=_NO_TEXT) as f,
+        ):
             table = csv.DictWriter(f, COLUMNS, extrasaction="ignore")
             table.writeheader()
             table.writerows(rows)
         return path
 
-    def refresh_table(self, rows: Iterable[Row]) -> None:
+    def refresh_table(self, rows: Callable[[], Iterable[Row]]) -> None:
         """`write_table`, unless that was done less than `TABLE_EVERY` ago."""
         if time.monotonic() - self._table_written > TABLE_EVERY:
-            self.write_table(rows)
+            self.write_table(rows())
             self._table_written = time.monotonic()
 
-    @contextlib.contextmanager
-    def _open_database(self) -> Iterator[Any]:
-        """The database in a transaction; what its driver raises becomes an `OSError`."""
-        from ase.db import connect
 
-        name = without_password(self.database)
-        try:
-            with connect(self.database) as database:
-                yield database
-        except ImportError as error:
-            remedy = "pip install 'horm-tssearch[postgresql]'"
-            raise OSError(f"the database {name} needs {error.name}: {remedy}") from error
-        except OSError:
-            raise
-        except Exception as error:  # each driver has its own tree of errors
-            raise OSError(f"the database {name}: {' '.join(str(error).split())}") from error
-
-    def _write_points(self, result: SearchResult, row: Row, roles: str = "") -> None:
-        """Those whose role begins with `roles`, in the place of those that are there."""
-        keys = {"run": self.run, "reaction": database_name(result.reaction.id)}
-        with self._open_database() as database:
-            there = database.select(**keys)
-            database.delete([old.id for old in there if old.role.startswith(roles)])
-            for role, (atoms, data) in points(result).items():
-                if role.startswith(roles):
-                    level = row["verify_level" if role.startswith(VERIFY) else "level_of_theory"]
-                    database.write(
-                        atoms,
-                        **keys,
-                        role=role,
-                        level_of_theory=level,
-                        verdict=str(result.verdict.label),
-                        total_charge=result.reaction.charge,
-                        multiplicity=result.reaction.multiplicity,
-                        data=data,
-                    )
+def bounded(log: str) -> str:
+    """A log without its middle, where it is longer than anyone reads."""
+    left_out = len(log) - 2 * LOG_ENDS
+    if left_out <= 0:
+        return log
+    return f"{log[:LOG_ENDS]}\n[... {left_out} characters left out ...]\n{log[-LOG_ENDS:]}"
 
 
-def database_name(identifier: str) -> str:
-    """The id of a reaction as the database knows it.
-
-    ASE refuses texts that look like numbers or truth values there: reaction 7 is '#7'.
-    """
-    try:
-        float(identifier)
-    except ValueError:
-        return f"#{identifier}" if identifier.lower() in ("true", "false") else identifier
-    return f"#{identifier}"
+def _with_verification(path: Path, result: SearchResult, level: str) -> str:
+    """The log of a search and its verification, in the place of one that was not stored."""
+    searched = path.read_text("utf-8") if path.exists() else ""
+    heading = f"\nverified with {level}\n"
+    return searched.partition(heading)[0] + heading + bounded(result.log.removeprefix("\n"))
 
 
-def _flush_to_disk(folder: Path) -> None:
-    """Make sure the files survive a power cut before the folder gets its name."""
-    for path in [*folder.iterdir(), folder]:
-        _flush(path)
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", _NO_TEXT)
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def without_password(text: str) -> str:
-    """`text` with the password of every URL in it struck out."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
-
-
-class replacing:  # noqa: N801 - a context manager, read as a verb
-    """`with replacing(path) as temporary:` writes `path` completely or leaves it alone.
-
-    What a killed process leaves behind has the same name every time, and is written over.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f"{_UNFINISHED}{path.name}")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.temporary.replace(self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
+def _move_aside(path: Path) -> Path:
+    """Give a damaged database a name that is free, with what SQLite keeps beside it."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    kept = next(name for name in names if not name.exists())
+    for ending in ("-journal", "-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(kept.with_name(kept.name + ending))
+    return kept

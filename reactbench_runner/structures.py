@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ase.io import write
 from ase.io.extxyz import key_val_dict_to_str, write_extxyz
 
 from horm_calc.thermochemistry import normal_modes
+from reactbench_runner.database import Entry, database_name
 from reactbench_runner.rows import Row
 from workflows.masses import has_isotopes, with_positions
 from workflows.records import (
@@ -58,6 +59,31 @@ def points(result: SearchResult) -> dict[str, Point]:
         for role, point in found.items()
         if point is not None
     }
+
+
+def entries(result: SearchResult, level: str, verify_level: str, roles: str = "") -> list[Entry]:
+    """Those whose role begins with `roles`, as they stand in a database."""
+    return [
+        (
+            atoms,
+            {
+                "reaction": database_name(result.reaction.id),
+                "role": role,
+                "level_of_theory": verify_level if role.startswith(VERIFY) else level,
+                "verdict": str(result.verdict.label),
+                "total_charge": result.reaction.charge,
+                "multiplicity": result.reaction.multiplicity,
+            },
+            data,
+        )
+        for role, (atoms, data) in points(result).items()
+        if role.startswith(roles)
+    ]
+
+
+def points_of(rows: Iterable[Any]) -> dict[str, Point]:
+    """The stationary points of a search by their role, from the rows of a database."""
+    return {row.role: (row.toatoms(), row.data) for row in rows}
 
 
 def read_back(reaction: Reaction, row: Row, known: Mapping[str, Point]) -> SearchResult:

@@ -17,7 +17,8 @@ _NUMBERS, _FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product
 #: Columns that people keep for themselves, as all whose names begin with #.
 _NOTES = ("comment", "comments", "note", "notes")
 
-#: Files of every run, beside the folders of its reactions.
+#: Files of every run, beside the folders of its reactions, and what the names of those begin with
+#: that SQLite has beside its database.
 _TAKEN = ("results.csv", "results.db", "run.json")
 
 #: An id becomes a folder name.
@@ -81,8 +82,10 @@ def check_id(identifier: str, where: str) -> None:
             f"{where}: the id {identifier!r} cannot be a folder name; use up to 100 letters, "
             "digits and . _ + -, not beginning with a dot"
         )
-    if identifier.lower() in _TAKEN:
-        raise InputError(f"{where}: the id '{identifier}' is the name of a file of every run")
+    if identifier.lower().startswith(_TAKEN):
+        raise InputError(
+            f"{where}: the id '{identifier}' is, or begins with, the name of a file of every run"
+        )
 
 
 def _lines(source: Path) -> list[Line]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from horm_calc.command_line import parser_of, quiet_pipes
+from horm_calc.command_line import entry_point, parser_of
 from horm_calc.training.frames import DataError, Frame, Frames, iterate, open_frames
 from horm_calc.training.progress import progress
 
@@ -47,7 +47,7 @@ that says what helps.
 """
 
 
-@quiet_pipes
+@entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from horm_calc.command_line import parser_of, quiet_pipes
+from horm_calc.command_line import entry_point, parser_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ Exit code: 0, or 2 for wrong input, with one line on stderr that says what helps
 """
 
 
-@quiet_pipes
+@entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from horm_calc.command_line import parser_of, quiet_pipes
+from horm_calc.command_line import entry_point, parser_of
 from horm_calc.training.frames import DataError
 
 _MOST_LINES = 20  # of failures, on the terminal
@@ -60,7 +60,7 @@ wrong input, with one line on stderr that says what helps, 130 when interrupted.
 """
 
 
-@quiet_pipes
+@entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from horm_calc.input_checks import charged_or_open
+from horm_calc.processes import in_processes
 from horm_calc.training.frames import Frame
 from horm_calc.training.levels import LEVELS, NotLabelled
-from horm_calc.training.processes import in_processes
 
 if TYPE_CHECKING:
     from ase import Atoms

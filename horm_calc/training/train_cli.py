@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from horm_calc.command_line import parser_of, quiet_pipes
+from horm_calc.command_line import entry_point, parser_of
 from horm_calc.configuration import from_mapping, parts_of, read_yaml
 from horm_calc.training.settings import TrainingSettings
 
@@ -41,7 +41,7 @@ examples:
 """
 
 
-@quiet_pipes
+@entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)

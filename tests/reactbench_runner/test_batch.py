@@ -20,9 +20,11 @@ from ase.db import connect
 from ase.io import read, write
 
 from horm_calc.configuration import SettingsError
-from reactbench_runner import batch, store, workers
+from reactbench_runner import batch, database, run_folder, store, workers
 from reactbench_runner.batch import StorageError, run_batch
+from reactbench_runner.database import database_name
 from reactbench_runner.reactions import Unreadable
+from tests.reactbench_runner import lethal
 from workflows.errors import InputError
 from workflows.records import Reaction
 from workflows.settings import SearchSettings, from_mapping
@@ -30,7 +32,15 @@ from workflows.settings import SearchSettings, from_mapping
 REPOSITORY = Path(__file__).parents[2]
 
 #: Cheap and still real: HCN has one small saddle that all methods find.
-FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
+FAST = from_mapping(
+    {
+        "path": {"method": "neb", "images": 5},
+        "saddle": {"hessian_every": 3},
+        "irc": {"step_length": 0.8},
+        "lower_way": {"steps": 0},
+        "attempts": 1,
+    }
+)
 
 
 def hcn(identifier: str = "hcn", **more: int) -> Reaction:
@@ -83,7 +93,14 @@ def test_the_irc_reuses_the_hessian_of_the_saddle(finished) -> None:
 def test_files_and_database(finished) -> None:
     out, _ = finished
     names = {path.name for path in (out / "hcn").iterdir()}
-    assert names == {"path.xyz", "ts.xyz", "irc.xyz", "log.txt", "result.json"}
+    assert names == {
+        "path.xyz",
+        "ts.xyz",
+        "irc.xyz",
+        "log.txt",
+        "result.json",
+        "structures.json",
+    }
     log = (out / "hcn" / "log.txt").read_text()
     assert all(f"===== {stage} =====" in log for stage in ("endpoints", "saddle", "irc"))
     run_file = json.loads((out / "run.json").read_text())
@@ -94,8 +111,8 @@ def test_files_and_database(finished) -> None:
     assert max(energies) == pytest.approx(read(out / "hcn" / "ts.xyz").get_potential_energy())
     assert max(energies) - energies[0] > 1  # eV
     assert profile[0].info["level_of_theory"] == "GFN2-xTB (tblite)"
-    with connect(out / "results.db") as database:
-        roles = {row.role: row for row in database.select(reaction="hcn")}
+    with connect(out / "results.db") as opened:
+        roles = {row.role: row for row in opened.select(reaction="hcn")}
     assert set(roles) == {"reactant", "transition_state", "product", "irc_first", "irc_last"}
     saddle = roles["transition_state"]
     assert np.abs(saddle.forces).max() <= FAST.saddle.max_force
@@ -124,16 +141,16 @@ def test_other_settings_or_calculators_are_refused(finished) -> None:
     "name", ["7", "007", "-1", "1e5", "1_0", "True", "false", "nan", "-inf", "a7", "#"]
 )
 def test_ids_that_look_like_numbers_are_found_in_the_database(name, tmp_path: Path) -> None:
-    with connect(tmp_path / "some.db") as database:
-        database.write(Atoms("H"), reaction=store.database_name(name))
-        [row] = database.select(reaction=store.database_name(name))
+    with connect(tmp_path / "some.db") as opened:
+        opened.write(Atoms("H"), reaction=database_name(name))
+        [row] = opened.select(reaction=database_name(name))
         assert row.reaction.removeprefix("#") == name.removeprefix("#")
 
 
 def test_a_table_numbered_from_one(tmp_path: Path) -> None:
     assert run([hcn("1")], tmp_path / "out")[0]["verdict"] == "intended"
-    with connect(tmp_path / "out" / "results.db") as database:
-        assert database.count(reaction="#1", role="transition_state") == 1
+    with connect(tmp_path / "out" / "results.db") as opened:
+        assert opened.count(reaction="#1", role="transition_state") == 1
 
 
 def test_two_runs_in_one_database_keep_their_structures(tmp_path: Path) -> None:
@@ -141,8 +158,8 @@ def test_two_runs_in_one_database_keep_their_structures(tmp_path: Path) -> None:
     for out, calculator in (("one", "gfn2-xtb"), ("two", "gfn1-xtb"), ("one", "gfn2-xtb")):
         run_batch([hcn()], tmp_path / out, calculator, FAST, database=shared)
         (tmp_path / out / "hcn" / "result.json").unlink()  # as if it had not come so far
-    with connect(shared) as database:
-        rows = list(database.select(role="transition_state"))
+    with connect(shared) as opened:
+        rows = list(opened.select(role="transition_state"))
     assert sorted(row.level_of_theory for row in rows) == [
         "GFN1-xTB (tblite)",
         "GFN2-xTB (tblite)",
@@ -156,7 +173,7 @@ def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run([Unreadable("a", "no file")], out)
     code = (
-        "import sys, pathlib, reactbench_runner.store as s\n"
+        "import sys, pathlib, reactbench_runner.run_folder as s\n"
         "with s.only_one(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -242,23 +259,15 @@ def test_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
     rows = run([hcn("first"), hcn("second")], out)
     assert [row["verdict"] for row in rows] == ["intended", "intended"]
     assert not list(out.glob(".unfinished*"))
-    with connect(out / "results.db") as database:  # nothing stands in it twice
-        assert database.count(reaction="second", role="transition_state") == 1
+    with connect(out / "results.db") as opened:  # nothing stands in it twice
+        assert opened.count(reaction="second", role="transition_state") == 1
 
 
 def test_a_killed_worker_costs_one_reaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search that takes its process down, as the system does when memory runs out."""
-    search_one = workers.search_one
-
-    def lethal(reaction, *arguments):
-        if reaction.id == "lethal":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return search_one(reaction, *arguments)
-
-    monkeypatch.setattr(workers, "search_one", lethal)
-    others = [hcn(name) for name in ("b", "c")]  # wait on the same worker when it dies
+    monkeypatch.setattr(workers, "_work", lethal.search_unless_lethal)
+    others = [hcn(name) for name in ("b", "c")]
     rows = run([hcn("lethal"), *others], tmp_path / "out")
     assert rows[0]["stage"] == "worker"
     assert "process died" in rows[0]["reason"]
@@ -268,25 +277,15 @@ def test_a_killed_worker_costs_one_reaction(
     assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
 
 
-def test_many_cores_and_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker may use more than the machine's memory divided by its cores."""
-    import distributed.system
-    from dask.system import CPU_COUNT
-
-    # With such a share Dask kills every worker as soon as it has started.
-    monkeypatch.setattr(distributed.system, "MEMORY_LIMIT", CPU_COUNT * 100 * 2**20)
-    assert run([hcn()], tmp_path / "out")[0]["verdict"] == "intended"
-
-
 def test_a_database_that_fails_is_an_error_and_not_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ase.db
+    def full(name: str, **options: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
-    def full(name: str) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr(ase.db, "connect", full)
+    monkeypatch.setattr(database, "connect", full)
     with pytest.raises(StorageError, match="database or disk is full"):
         run([Unreadable("a", "no file")], tmp_path / "out")
     assert not (tmp_path / "out" / "a").exists()
@@ -340,7 +339,7 @@ def test_a_bug_in_a_search_costs_one_reaction(
 
 
 def test_a_table_half_written_when_the_power_failed_is_written_over(tmp_path: Path) -> None:
-    half = store.replacing(tmp_path / "results.csv").temporary
+    half = run_folder.replacing(tmp_path / "results.csv").temporary
     half.write_text("ha")
     store.Store(tmp_path, "run-1").write_table([])
     assert {path.name for path in tmp_path.iterdir()} <= {"results.csv", "results.db"}
@@ -383,9 +382,9 @@ def test_kill_9_and_resume(tmp_path: Path, moment: str) -> None:
     with (out / "results.csv").open(newline="") as f:
         rows = list(csv.DictReader(f))
     assert [row["id"] for row in rows] == names
-    with connect(out / "results.db") as database:
+    with connect(out / "results.db") as opened:
         for name in names:
-            assert database.count(reaction=name, role="transition_state") == 1
+            assert opened.count(reaction=name, role="transition_state") == 1
     assert {path.name for path in out.iterdir()} == {
         *names,
         "run.json",

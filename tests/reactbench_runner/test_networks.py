@@ -181,7 +181,11 @@ def test_weights_are_loaded_once_for_all_threads(tmp_path: Path) -> None:
     assert found[0] is first
 
 
+def threads(task: str) -> int:
+    return torch.get_num_threads()
+
+
 def test_a_worker_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with workers_of(1, None) as client:
-        assert client.submit(torch.get_num_threads).result() == 1
+    with workers_of(1, None, ("gfn2-xtb", SearchSettings(), None), print) as pool:
+        assert list(pool(threads, ["a"])) == [("a", 1)]

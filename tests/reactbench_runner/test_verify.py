@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from reactbench_runner import batch, cli, report, store, workers
 from reactbench_runner.batch import run_batch
 from reactbench_runner.rows import COLUMNS, to_row
 from reactbench_runner.workers import search_one
+from tests.reactbench_runner import lethal
 from tests.reactbench_runner.commands import call, refused
 from tests.reactbench_runner.test_networks import network
 from workflows.records import Reaction, SearchResult
@@ -309,12 +308,7 @@ def test_a_bug_in_a_verification_costs_that_alone(
 def test_a_worker_that_dies_while_it_verifies_does_not_take_the_search_along(
     searched: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lethal(reaction, calculator, settings, trusted):
-        if trusted is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return searched
-
-    monkeypatch.setattr(workers, "search_one", lethal)
+    monkeypatch.setattr(workers, "_work", lethal.verify_never)
     reactions = [searched.reaction]
     [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", FAST, verify="gfn1-xtb")
     assert row["verdict"] == "intended"

@@ -84,12 +84,21 @@ def _begin() -> None:
         os.dup2(nowhere, stream)
 
 
+#: One thread each, and one order of sets of texts in all of them, on which libraries' results may
+#: depend: the number is that of Dask's workers, so that a cluster finds the same.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "6640",
+}
+
+
 @contextlib.contextmanager
 def _surroundings() -> Iterator[None]:
-    """Processes started within have one thread, and leave Ctrl-C to their parent."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    """Processes started within have this environment, and leave Ctrl-C to their parent."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     # What is blocked here stays so in the child, and reaches this process afterwards. The
     # tracker that multiprocessing starts with its first child unblocks it, so it goes first.
     resource_tracker.ensure_running()
