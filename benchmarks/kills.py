@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def kill_and_resume(folder: Path, kills: int, reactions: int, seed: int = 0) -> list[str]:
     """All that is wrong after so many kills, in runs below `folder`; says how it goes on."""
     chance = random.Random(seed)
-    arena = _Arena(folder, reactions)
+    arena = Arena(folder, reactions)
     wrong: list[str] = []
     done: Counter[str] = Counter()
     runs = 0
@@ -99,7 +99,7 @@ def kill_and_resume(folder: Path, kills: int, reactions: int, seed: int = 0) -> 
     return wrong
 
 
-class _Arena:
+class Arena:
     """The input of all runs, how they are started, and how they end undisturbed."""
 
     def __init__(self, folder: Path, reactions: int) -> None:
@@ -160,7 +160,7 @@ def _hcn(number: int) -> list[Atoms]:
 
 
 def _run_to_its_end(
-    arena: _Arena, plan: str, out: Path, chance: random.Random, most: int
+    arena: Arena, plan: str, out: Path, chance: random.Random, most: int
 ) -> Counter[str]:
     """Start, kill and start again until a run ends by itself; what was killed how often."""
     done: Counter[str] = Counter()
@@ -173,7 +173,7 @@ def _run_to_its_end(
                 if _killed(process, kind, out, chance.uniform(0, 1.2 * usual), chance):
                     done[kind] += 1
             code = _ended(process, LIMIT)
-            _wait_until_gone(process.pid)
+            wait_until_gone(process.pid)
     # Once more, undisturbed: where a worker was killed twice at one reaction, that is tried again.
     with arena.started(plan, out) as process:
         if (again := _ended(process, LIMIT)) != 0:
@@ -214,7 +214,7 @@ def _ended(process: subprocess.Popen[bytes], limit: float) -> int:
         raise Hangs(f"still at work after {limit:.0f} s") from None
 
 
-def _wait_until_gone(group: int) -> None:
+def wait_until_gone(group: int) -> None:
     """Workers notice that their parent has been killed, and end."""
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:

@@ -60,13 +60,15 @@ def _submit(
         try:
             return pool, pool.submit(work, task)
         except BrokenProcessPool:
+            pool.shutdown()
             pool = _pool()
             return pool, pool.submit(work, task)
 
 
 def _pool() -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+    with _surroundings():  # its semaphores start the tracker
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
 
 
 def _begin() -> None:
@@ -96,13 +98,15 @@ _ENVIRONMENT = {
 
 @contextlib.contextmanager
 def _surroundings() -> Iterator[None]:
-    """Processes started within have this environment, and leave Ctrl-C to their parent."""
+    """Processes started within have this environment, and leave Ctrl-C to their parent, and what
+    the end of a terminal means."""
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     # What is blocked here stays so in the child, and reaches this process afterwards. The
-    # tracker that multiprocessing starts with its first child unblocks it, so it goes first.
+    # tracker that multiprocessing starts with its first child unblocks Ctrl-C, so it goes before.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import errno
 import json
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.db import connect
-from ase.io import read, write
+from ase.io import read
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner import batch, database, run_folder, store, workers
@@ -343,51 +340,3 @@ def test_a_table_half_written_when_the_power_failed_is_written_over(tmp_path: Pa
     half.write_text("ha")
     store.Store(tmp_path, "run-1").write_table([])
     assert {path.name for path in tmp_path.iterdir()} <= {"results.csv", "results.db"}
-
-
-@pytest.mark.parametrize("moment", ["first finished", "early"])
-def test_kill_9_and_resume(tmp_path: Path, moment: str) -> None:
-    names = ["a", "b", "c"]
-    for name in names:
-        write(tmp_path / f"{name}.xyz", [hcn().reactant, hcn().product])
-    table = tmp_path / "reactions.csv"
-    table.write_text("id,reaction\n" + "".join(f"{n},{n}.xyz\n" for n in names))
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "reactbench_runner.cli", str(table), "--out", str(out)]
-    command += ["--path.method", "neb", "--path.images", "5", "--attempts", "1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if moment == "early" and (out / "run.json").exists():
-            time.sleep(2)
-            break
-        if list(out.glob("[!.]*/result.json")):
-            break
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-    # Folders with a dot are unfinished: written, but not yet renamed.
-    finished = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*/result.json")}
-    assert len(finished) < len(names), "killed too late to test anything"
-    again = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert "3 of 3 intended" in again.stdout
-    assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
-    with (out / "results.csv").open(newline="") as f:
-        rows = list(csv.DictReader(f))
-    assert [row["id"] for row in rows] == names
-    with connect(out / "results.db") as opened:
-        for name in names:
-            assert opened.count(reaction=name, role="transition_state") == 1
-    assert {path.name for path in out.iterdir()} == {
-        *names,
-        "run.json",
-        "results.csv",
-        "results.db",
-    }
