@@ -102,10 +102,11 @@ class replacing:  # noqa: N801 - a context manager, read as a verb
         return self.temporary
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            flush(self.temporary)
-            self.temporary.replace(self.path)
-        else:
+        try:
+            if kind is None:
+                flush(self.temporary)
+                self.temporary.replace(self.path)
+        finally:
             self.temporary.unlink(missing_ok=True)
 
 

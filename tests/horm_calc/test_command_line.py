@@ -110,7 +110,7 @@ def test_signs_of_the_field_are_replaced_by_similar_ones(monkeypatch: pytest.Mon
         return 0
 
     assert main() == 0
-    assert written.getvalue() == b"dE# dG# dH v# wB97X eV/A2 cm-1 -7 ... |x| > ? ?\n"
+    assert written.getvalue() == b"DE# DG# dH v# wB97X eV/A2 cm-1 -7 ... |x| > ? ?\n"
 
 
 def test_the_summary_in_a_terminal_without_unicode() -> None:
@@ -138,7 +138,7 @@ def test_the_summary_in_a_terminal_without_unicode() -> None:
     )
     table = done.stdout.decode("ascii").splitlines()
     assert len({len(line.rstrip()) for line in table if line.startswith("|")}) == 1
-    assert any("dE#" in line and "dG#" in line for line in table)
+    assert any("DE#" in line and "DG#" in line for line in table)
 
 
 SLEEPER = """

@@ -215,8 +215,9 @@ def test_what_a_later_verification_needs_is_named(
 ) -> None:
     out, again = to_verify(unverified, table, tmp_path)
     (out / "results.db").unlink()
+    (out / "hcn" / "structures.json").unlink()
     said = refused(capsys, *again)
-    assert "results.db does not hold its 'reactant'" in said
+    assert "neither its folder nor the database holds its 'reactant'" in said
     assert "--db" in said
     assert call(*again, "--db", unverified / "results.db") == 0
     assert rows_in(out)["hcn"]["verify_converged"] == "True"
