@@ -329,7 +329,7 @@ def test_the_table_grows_while_the_run_goes_on(
 def test_a_bug_in_a_search_costs_one_reaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "search", lambda *_: 1 / 0)
+    monkeypatch.setattr(workers, "search", lambda *_, **__: 1 / 0)
     result = workers.search_one(hcn(), "gfn2-xtb", FAST)
     assert result.verdict.stage == "worker"
     assert "ZeroDivisionError" in result.verdict.reason

@@ -164,6 +164,8 @@ def test_what_networks_do_not_know_is_told_before_the_search(
 ) -> None:
     name = f"horm:{network(tmp_path / 'tiny.safetensors')}"
     ends = molecule(formula), molecule(formula)
+    for atoms in ends:
+        atoms.set_initial_magnetic_moments(None)  # which say something of the multiplicity too
     result = search_one(Reaction("a", *ends, charge, multiplicity), name, SearchSettings())
     assert (result.verdict.stage, result.costs) == ("input", {})
     assert message in result.verdict.reason

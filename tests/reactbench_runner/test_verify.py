@@ -284,7 +284,7 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
     searched: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights are random, so that it has no such saddle."""
-    monkeypatch.setattr(workers, "search", lambda *_: searched)  # not once more
+    monkeypatch.setattr(workers, "search", lambda *_, **__: searched)  # not once more
     level = f"horm:{network(tmp_path / 'tiny.safetensors')}"
     row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, level))
     assert row["verdict"] == "intended"
@@ -299,7 +299,7 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
 def test_a_bug_in_a_verification_costs_that_alone(
     searched: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "search", lambda *_: searched)
+    monkeypatch.setattr(workers, "search", lambda *_, **__: searched)
     monkeypatch.setattr(workers, "verify_saddle", lambda *_: 1 / 0)
     row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, "gfn1-xtb"))
     assert row["verdict"] == "intended"
