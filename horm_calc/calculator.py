@@ -46,6 +46,12 @@ class _Last(threading.local):
         self.hessian: tuple[Atoms, np.ndarray] | None = None
 
 
+def _differences(known: Atoms | None, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+    """As ASE has them; and what `info` says, which ASE lets be, if it is of an ion or radical."""
+    differences: list[str] = compare_atoms(known, atoms, tol=tol)
+    return differences or ["info"] * bool(atoms.info and charged_or_open(atoms))
+
+
 class HormCalculator(Calculator):
     """Energies, forces and Hessians of a network.
 
@@ -142,9 +148,8 @@ class HormCalculator(Calculator):
         self._last.hessian = None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What differs from the structure of `results`; of `info`, charge and spin count too."""
-        differences: list[str] = super().check_state(atoms, tol)
-        return differences or ["info"] * bool(charged_or_open(atoms))
+        """What differs from the structure of `results`."""
+        return _differences(self.atoms, atoms, tol)
 
     def calculate(
         self,
@@ -169,7 +174,7 @@ class HormCalculator(Calculator):
         if self.check_state(atoms):  # those of other atoms must not stand beside it
             self.atoms, self.results = None, {}
         known = self._last.hessian
-        if known is None or compare_atoms(known[0], atoms) or charged_or_open(atoms):
+        if known is None or _differences(known[0], atoms):
             [found] = self._evaluate([atoms], ["hessian"])
             known = self._last.hessian = atoms.copy(), found["hessian"]
         self.atoms = known[0]
