@@ -7,7 +7,6 @@ as JSON in their own header, so that weights are never parted from what they are
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import json
@@ -17,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from horm_calc import claims
+from horm_calc.configuration import SettingsError
+from horm_calc.references import Training
 from horm_calc.safe_pickle import Malformed
 from horm_calc.torch_archive import (
     AGAIN,
@@ -27,6 +29,7 @@ from horm_calc.torch_archive import (
     plain,
     printable,
 )
+from horm_calc.weight_names import own_weights
 
 if TYPE_CHECKING:
     import torch
@@ -42,16 +45,15 @@ NETWORKS = {
     "EquiformerV2": "horm_calc.models.equiformer_v2:EquiformerV2",
     "MomentNet": "horm_calc.models.momentnet:MomentNet",
 }
-#: A parameter that no other network has. LEFTNet and LEFTNet-df have the same parameters.
-_MARKS = {
-    "model.gcl_layers.0.edge_mlp.mlp.0.linear.weight": "LEFTNet",
-    "kernels_real": "AlphaNet",
-    "sphere_embedding.weight": "EquiformerV2",
-}
-_WRAPPERS = ("module.", "ema.", "ema_model.", "_orig_mod.")
 _TOLD = ("epoch", "global_step", "pytorch-lightning_version")
 _FORMAT = "horm_calc 1"
 _MOST_LISTED = 8
+_MOST_TOLD = 4_000_000  # characters of configuration and of metadata in a header
+#: Types of numbers that weights and buffers have. PyTorch cannot add up some of the others.
+_DTYPES = {
+    *("float64", "float32", "float16", "bfloat16"),
+    *("int64", "int32", "int16", "int8", "uint8", "bool"),
+}
 # Buffers in files were computed and kept as float32, ours in float64. Rounding and the order of
 # sums make up to 1e-6 of the largest element; another cut-off or basis makes more than 1e-3.
 _BUFFER_TOLERANCE = 1e-5
@@ -61,9 +63,9 @@ _BUFFER_TOLERANCE = 1e-5
 class Checkpoint:
     """What a file holds.
 
-    state: weights and buffers on the CPU, without the prefix `potential.`. config: the
+    state: weights and buffers on the CPU, under the network's own names. config: the
     network's `model_config`, always with its `name`. metadata: everything else that was said
-    of the training, as JSON has it. sha256: of the file.
+    of the training, as JSON has it. sha256: of the file. concerns: what a user should know.
     """
 
     path: Path
@@ -71,13 +73,19 @@ class Checkpoint:
     config: dict[str, Any]
     metadata: dict[str, Any]
     sha256: str
+    concerns: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> Training:
+        """What it says of its training. Raises `CheckpointError` for what cannot be."""
+        return claims.training_of(self.path, self.metadata)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads a `.ckpt` of PyTorch Lightning or a `.safetensors` of ours; executes nothing.
 
     Raises `CheckpointError` for files that are damaged, hold no weights, weights that are not
-    finite, or the weights of an unknown network.
+    finite, those of two networks or of an unknown one, and for claims that cannot be true.
     """
     path = Path(path)
     try:
@@ -86,16 +94,21 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             file.seek(0)
             head = file.read(512)
             if head[8:9] == b"{":
-                state, config, metadata = _read_safetensors(path)
+                state, config, metadata, means = *_read_safetensors(path), list[str]()
             elif head.startswith(b"PK\x03\x04"):
-                state, config, metadata = _read_lightning(path, file)
+                state, config, metadata, means = _read_lightning(path, file)
             else:
                 raise CheckpointError(path, *diagnosis(head))
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
         raise CheckpointError(path, problem, "Give the path of a checkpoint.") from None
-    _require_finite(path, state)
-    return Checkpoint(path, state, _named(path, config, metadata, state), metadata, sha256)
+    _require_numbers(path, state)
+    state, more = own_weights(path, state)
+    name = claims.network_name(path, config, metadata, state, NETWORKS)
+    claims.require_possible(path, network_class(name), config)
+    claims.training_of(path, metadata)
+    concerns = claims.concerns(metadata, means + more)
+    return Checkpoint(path, state, config | {"name": name}, metadata, sha256, concerns)
 
 
 def network_class(name: str) -> type[Network]:
@@ -117,7 +130,7 @@ def load_network(
     network = _fitting(checkpoint, checkpoint.config["name"])
     if isinstance(network, str):
         raise CheckpointError(checkpoint.path, network, _where_it_fits(checkpoint))
-    network.to(device=device, dtype=dtype)
+    network.to(dtype=dtype).to_empty(device=device)
     with torch.no_grad():
         for key, parameter in network.named_parameters():
             parameter.copy_(checkpoint.state[key])
@@ -158,7 +171,7 @@ def save(
 
 def _read_lightning(
     path: Path, file: BinaryIO
-) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], list[str]]:
     archive = open_archive(path, file)
     content = mapping(archive.content)
     weights = mapping(content.get("state_dict"))
@@ -171,10 +184,9 @@ def _read_lightning(
         metadata = {key: plain(content[key]) for key in _TOLD if key in content}
     except Malformed as error:
         raise CheckpointError(path, f"not a plausible checkpoint: {error}", AGAIN) from None
-    settings = settings if isinstance(settings, dict) else {}
-    config = settings.pop("model_config", None)
-    state = archive.tensors(weights)
-    return state, config if isinstance(config, dict) else {}, metadata | settings
+    config, settings = claims.settings_in(path, settings)
+    means = claims.means_beside(content)
+    return archive.tensors(weights), config, metadata | settings, means
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
@@ -184,9 +196,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], di
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if max(len(told.get(key, "")) for key in ("config", "metadata")) > _MOST_TOLD:
+            raise CheckpointError(path, "too much beside the weights", AGAIN)
         config, metadata = json.loads(told["config"]), json.loads(told["metadata"])
     except SafetensorError as error:
         raise CheckpointError(path, f"damaged ({error})", AGAIN) from None
+    except CheckpointError:
+        raise
     except (KeyError, ValueError, RecursionError):
         config = metadata = None
     if told.get("format") != _FORMAT or not (
@@ -197,7 +213,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], di
     return state, config, metadata
 
 
-def _require_finite(path: Path, state: dict[str, Tensor]) -> None:
+def _require_numbers(path: Path, state: dict[str, Tensor]) -> None:
+    """Raises `CheckpointError` for numbers that are not finite or of unusual types."""
+    odd = {key: str(value.dtype).removeprefix("torch.") for key, value in state.items()}
+    odd = {key: dtype for key, dtype in odd.items() if dtype not in _DTYPES}
+    if odd:
+        problem = _counted(f"tensors of type {', '.join(sorted(set(odd.values())))}", list(odd))
+        raise CheckpointError(path, problem, "Convert them to float32 first.")
     # The sum shows it at a quarter of the cost; a sum can also overflow, hence the second look.
     suspect = [key for key, value in state.items() if not value.sum().isfinite()]
     bad = [key for key in suspect if not state[key].isfinite().all()]
@@ -206,30 +228,8 @@ def _require_finite(path: Path, state: dict[str, Tensor]) -> None:
         raise CheckpointError(path, _counted("tensors that are not finite", bad), remedy)
 
 
-def _named(
-    path: Path, config: dict[str, Any], metadata: dict[str, Any], state: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The configuration with the network's name, from the weights' names where it lacks one."""
-    name = config.get("name")
-    if name is None:
-        name = next((network for mark, network in _MARKS.items() if mark in state), None)
-        # The checkpoints of ReactBench name no network, but tell the two LEFTNets apart so.
-        if name == "LEFTNet":
-            name = {"True": "LEFTNet", "False": "LEFTNet-df"}.get(str(metadata.get("use_autograd")))
-        if name is None:
-            problem = "does not name its network, and its weights do not show which one it is"
-            remedy = "Its hyper_parameters need model_config with a name: " + ", ".join(NETWORKS)
-            raise CheckpointError(path, problem, f"{remedy}.")
-    if not isinstance(name, str) or name not in NETWORKS:
-        known = {network.lower(): network for network in NETWORKS}
-        near = difflib.get_close_matches(str(name)[:60].lower(), known, n=1)
-        remedy = f"Did you mean {known[near[0]]}?" if near else f"Known: {', '.join(NETWORKS)}."
-        raise CheckpointError(path, f"of an unknown network {str(name)[:60]!r}", remedy)
-    return config | {"name": name}
-
-
 def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
-    """The network of that name, not yet filled, or what does not fit."""
+    """The network of that name, on the device "meta", or what does not fit."""
     shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
     # Networks take their depth from the numbers in names: no invitation to build a million layers.
     numbers = [int(part[:9]) for key in shapes for part in key.split(".") if part.isdecimal()]
@@ -238,6 +238,12 @@ def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
     try:
         network = network_class(name).from_shapes(shapes, checkpoint.config | {"name": name})
         problems = _mismatches(network, checkpoint.state)
+    except SettingsError as error:
+        if name == checkpoint.config["name"]:
+            raise CheckpointError(
+                checkpoint.path, f"model_config: {error}", claims.CORRECT
+            ) from None
+        return str(error)
     # ArchitectureMismatch is a ValueError; absurd shapes also end in these others.
     except (
         ArithmeticError,
@@ -288,9 +294,6 @@ def _agree(value: Tensor, constant: Tensor) -> bool:
 
 def _where_it_fits(checkpoint: Checkpoint) -> str:
     """The remedy for weights that do not fit the network that the file names."""
-    for wrapper in _WRAPPERS:
-        if any(key.startswith(wrapper) for key in checkpoint.state):
-            return f"Names begin with '{wrapper}': unwrap the network before its state is saved."
     others = [
         name
         for name in NETWORKS

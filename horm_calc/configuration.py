@@ -30,11 +30,11 @@ class SettingsError(ValueError):
 def setting(
     default: Any,
     doc: str,
-    choices: tuple[str, ...] = (),
+    choices: tuple[Any, ...] = (),
     least: float | None = None,
     most: float = math.inf,
 ) -> Any:
-    """A field with its documentation, the names it may take, or the numbers allowed.
+    """A field with its documentation, the values it may take, or the numbers allowed.
 
     Without `least` a number must be above zero. Lists and mappings are copied for each instance.
     """
@@ -189,8 +189,9 @@ def _refuse_unknown(values: Mapping[str, Any], known: list[str], prefix: str) ->
 
 def _check(name: str, spec: dataclasses.Field[Any], kind: Any, value: Any) -> None:
     choices, least = spec.metadata["choices"], spec.metadata["least"]
-    if choices and value not in choices:
-        raise SettingsError(f"'{name}' is {shown(value)}; it can be {', '.join(choices)}")
+    if choices and not (isinstance(value, (bool, int, float, str)) and value in choices):
+        known = ", ".join(map(str, choices))
+        raise SettingsError(f"'{name}' is {shown(value)}; it can be {known}")
     if isinstance(kind, types.UnionType):
         if value is None:
             return

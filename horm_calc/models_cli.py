@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from horm_calc import catalogue
 from horm_calc.command_line import entry_point, parser_of
-from horm_calc.torch_archive import CheckpointError
+from horm_calc.torch_archive import CheckpointError, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -152,9 +152,11 @@ def _show(options: argparse.Namespace) -> None:
         level = _inline(checkpoint.metadata.pop("level_of_theory", "not stated"))
         facts |= {"training": "not stated", "level of theory": level}
     facts["configuration"] = _inline(checkpoint.config)
-    facts |= {key: _inline(value) for key, value in checkpoint.metadata.items()}
+    facts |= {printable(key): _inline(value) for key, value in checkpoint.metadata.items()}
     for key, value in facts.items():
         print(f"{key:<25} {value}")
+    for concern in checkpoint.concerns:
+        print(f"{'note':<25} {concern}")
 
 
 def _inline(value: Any) -> str:
@@ -174,6 +176,8 @@ def _convert(options: argparse.Namespace) -> None:
     origin = {"file": path.name, "sha256": checkpoint.sha256}
     metadata = checkpoint.metadata | {"converted_from": origin}
     save(options.target, checkpoint.state, checkpoint.config, metadata)
+    for concern in checkpoint.concerns:
+        print(f"horm-models: warning: {path}: {concern}", file=sys.stderr)
     before, after = path.stat().st_size, options.target.stat().st_size
     print(f"{options.target}: {after / 1e6:.1f} MB (was {before / 1e6:.1f} MB)")
 

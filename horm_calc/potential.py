@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -17,13 +18,15 @@ from horm_calc.catalogue import find
 from horm_calc.checkpoints import load_network, read
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
-from horm_calc.references import told_by
-from horm_calc.torch_archive import CheckpointError
 
 HessianKind = Literal["frame-fixed", "exact"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 T = TypeVar("T")
+
+
+class CheckpointConcern(UserWarning):
+    """Something in a checkpoint that its user should know, such as weights that were not used."""
 
 
 class NoSuchDevice(ValueError):
@@ -100,8 +103,9 @@ def load_potential(
     """The network of a checkpoint, ready to run.
 
     checkpoint: a path, or a name of the catalogue (`horm-models` lists them). device: "cuda"
-    where there is one, else "cpu", if not given. Raises `CheckpointNotFound`,
-    `CheckpointError`, or `ValueError` for an option that does not exist (`NoSuchDevice`).
+    where there is one, else "cpu", if not given. Warns with `CheckpointConcern`. Raises
+    `CheckpointNotFound`, `CheckpointError`, or `ValueError` for an option that does not exist
+    (`NoSuchDevice`).
     """
     for given in (dtype, hessian_dtype or dtype):
         if given not in DTYPES:
@@ -119,10 +123,9 @@ def load_potential(
         second, _ = build(hessian_dtype or dtype)
     if compile:
         _compile(network, second, where)
-    try:
-        level, references = told_by(contents.metadata)
-    except ValueError as error:
-        raise CheckpointError(contents.path, str(error), "Train or convert it anew.") from None
+    training = contents.training
+    for concern in contents.concerns:
+        warnings.warn(f"{contents.path}: {concern}", CheckpointConcern, stacklevel=2)
     return Potential(
         network,
         second,
@@ -130,9 +133,9 @@ def load_potential(
         contents.path.stem,
         contents.sha256,
         kind,
-        level,
-        references,
-        contents.metadata.get("data", {}).get("most_atoms"),
+        training.level_of_theory,
+        training.references,
+        training.most_atoms,
     )
 
 

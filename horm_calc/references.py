@@ -1,13 +1,15 @@
-"""From a network's energies to those of its level of theory."""
+"""From a network's energies to those of its level of theory, and what checkpoints say of both."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers
+
+from horm_calc.configuration import SettingsError, Validated, from_mapping, setting, shown
 
 #: What the HORM networks were trained on.
 LEVEL_OF_THEORY = "ωB97X/6-31G(d)"
@@ -26,19 +28,61 @@ def reference_energy(numbers: np.ndarray, references: Mapping[int, float]) -> fl
     return float(sum(references[int(number)] for number in numbers))
 
 
-def told_by(metadata: Mapping[str, Any]) -> tuple[str, dict[int, float]]:
-    """Level of theory and atomic energies (eV) of a checkpoint, from its metadata.
+def _energy() -> Any:
+    """Of an atom, eV, with all of its electrons: no element has an atom of a million eV here."""
+    return setting(0.0, "eV", least=-1e6, most=1e6)
 
-    The published checkpoints tell neither: theirs are those above. Raises `ValueError` for
-    energies that are no numbers, or not there for each of `ELEMENTS`.
+
+@dataclass(frozen=True)
+class _Energies(Validated):
+    H: float = _energy()
+    C: float = _energy()
+    N: float = _energy()
+    O: float = _energy()  # noqa: E741
+
+
+@dataclass(frozen=True)
+class _Claims(Validated):
+    level_of_theory: str | None = setting(None, "of the labels")
+    most_atoms: int | None = setting(None, "of a molecule in the training data")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a checkpoint says of its network's training.
+
+    references: energy of an atom of each element, eV, which the network's own energies leave out.
+    most_atoms: of a molecule of its training; None where it is not said.
     """
-    told = metadata.get("references")
-    if told is None:
-        return str(metadata.get("level_of_theory", LEVEL_OF_THEORY)), dict(ATOMIC_ENERGIES)
-    try:
-        energies = {z: float(told[chemical_symbols[z]]) for z in ELEMENTS}
-    except (KeyError, TypeError, ValueError):
-        raise ValueError("its references do not give an energy for each element") from None
-    if not all(math.isfinite(energy) for energy in energies.values()):
-        raise ValueError("its references are not finite")
-    return str(metadata.get("level_of_theory") or "an unknown level of theory"), energies
+
+    level_of_theory: str
+    references: Mapping[int, float]
+    most_atoms: int | None
+
+
+def told_by(metadata: Mapping[str, Any]) -> Training:
+    """What the metadata of a checkpoint say.
+
+    The published checkpoints tell neither level of theory nor energies of atoms: theirs are those
+    above. Under `data` other programs keep the names of files, ours facts. Raises `SettingsError`
+    for what cannot be, and for energies that are not there for each of `ELEMENTS`.
+    """
+    data, energies = metadata.get("data"), metadata.get("references")
+    claimed = from_mapping(
+        _Claims,
+        {
+            "level_of_theory": metadata.get("level_of_theory"),
+            "most_atoms": data.get("most_atoms") if isinstance(data, Mapping) else None,
+        },
+    )
+    level = claimed.level_of_theory or ""
+    if not level.isprintable() or len(level) > 200:
+        raise SettingsError(f"'level_of_theory' is {shown(level)}; it must be a name")
+    if energies is None:
+        return Training(level or LEVEL_OF_THEORY, dict(ATOMIC_ENERGIES), claimed.most_atoms)
+    elements = asdict(_Energies()).keys()
+    if not isinstance(energies, Mapping) or not elements <= energies.keys():
+        raise SettingsError("its references do not give an energy for each element")
+    found = from_mapping(_Energies, {one: energies[one] for one in elements}, "references.")
+    references = {atomic_numbers[one]: float(value) for one, value in asdict(found).items()}
+    return Training(level or "an unknown level of theory", references, claimed.most_atoms)

@@ -13,12 +13,12 @@ state, which is most of the file.
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 # A checkpoint of 15 million weights in 2500 tensors with optimiser state has 1.5 MB.
 _MOST_PICKLE_BYTES = 16 * 2**20
-_MOST_VALUES = 100_000
+# Characters of settings and what else is told, where a value counts as ten.
+_MOST_TOLD = 500_000
 _MOST_LEVELS = 50
 _LONGEST_TEXT = 10_000
 _SCALARS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "b1": "?"}
@@ -40,8 +41,6 @@ _ZIP_ERRORS = (
     *(NotImplementedError, OverflowError, ValueError),
 )
 
-#: What the training module calls the network in its state_dict.
-PREFIX = "potential."
 AGAIN = "Download or copy it again."
 _DISTRUST = "Get it again from its publisher, and do not open it with torch.load."
 
@@ -68,6 +67,26 @@ class Archive:
 
     def tensor(self, stored: StoredTensor) -> Tensor:
         """The numbers of a tensor, on the CPU. Raises `CheckpointError` where they are missing."""
+        return self._view(stored, self._numbers(stored))
+
+    def tensors(self, weights: dict[Any, Any]) -> dict[str, Tensor]:
+        """The tensors of a state_dict. Those that share a storage share memory."""
+        for key, value in weights.items():
+            if not (isinstance(key, str) and isinstance(value, StoredTensor)):
+                problem = f"{printable(key)} in 'state_dict' is not a tensor of numbers"
+                raise CheckpointError(self.path, problem, "Save the network's state_dict.")
+        # Tensors can share a storage. So many that they amount to more than the file are a trap.
+        if sum(value.bytes for value in weights.values()) > self.size:
+            raise CheckpointError(self.path, "more weights than the file has room for", AGAIN)
+        # Each storage is read once, as the file may name it for any number of small tensors.
+        kept = {value.storage.key: value for value in weights.values()}
+        numbers = {key: self._numbers(value) for key, value in kept.items()}
+        return {
+            key: self._view(value, numbers[value.storage.key]) for key, value in weights.items()
+        }
+
+    def _numbers(self, stored: StoredTensor) -> Tensor:
+        """All numbers of the storage that a tensor lies in."""
         import torch
 
         storage = stored.storage
@@ -76,25 +95,15 @@ class Archive:
         if len(block) != storage.length * storage.width:
             problem = f"storage {storage.key[:20]!r} has another size than the file says"
             raise CheckpointError(self.path, problem, AGAIN)
-        if not storage.length:
-            return torch.empty(stored.shape, dtype=dtype)
-        numbers = torch.frombuffer(bytearray(block), dtype=dtype)
-        return numbers.as_strided(stored.shape, stored.strides, stored.offset)
+        return (
+            torch.frombuffer(bytearray(block), dtype=dtype) if block else torch.empty(0).to(dtype)
+        )
 
-    def tensors(self, weights: dict[Any, Any]) -> dict[str, Tensor]:
-        """The tensors of a state_dict, without the prefix of their names."""
-        for key, value in weights.items():
-            if not (isinstance(key, str) and isinstance(value, StoredTensor)):
-                problem = f"{printable(key)} in 'state_dict' is not a tensor of numbers"
-                raise CheckpointError(self.path, problem, "Save the network's state_dict.")
-        names = [key.removeprefix(PREFIX) for key in weights]
-        if len(set(names)) < len(names):
-            problem = f"weights both with and without the prefix '{PREFIX}'"
-            raise CheckpointError(self.path, problem, "Save one network's state_dict.")
-        # Tensors can share a storage. So many that they amount to more than the file are a trap.
-        if sum(value.bytes for value in weights.values()) > self.size:
-            raise CheckpointError(self.path, "more weights than the file has room for", AGAIN)
-        return {key.removeprefix(PREFIX): self.tensor(value) for key, value in weights.items()}
+    def _view(self, stored: StoredTensor, numbers: Tensor) -> Tensor:
+        storage = stored.storage
+        if (len(numbers), str(numbers.dtype)) != (storage.length, f"torch.{storage.dtype}"):
+            raise CheckpointError(self.path, "a storage with two sizes or types", _DISTRUST)
+        return numbers.as_strided(stored.shape, stored.strides, stored.offset)
 
 
 def open_archive(path: Path, file: BinaryIO) -> Archive:
@@ -156,6 +165,29 @@ def mapping(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def has_tensors(value: Any) -> bool:
+    """Whether tensors of more than one number lie in the value, a few levels deep."""
+    level = [value]
+    for _ in range(4):
+        if any(isinstance(one, StoredTensor) and math.prod(one.shape) > 1 for one in level):
+            return True
+        level = parts(level)
+    return False
+
+
+def parts(values: Iterable[Any]) -> list[Any]:
+    """What lies directly in containers and stand-ins, each once, however often it is named."""
+    found: dict[int, Any] = {}
+    for value in values:
+        inside: Iterable[Any] = value if isinstance(value, (list, tuple)) else ()
+        if isinstance(value, Inert):
+            inside = [value.items, value.values, value.state]
+        elif isinstance(value, dict):
+            inside = value.values()
+        found |= {id(one): one for one in inside}
+    return list(found.values())
+
+
 def printable(key: object) -> str:
     """A name from a file, fit for a terminal: without control characters, and short."""
     return ascii(key)[1:-1][:100] if isinstance(key, str) else f"<{type(key).__name__}>"
@@ -183,26 +215,41 @@ def plain(value: Any) -> Any:
     numbers; what else an object was is told by its name in angle brackets. Raises `Malformed`
     where the data refer to themselves or are nested so that they unfold without end.
     """
-    return _plain(value, 0, count())
+    return _plain(value, 0, _Room())
 
 
-def _plain(value: Any, level: int, seen: Iterator[int]) -> Any:
-    if level > _MOST_LEVELS or next(seen) > _MOST_VALUES:
+class _Room:
+    """How much may still be told."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_TOLD
+
+    def take(self, told: Any) -> Any:
+        self.left -= 10 + (len(told) if type(told) is str else 0)
+        if self.left < 0:
+            raise Malformed("settings that are nested without end")
+        return told
+
+
+def _plain(value: Any, level: int, room: _Room) -> Any:
+    if level > _MOST_LEVELS:
         raise Malformed("settings that are nested without end")
     if isinstance(value, Inert):
         number = _scalar(value)
         value = _content(value) if number is None else number
+    room.take(None)
     if type(value) is dict:
-        return {_text(key): _plain(item, level + 1, seen) for key, item in value.items()}
+        return {room.take(_text(key)): _plain(item, level + 1, room) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return [_plain(item, level + 1, seen) for item in value]
+        return [_plain(item, level + 1, room) for item in value]
     if isinstance(value, StoredTensor):
         return f"<tensor of shape {list(value.shape)}>"
     if isinstance(value, Name):
-        return _text(f"<{value.text}>")
+        return room.take(_text(f"<{value.text}>"))
     if type(value) is int and value.bit_length() > 64:
         return "<large number>"  # Python refuses to print those of thousands of digits
-    return value if value is None or type(value) in (bool, int, float) else _text(value)
+    simple = value is None or type(value) in (bool, int, float)
+    return value if simple else room.take(_text(value))
 
 
 def _text(value: Any) -> str:

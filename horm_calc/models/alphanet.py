@@ -33,7 +33,7 @@ from horm_calc.models.alphanet_layers import (
     Sizes,
     absolute,
 )
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.contract import Graph, Network, require_sizes
 from horm_calc.models.ops import (
     gather_sum,
     gaussian,
@@ -41,23 +41,7 @@ from horm_calc.models.ops import (
     radial_function,
     scalar_mlp,
 )
-
-#: Settings that are supported with their published value only.
-SETTINGS: Mapping[str, object] = {
-    "readout": "sum",
-    "reduce_mode": "sum",
-    "use_pbc": False,
-    "use_sigmoid": False,
-    "has_norm_before_flag": True,
-    "has_norm_after_flag": False,
-    "num_targets": 1,
-    "output_dim": 1,
-    "direct_forces": False,
-    "compute_stress": False,
-}
-#: Settings that published configurations hold and that choose nothing here. Dropout is among
-#: them: it is no part of the network at inference, and there is none in training either.
-UNREAD = {"pos_require_grad", "has_dropout_flag", "device", "compute_forces"}
+from horm_calc.models.settings import AlphaNetSettings
 
 
 class AlphaNet(Network):
@@ -66,20 +50,14 @@ class AlphaNet(Network):
     name: ClassVar[str] = "AlphaNet"
     conservative: ClassVar[bool] = True
     rotations = "unknown"
-    defaults: ClassVar[Mapping[str, int | float]] = {
-        **{"num_layers": 4, "hidden_channels": 128, "num_radial": 64, "head": 16},
-        **{"main_chi1": 32, "mp_chi1": 32, "chi2": 8, "hidden_channels_chi": 96},
-        **{"cutoff": 5.0, "eps": 1e-6, "a": 0.35, "b": 0.0},
-    }
+    Settings = AlphaNetSettings
 
     def __init__(self, sizes: Sizes, cutoff: float, eps: float) -> None:
         super().__init__()
-        if sizes.channels % 2:  # real and imaginary parts
-            raise ArchitectureMismatch(f"AlphaNet: {sizes.channels} channels do not make pairs")
         self.edge_width = 3 * sizes.channels + sizes.radial
         self.cutoff, self.eps, width, chi = cutoff, eps, sizes.channels, sizes.chi
-        self.a = nn.Parameter(torch.full((108,), self.defaults["a"]))
-        self.b = nn.Parameter(torch.full((108,), self.defaults["b"]))
+        self.a = nn.Parameter(torch.full((108,), AlphaNetSettings.a))
+        self.b = nn.Parameter(torch.full((108,), AlphaNetSettings.b))
         self.kernel1 = nn.Parameter(torch.randn(width, 2 * chi))
         self.kernels_real = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
         self.kernels_imag = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
@@ -95,20 +73,17 @@ class AlphaNet(Network):
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         """The network of these shapes; cut-off (Å) and eps (Å) come from `config`."""
-        _require_supported(config)
-        cutoff, eps = (config.get(key, cls.defaults[key]) for key in ("cutoff", "eps"))
-        return cls.unfilled(Sizes.of(shapes), cutoff, eps)
+        sizes = Sizes.of(shapes)
+        require_sizes(AlphaNetSettings, **sizes.as_said)
+        said = AlphaNetSettings.claimed(config)
+        return cls.unfilled(sizes, said.cutoff, said.eps)
 
     @classmethod
     def fresh(cls, config: Mapping[str, Any]) -> Self:
-        """`a` and `b` are what the output of an atom is multiplied with and what is added to it
-        (eV), to start with: the published training took the forces' spread and zero."""
-        _require_supported(config)
-        read = config.keys() - SETTINGS.keys() - UNREAD
-        settings = cls.settings({key: config[key] for key in read})
-        network = cls(Sizes.said(settings), settings["cutoff"], settings["eps"])
-        for parameter, key in ((network.a, "a"), (network.b, "b")):
-            nn.init.constant_(parameter, settings[key])
+        said = cls.said(config)
+        network = cls(Sizes.said(said), said.cutoff, said.eps)
+        nn.init.constant_(network.a, said.a)
+        nn.init.constant_(network.b, said.b)
         return network
 
     def prepare(self, molecules: Molecules) -> PairGraph:
@@ -215,12 +190,6 @@ class AlphaNet(Network):
         quarter_turned = torch.stack((-state[:, 1], state[:, 0]), dim=1)
         state = torch.matmul(torch.cat((state, quarter_turned), dim=-1), operator)
         return state / (state * state).sum(1, keepdim=True).sqrt()
-
-
-def _require_supported(config: Mapping[str, Any]) -> None:
-    for key, value in SETTINGS.items():
-        if config.get(key, value) != value:
-            raise ArchitectureMismatch(f"AlphaNet: {key} must be {value}, not {config[key]}")
 
 
 def _normalise(x: Tensor) -> Tensor:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from horm_calc.models.contract import ArchitectureMismatch, Graph, shape_of
+from horm_calc.models.contract import Graph, shape_of
 from horm_calc.models.ops import gather_sum, glorot, linear_silu
+from horm_calc.models.settings import AlphaNetSettings
 
 #: Of the largest number of its kind, in units of the machine's precision: less may be zero.
 ROUNDING = 30
@@ -54,23 +55,29 @@ class Sizes:
     kernel: tuple[int, int, int]  # heads and 1, channels of a head, results
 
     @classmethod
-    def said(cls, settings: Mapping[str, int]) -> Self:
+    def said(cls, settings: AlphaNetSettings) -> Self:
         """As a configuration names them."""
-        width, head, chi = (settings[k] for k in ("hidden_channels", "head", "hidden_channels_chi"))
-        if chi % head or head > width:
-            raise ArchitectureMismatch(
-                "AlphaNet: head must divide hidden_channels_chi and not exceed hidden_channels"
-            )
+        head, chi = settings.head, settings.hidden_channels_chi
         return cls(
-            layers=settings["num_layers"],
-            channels=width,
-            chi=settings["main_chi1"],
-            radial=settings["num_radial"],
-            scalar=width // 4,
-            phases=settings["mp_chi1"],
+            layers=settings.num_layers,
+            channels=settings.hidden_channels,
+            chi=settings.main_chi1,
+            radial=settings.num_radial,
+            scalar=settings.hidden_channels // 4,
+            phases=settings.mp_chi1,
             gate=chi // 2,
-            kernel=(head + 1, chi // head, settings["chi2"]),
+            kernel=(head + 1, chi // head, settings.chi2),
         )
+
+    @property
+    def as_said(self) -> dict[str, Any]:
+        """The inverse of `said`: what a configuration would say."""
+        more, width, results = self.kernel
+        return {
+            **{"num_layers": self.layers, "hidden_channels": self.channels},
+            **{"main_chi1": self.chi, "num_radial": self.radial, "mp_chi1": self.phases},
+            **{"head": more - 1, "hidden_channels_chi": width * (more - 1), "chi2": results},
+        }
 
     @classmethod
     def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> Self:

@@ -8,7 +8,6 @@ starts with, and runs in whatever dtype and on whatever device its parameters ar
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,9 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
+from horm_calc.configuration import SettingsError
 from horm_calc.graphs import Molecules
+from horm_calc.models.settings import ModelSettings
 
 
 class ArchitectureMismatch(ValueError):
@@ -61,6 +62,14 @@ def shape_of(shapes: Mapping[str, tuple[int, ...]], key: str, rank: int) -> tupl
     return shapes[key]
 
 
+def require_sizes(kind: type[ModelSettings], *sizes: int, **named: int) -> None:
+    """Raises `ArchitectureMismatch` for sizes, read from shapes, that no such network has."""
+    try:
+        kind(*sizes, **named)
+    except SettingsError as error:
+        raise ArchitectureMismatch(f"sizes that no such network has: {error}") from None
+
+
 class Network(torch.nn.Module):
     """Energies, and for some networks forces, of many molecules at once."""
 
@@ -72,8 +81,8 @@ class Network(torch.nn.Module):
     #: How forces answer to a rotation of the molecule: they turn with it ("equivariant"), their
     #: derivative along it is taken as zero ("ignored"), or nothing is promised ("unknown").
     rotations: Literal["equivariant", "ignored", "unknown"] = "equivariant"
-    #: What `fresh` reads of a configuration, with the published values.
-    defaults: ClassVar[Mapping[str, int | float]]
+    #: What a configuration may say, with the published values.
+    Settings: ClassVar[type[ModelSettings]]
     #: Numbers that a layer keeps or makes for each edge, at most.
     edge_width: int
     #: Distance (Å) beyond which two atoms exchange no message.
@@ -82,12 +91,13 @@ class Network(torch.nn.Module):
     @classmethod
     @abstractmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
-        """The network that has parameters of these names and shapes, not yet filled.
+        """The network that has parameters of these names and shapes, on the device "meta".
 
-        Depth and width come from the shapes; `config` (`model_config` of the checkpoint)
-        gives what shapes do not show. Raises `ArchitectureMismatch` where they show no
-        sizes that a network of this kind can have. Whether all the other shapes agree with
-        these sizes is for `horm_calc.checkpoints` to compare.
+        There it takes no memory, as shapes in a file can be anything. Depth and width come from
+        the shapes; `config` (`model_config` of the checkpoint) gives what shapes do not show.
+        Raises `ArchitectureMismatch` where they show no sizes that a network of this kind can
+        have, and `SettingsError` for a configuration that it cannot have. Whether all the other
+        shapes agree with these sizes is for `horm_calc.checkpoints` to compare.
         """
 
     @classmethod
@@ -95,37 +105,24 @@ class Network(torch.nn.Module):
     def fresh(cls, config: Mapping[str, Any]) -> Self:
         """A network to be trained: of the sizes that `config` says, with random parameters.
 
-        `config` is a `model_config` such as checkpoints have, with any of the keys of
-        `defaults`; it goes into the checkpoint that is trained. Parameters are drawn as in
+        `config` is a `model_config` such as checkpoints have, with any of the names of
+        `Settings`; it goes into the checkpoint that is trained. Parameters are drawn as in
         the published training, from PyTorch's generator (`torch.manual_seed`). Raises
-        `ArchitectureMismatch` for other keys and for sizes that no such network has.
+        `SettingsError` for other names and for sizes that no such network has.
         """
 
     @classmethod
-    def settings(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`defaults`, with what `config` says in their place."""
+    def said(cls, config: Mapping[str, Any]) -> Any:
+        """The settings that `config` says, for `fresh`. Raises `SettingsError`."""
         if config.get("name", cls.name) != cls.name:
-            raise ArchitectureMismatch(f"{cls.name}: the configuration is of {config['name']}")
-        said = {key: value for key, value in config.items() if key != "name"}
-        if unknown := sorted(said.keys() - cls.defaults.keys()):
-            raise ArchitectureMismatch(
-                f"{cls.name} has no setting {', '.join(unknown)}; known: {', '.join(cls.defaults)}"
-            )
-        for key, value in said.items():
-            if isinstance(cls.defaults[key], int):
-                fits, wanted = type(value) is int and value >= 1, "a whole number from 1"
-            else:
-                fits, wanted = type(value) in (int, float) and math.isfinite(value), "a number"
-            if not fits:
-                raise ArchitectureMismatch(f"{cls.name}: {key} must be {wanted}, not {value!r}")
-        return {**cls.defaults, **said}
+            raise SettingsError(f"the configuration is of {config['name']}, not of {cls.name}")
+        return cls.Settings.said(config)
 
     @classmethod
     def unfilled(cls, *sizes: Any) -> Self:
-        """`cls(*sizes)` without values in its parameters: no time spent, no numbers drawn."""
+        """`cls(*sizes)` on the device "meta": no memory, no time, no numbers drawn."""
         with torch.device("meta"):
-            network = cls(*sizes)
-        return network.to_empty(device="cpu")
+            return cls(*sizes)
 
     @abstractmethod
     def prepare(self, molecules: Molecules) -> Graph:

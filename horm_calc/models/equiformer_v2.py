@@ -7,7 +7,7 @@ of Passaro & Zitnick 2023, arXiv:2302.03655.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models import so3
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
+from horm_calc.models.contract import Graph, Network, require_sizes, shape_of
 from horm_calc.models.equiformer_v2_blocks import FeedForward, GraphAttention, TransformerBlock
 from horm_calc.models.equiformer_v2_layers import (
     EdgeDegreeEmbedding,
@@ -26,10 +26,11 @@ from horm_calc.models.equiformer_v2_layers import (
     Sizes,
 )
 from horm_calc.models.ops import gather_sum
+from horm_calc.models.settings import EquiformerV2Settings, require_cutoff
 from horm_calc.models.sphere import Grid
 
 MAX_NEIGHBORS = 32
-#: Points of the grid on the sphere, in polar angle and in azimuth.
+#: Points of the grid on the sphere, in polar angle and in azimuth: enough for degrees up to 8.
 RESOLUTION = 18
 #: Mean number of atoms in the data for which the architecture was made; divides the energy.
 MEAN_ATOMS = 77.81317
@@ -57,19 +58,10 @@ class EquiformerV2(Network):
     name = "EquiformerV2"
     conservative: ClassVar[bool] = False
     cutoff = 12.0
-    # In the order of `Sizes`.
-    defaults: ClassVar[Mapping[str, int | float]] = {
-        **{"max_num_elements": 90, "num_layers": 4, "sphere_channels": 128, "lmax": 4, "mmax": 2},
-        **{"num_heads": 4, "attn_alpha_channels": 64, "attn_value_channels": 16},
-        **{"attn_hidden_channels": 64, "ffn_hidden_channels": 128, "edge_channels": 128},
-        **{"num_gaussians": 600},
-    }
+    Settings = EquiformerV2Settings
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        # The grid's 18 polar angles tell degrees up to 8 apart.
-        if not (1 <= sizes.mmax <= sizes.lmax < RESOLUTION // 2 and sizes.gaussians >= 2):
-            raise ArchitectureMismatch(f"No EquiformerV2 has {sizes}.")
         self.frame_fixed = True
         self.sizes = sizes
         self.edge_width = 2 * sizes.channels * (sizes.lmax + 1) ** 2
@@ -85,11 +77,19 @@ class EquiformerV2(Network):
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
-        return cls.unfilled(_sizes(shapes))
+        sizes = _sizes(shapes)
+        require_sizes(EquiformerV2Settings, *astuple(sizes))
+        said = EquiformerV2Settings.claimed(config)
+        for cutoff in (said.cutoff, said.max_radius):
+            require_cutoff(cutoff, cls.cutoff, "distance_expansion.offset" in shapes)
+        return cls.unfilled(sizes)
 
     @classmethod
     def fresh(cls, config: Mapping[str, Any]) -> Self:
-        return cls(Sizes(*cls.settings(config).values()))
+        said = cls.said(config)
+        for cutoff in (said.cutoff, said.max_radius):
+            require_cutoff(cutoff, cls.cutoff)
+        return cls(Sizes(*astuple(said)[: len(fields(Sizes))]))
 
     @property
     def rotations(self) -> Literal["equivariant", "ignored", "unknown"]:  # type: ignore[override]

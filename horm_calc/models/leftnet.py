@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
-from horm_calc.models.contract import Graph, Network, shape_of
+from horm_calc.models.contract import Graph, Network, require_sizes, shape_of
 from horm_calc.models.leftnet_layers import (
     CUTOFF,
     Block,
@@ -43,6 +43,7 @@ from horm_calc.models.leftnet_layers import (
     seen_without_sign,
 )
 from horm_calc.models.ops import gather_sum, gaussian, radial_function, scalar_mlp
+from horm_calc.models.settings import LEFTNetSettings, require_cutoff
 
 ELEMENTS = (1, 6, 7, 8)
 
@@ -69,13 +70,7 @@ class LEFTNet(Network):
     name: ClassVar[str] = "LEFTNet"
     conservative: ClassVar[bool] = True
     cutoff = CUTOFF
-    # In the order of the constructor's arguments.
-    defaults: ClassVar[Mapping[str, int | float]] = {
-        "num_layers": 6,
-        "hidden_channels": 196,
-        "num_radial": 96,
-        "in_hidden_channels": 8,
-    }
+    Settings = LEFTNetSettings
 
     def __init__(self, layers: int, channels: int, radial: int, inputs: int = 8) -> None:
         super().__init__()
@@ -91,12 +86,18 @@ class LEFTNet(Network):
         channels, inputs = shape_of(shapes, "model.embedding.weight", 2)
         _, radial = shape_of(shapes, "model.radial_lin.0.weight", 2)
         prefix = "model.gcl_layers."
-        layers = {key.split(".")[2] for key in shapes if key.startswith(prefix)}
-        return cls.unfilled(len(layers), channels, radial, inputs)
+        layers = len({key.split(".")[2] for key in shapes if key.startswith(prefix)})
+        require_sizes(LEFTNetSettings, layers, channels, radial, inputs)
+        shown = "model.radial_emb.means" in shapes
+        require_cutoff(LEFTNetSettings.claimed(config).cutoff, CUTOFF, shown)
+        return cls.unfilled(layers, channels, radial, inputs)
 
     @classmethod
     def fresh(cls, config: Mapping[str, Any]) -> Self:
-        return cls(*cls.settings(config).values())
+        said = cls.said(config)
+        require_cutoff(said.cutoff, CUTOFF)
+        sizes = (said.num_layers, said.hidden_channels, said.num_radial, said.in_hidden_channels)
+        return cls(*sizes)
 
     def constant(self, key: str) -> Tensor | None:
         means, width = radial_constants(self.model.n_radial)

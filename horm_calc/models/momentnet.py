@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -32,8 +32,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from horm_calc.graphs import Molecules, pairs
-from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, shape_of
+from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, require_sizes, shape_of
 from horm_calc.models.ops import gaussian, radial_function
+from horm_calc.models.settings import MomentNetSettings
 from horm_calc.references import ELEMENTS
 
 #: Paths of a message: scalars to scalars, vectors and tensors; vectors to vectors, tensors to
@@ -67,11 +68,11 @@ class DenseGraph(Graph):
 class Sizes:
     """Widths and depth."""
 
-    layers: int = 3
-    channels: int = 64
-    heads: int = 16
-    radial: int = 16
-    hidden: int = 128
+    layers: int
+    channels: int
+    heads: int
+    radial: int
+    hidden: int
 
 
 class Layer(nn.Module):
@@ -160,7 +161,7 @@ class MomentNet(Network):
 
     name: ClassVar[str] = "MomentNet"
     conservative: ClassVar[bool] = True
-    defaults: ClassVar[Mapping[str, int | float]] = {**asdict(Sizes()), "cutoff": 6.0}
+    Settings = MomentNetSettings
 
     def __init__(self, sizes: Sizes, cutoff: float) -> None:
         super().__init__()
@@ -179,12 +180,8 @@ class MomentNet(Network):
 
     @classmethod
     def fresh(cls, config: Mapping[str, Any]) -> Self:
-        settings = cls.settings(config)
-        cutoff = settings.pop("cutoff")
-        sizes = Sizes(**settings)
-        if sizes.channels % sizes.heads:
-            raise ArchitectureMismatch("MomentNet: channels must be a multiple of heads")
-        return cls(sizes, cutoff)
+        *sizes, cutoff = astuple(cls.said(config))
+        return cls(Sizes(*sizes), cutoff)
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
@@ -196,7 +193,8 @@ class MomentNet(Network):
         if layers < 1 or heads < 1 or channels % heads:
             raise ArchitectureMismatch("numbers of layers, filters and channels do not agree")
         sizes = Sizes(layers, channels, heads, radial, hidden)
-        return cls.unfilled(sizes, config.get("cutoff", cls.defaults["cutoff"]))
+        require_sizes(MomentNetSettings, *astuple(sizes))
+        return cls.unfilled(sizes, MomentNetSettings.claimed(config).cutoff)
 
     def prepare(self, molecules: Molecules) -> DenseGraph:
         sizes, device = molecules.sizes, molecules.positions.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from horm_calc import checkpoints
 from horm_calc.catalogue import find
 from horm_calc.configuration import SettingsError
 from horm_calc.models.contract import Network
+from horm_calc.potential import CheckpointConcern
 from horm_calc.references import ELEMENTS, told_by
 from horm_calc.training import resuming
 from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
@@ -52,13 +54,15 @@ def train(settings: TrainingSettings, out: Path) -> Path:
         torch.set_num_threads(settings.run.threads)
     given = settings.network.init_from
     before = checkpoints.read(find(given)) if given else None
+    for concern in before.concerns if before else ():
+        warnings.warn(f"{given}: {concern}", CheckpointConcern, stacklevel=2)
     network, config = start(settings, before)
     frames, held = load(settings)
     level = settings.data.level_of_theory or frames.level_of_theory
     digests = {"sha256": fingerprint(frames), "validation_sha256": fingerprint(held)}
     if stands:
         resuming.require_same_data(stands, digests, out)
-        _, references = told_by(stands)
+        references = told_by(stands).references
     else:
         if settings.data.validation:
             warn_of_shared(frames, held)
@@ -76,7 +80,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
         settings.run.seed,
         settings.data.curved_fraction,
     )
-    most_before = before.metadata.get("data", {}).get("most_atoms", 0) if before else 0
+    most_before = before.training.most_atoms if before else None
     metadata = {
         "level_of_theory": level,
         "references": {chemical_symbols[z]: energy for z, energy in references.items()},
@@ -84,7 +88,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
             "frames": len(frames),
             "with_second_derivatives": int(frames.curved.sum()),
             "reactions": len(set(frames.reactions)),
-            "most_atoms": max(int(frames.sizes.max()), int(most_before)),
+            "most_atoms": max(int(frames.sizes.max()), most_before or 0),
             **digests,
         },
     }
@@ -113,8 +117,9 @@ def _references(
         # Of an element that no frame has nothing is learned; any energy will do.
         fitted = fit_references(_some(frames, FITTED_FRAMES, settings))
         return dict.fromkeys(ELEMENTS, 0.0) | fitted
-    told, energies = told_by(before.metadata)
-    if told == level:
+    told = before.training
+    energies = dict(told.references)
+    if told.level_of_theory == level:
         return energies
     some = _some(frames, CORRECTED_FRAMES, settings)
     return energies | corrected_references(some, network, energies)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from horm_calc.configuration import setting
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network
+from horm_calc.models.settings import ModelSettings
 
 CENTERS = torch.linspace(0, 5, 8, dtype=torch.float64)
 ORDERS = torch.arange(4)
+
+
+@dataclass(frozen=True)
+class ToySettings(ModelSettings):
+    cutoff: float = setting(5.0, "Å", least=1, most=100)
 
 
 class Toy(Network):
@@ -24,6 +32,7 @@ class Toy(Network):
     name: ClassVar[str] = "Toy"
     conservative: ClassVar[bool] = True
     cutoff = 5.0
+    Settings = ToySettings
 
     def __init__(self, depth: int, width: int) -> None:
         super().__init__()
@@ -34,7 +43,7 @@ class Toy(Network):
         if "layers.0.weight" not in shapes:
             raise ArchitectureMismatch("layers.0.weight is missing")
         numbers = [int(key.split(".")[1]) for key in shapes if key.startswith("layers.")]
-        return cls(1 + max(numbers), shapes["layers.0.weight"][0])
+        return cls.unfilled(1 + max(numbers), shapes["layers.0.weight"][0])
 
     def prepare(self, molecules: Molecules) -> Graph:
         raise NotImplementedError
@@ -59,7 +68,7 @@ class Other(Toy):
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
         if "readout.weight" not in shapes:
             raise ArchitectureMismatch("readout.weight is missing")
-        return cls(1, shapes["readout.weight"][0])
+        return cls.unfilled(1, shapes["readout.weight"][0])
 
 
 def toy_state(depth: int = 2, width: int = 3) -> dict[str, Tensor]:

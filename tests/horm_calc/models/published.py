@@ -90,7 +90,7 @@ def refusal(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
 def made(name: str) -> Network:
     """A new network of the published size, in float64."""
     network = network_class(name).from_shapes(shapes(name), config(name))
-    return fill_by_rule(network.double())
+    return fill_by_rule(network.to_empty(device="cpu").double())
 
 
 @cache

@@ -126,7 +126,7 @@ def test_both_kinds_of_forces_have_the_same_energy():
 def test_parameters_go_both_ways(name):
     expected = {key for key, entry in state(name).items() if entry["parameter"]}
     assert network(name).state_dict().keys() == expected
-    other = CLASSES[name].from_shapes(shapes(name), config(name))
+    other = CLASSES[name].from_shapes(shapes(name), config(name)).to_empty(device="cpu")
     other.load_state_dict(network(name).state_dict(), strict=True)
 
 

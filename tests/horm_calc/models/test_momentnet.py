@@ -11,9 +11,9 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
+from horm_calc.configuration import SettingsError
 from horm_calc.graphs import Molecules
 from horm_calc.hessian import energies_and_forces, hessians
-from horm_calc.models.contract import ArchitectureMismatch
 from horm_calc.models.momentnet import MomentNet, applied, harmonics, traceless
 from tests.horm_calc.models.published import network
 from tests.horm_calc.molecules import crooked
@@ -120,5 +120,5 @@ def test_two_derivatives_are_continuous_at_the_cut_off() -> None:
 
 
 def test_channels_must_divide_among_heads() -> None:
-    with pytest.raises(ArchitectureMismatch, match="multiple of heads"):
+    with pytest.raises(SettingsError, match="multiple of heads"):
         MomentNet.fresh({"channels": 10, "heads": 4})
