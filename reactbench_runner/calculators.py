@@ -9,6 +9,7 @@ from central differences of forces. 'horm:' and a published name or a file is a 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -144,8 +145,10 @@ def _build_network(path: Path, charge: int = 0, multiplicity: int = 1) -> Calcul
 def _network(path: Path) -> HormCalculator:
     """Loaded once in a worker, for all of its reactions and threads."""
     from horm_calc.calculator import HormCalculator
+    from horm_calc.potential import CheckpointConcern
 
-    return HormCalculator(path)
+    with warnings.catch_warnings(action="ignore", category=CheckpointConcern):
+        return HormCalculator(path)  # what there is to be told, `entry` has told
 
 
 def _tblite(method: str) -> Builder:
