@@ -165,6 +165,16 @@ class HormCalculator(Calculator):
         self.results = {}  # none of other atoms, should what follows fail
         [self.results] = self._evaluate([structure], ["energy"])
 
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """As ASE has it, and "hessian", for which `get_hessian` is there."""
+        if name != "hessian":
+            return super().get_property(name, atoms, allow_calculation)
+        known = self._last.hessian
+        is_known = known is not None and not _differences(known[0], self._structure(atoms))
+        return self.get_hessian(atoms) if is_known or allow_calculation else None
+
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy (3n, 3n), eV/Å².
 

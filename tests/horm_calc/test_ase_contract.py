@@ -178,6 +178,18 @@ def test_what_is_known_and_what_is_not(calculator):
         calculator.get_potential_energy()
 
 
+def test_the_hessian_as_a_property(calculator):
+    atoms = crooked("H2O")
+    assert calculator.get_property("hessian", atoms, allow_calculation=False) is None
+    hessian = calculator.get_property("hessian", atoms)
+    assert_array_equal(hessian, calculator.get_hessian(atoms))
+    known = calculator.get_property("hessian", atoms.copy(), allow_calculation=False)
+    assert_array_equal(known, hessian)
+    atoms.positions[0, 0] += 1e-3
+    assert calculator.get_property("hessian", atoms, allow_calculation=False) is None
+    assert "hessian" not in calculator.results
+
+
 @pytest.mark.parametrize("missing", ["stress", "dipole", "charges", "magmoms", "energies"])
 def test_what_it_cannot_compute(missing, calculator):
     atoms = crooked("H2O")
