@@ -54,7 +54,7 @@ def stationary_points(file: Path) -> Iterator[Atoms]:
 def fingerprint(atoms: Atoms) -> str:
     """The same for molecules of the same elements and bonds, however their atoms are ordered."""
     graph = molecular_graph(atoms, VerdictSettings().bond_factor)
-    return str(nx.weisfeiler_lehman_graph_hash(graph, node_attr="number", iterations=4))
+    return str(nx.weisfeiler_lehman_graph_hash(graph, node_attr="kind", iterations=4))
 
 
 def origin(atoms: Atoms) -> tuple[str, str]:
