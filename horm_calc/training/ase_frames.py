@@ -22,7 +22,7 @@ from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_extxyz
 from horm_calc.input_checks import charged_or_open
 from horm_calc.structure_files.reading import read_database
 from horm_calc.structure_files.xyz import read_xyz
-from horm_calc.training.frames import DataError, Frame, Frames
+from horm_calc.training.frames import DataError, Frame, Frames, sound
 from horm_calc.training.progress import progress
 
 # Named, not guessed from the content: ASE knows formats that execute what they read.
@@ -101,8 +101,10 @@ def _frame(path: Path, index: int, atoms: Atoms) -> Frame:
         except (TypeError, ValueError):
             problem = f"frame {index}: {name} is not {' × '.join(map(str, shape))} numbers"
             raise DataError(path, problem) from None
-        if not np.isfinite(numbers).all():
-            raise DataError(path, f"frame {index}: {name} holds numbers that are not finite")
+        if not sound(numbers):
+            raise DataError(
+                path, f"frame {index}: {name} holds numbers that are not finite, or beyond 1e18"
+            )
         return numbers
 
     for name in ("energy", "forces"):

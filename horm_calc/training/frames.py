@@ -26,6 +26,11 @@ class DataError(ValueError):
         return f"{path}: {problem}" + (f". {remedy}" if remedy else "")
 
 
+def sound(numbers: np.ndarray) -> bool:
+    """Whether all of them are finite, in single precision and squared too."""
+    return bool((np.abs(numbers) < 1e18).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One labelled geometry.

@@ -31,7 +31,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from horm_calc.training.frames import DataError, Frame
+from horm_calc.training.frames import DataError, Frame, sound
 from horm_calc.training.hdf5_contents import datasets_of, groups_of, require_room, text_of
 
 LEVEL = "level_of_theory"
@@ -185,8 +185,8 @@ def _misshapen(found: Mapping[str, Any]) -> str:
 def _implausible(read: Mapping[str, np.ndarray]) -> str:
     """What the numbers cannot mean; "" if they can."""
     for key, values in read.items():
-        if not np.isfinite(values).all():
-            return f"{key} holds numbers that are not finite"
+        if not sound(values):
+            return f"{key} holds numbers that are not finite, or beyond 1e18"
     frames = range(len(read["energy"]))
     for key in ("hessian_frame", "product_frame"):
         places = read.get(key, np.zeros(0, int)).tolist()

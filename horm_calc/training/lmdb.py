@@ -27,7 +27,7 @@ from ase.symbols import Symbols
 from horm_calc.references import LEVEL_OF_THEORY
 from horm_calc.safe_pickle import Malformed, interpret
 from horm_calc.torch_archive import printable
-from horm_calc.training.frames import DataError, Frame
+from horm_calc.training.frames import DataError, Frame, sound
 from horm_calc.training.pickled import array, fields
 from horm_calc.training.progress import progress
 
@@ -136,8 +136,8 @@ def _frame(path: Path, index: int) -> Frame:
             numbers = array(found[name])
             if numbers.size != math.prod(shape):
                 raise Malformed(f"{name} is {numbers.shape}, not {shape}")
-            if not np.isfinite(numbers).all():
-                raise Malformed(f"{name} holds numbers that are not finite")
+            if not sound(numbers):
+                raise Malformed(f"{name} holds numbers that are not finite, or beyond 1e18")
             return numbers.reshape(shape)
 
         numbers = _numbers(found)

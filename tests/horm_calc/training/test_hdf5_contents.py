@@ -259,10 +259,12 @@ COMPOUND = np.zeros(1, [("a", "f8"), ("b", "i4")])
         ("a/energy", np.array([b"low"]), "energy holds no numbers"),
         ("a/numbers", np.array(["O", "H", "H"], object), "numbers holds no numbers"),
         ("a/numbers", np.array([8.5, 1, 1]), "not atomic numbers"),
-        ("a/numbers", np.array([8, 1, 1], "u8") + 2**63, "not atomic numbers"),
+        ("a/numbers", np.array([8, 1, 1], "u8") + 2**63, "not finite, or beyond 1e18"),
         ("a/hessian_frame", np.array([1.0]), "does not name frames"),
-        ("a/hessian_frame", np.array([2**63], "u8"), "does not name frames"),
+        ("a/hessian_frame", np.array([2**40], "u8"), "does not name frames"),
         ("a/energy", np.array([np.longdouble("1e4000")]), "not finite"),
+        ("a/energy", np.array([1e308]), "not finite"),
+        ("a/forces", np.full((1, 3, 3), -1e30), "not finite"),
     ],
 )
 def test_odd_types(good: Path, key: str, value: Any, problem: str) -> None:
