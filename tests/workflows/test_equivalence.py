@@ -9,11 +9,15 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from reactbench_runner import calculators
 from tests.workflows.molecules import exchanged, mirrored, numbered
 from workflows.connectivity import bonds
 from workflows.equivalence import fewer_changes, lie_upon
-from workflows.records import Label
+from workflows.geometry import superposition
+from workflows.records import Label, Reaction
 from workflows.settings import VerdictSettings
+from workflows.tssearch import search
+from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, runs_backwards
 
 FACTOR = VerdictSettings().bond_factor
@@ -85,6 +89,19 @@ def test_ends_that_lie_upon_reactant_and_product_are_these(name: str) -> None:
         assert not lie_upon(wrong, aims, FACTOR)
         found = judge(wrong, *aims, settings)
         assert found.label is not Label.INTENDED
+
+
+@pytest.mark.parametrize("name", ["bond shift", "inversion"])
+def test_a_search_between_forms_of_one_molecule_is_decided(name: str) -> None:
+    """And at once: the next attempts would come to the same saddle."""
+    result = search(Reaction(name, *PAIRS[name]), calculators.build("gfn2-xtb"))
+    assert result.verdict.label is Label.INTENDED
+    assert result.attempts == 1
+    for end, minimum in zip(result.irc_ends, (result.reactant, result.product), strict=True):
+        assert superposition(end.atoms, minimum.atoms)[1] < 0.05
+    # GFN2-xTB's, kcal/mol.
+    barrier = to_kcal_per_mol(result.saddle.energy - result.reactant.energy)
+    assert barrier == pytest.approx({"bond shift": 22.5, "inversion": 6.1}[name], abs=0.1)
 
 
 def test_one_mirror_image_of_two_is_another_reaction() -> None:
