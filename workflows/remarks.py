@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from ase import Atoms
 
 from workflows.connectivity import Match, describe_changes, match_bonds
+from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.free_energy import connected_sides
 from workflows.records import (
+    Label,
     Minimum,
     Reaction,
     Saddle,
@@ -27,6 +31,11 @@ CONFORMERS_APART = 1.0
 BOUND = 0.6
 
 
+def of_calculator(structures: Iterable[Atoms], surface: Surface) -> Iterator[str]:
+    """What the calculator itself says of them."""
+    yield from dict.fromkeys(text for atoms in structures for text in surface.concerns(atoms))
+
+
 def of_structures(
     reaction: Reaction,
     minima: Mapping[str, Minimum],
@@ -39,7 +48,7 @@ def of_structures(
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from dict.fromkeys(text for atoms in known for text in surface.concerns(atoms))
+    yield from of_calculator(known, surface)
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:
@@ -91,6 +100,22 @@ def of_isomers(
         yield (
             f"the IRC ends in another {what} of the {name}, {abs(nearest):.1f} kcal/mol "
             f"{where} the relaxed {name}, from which the barrier is counted"
+        )
+
+
+def of_order(minima: Mapping[str, Minimum], verdict: Verdict, bond_factor: float) -> Iterator[str]:
+    """Which two atoms of a file may have changed places, where the search led elsewhere."""
+    if (
+        verdict.label not in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
+        or ORDER in verdict.reason
+    ):
+        return
+    reactant, product = (minima[name].atoms for name in ("reactant", "product"))
+    if found := fewer_changes((reactant, product), bond_factor):
+        order, then, now = found
+        yield (
+            f"with {names(product, order)} exchanged in the product {then} bonds change instead of "
+            f"{now}: {ORDER}"
         )
 
 
