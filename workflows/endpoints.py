@@ -10,7 +10,7 @@ from ase import Atoms
 
 from horm_calc.thermochemistry import normal_modes
 from workflows import pysis, with_geometric, with_sella
-from workflows.errors import CalculatorFailed, StageError, StageTimeout
+from workflows.errors import CalculatorFailed, StageError
 from workflows.limits import run_with_limit
 from workflows.records import Minimum
 from workflows.settings import EndpointSettings
@@ -43,7 +43,7 @@ def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum
     out of steps comes back with `converged=False` and the reason. Raises `CalculatorFailed`,
     `StageTimeout`, or `StageError` when both optimisers break.
     """
-    return _relaxed(atoms, surface, settings)
+    return run_with_limit(partial(_relaxed, atoms, surface, settings), settings.wall_time)
 
 
 @stage
@@ -54,6 +54,13 @@ def settle(atoms: Atoms, threshold: float, surface: Surface, settings: EndpointS
     symmetry keeps in place. Where a frequency lies below minus `threshold`, cm⁻¹, it goes on
     from a step along that mode.
     """
+    call = partial(_settled, atoms, threshold, surface, settings)
+    return run_with_limit(call, settings.wall_time)
+
+
+def _settled(
+    atoms: Atoms, threshold: float, surface: Surface, settings: EndpointSettings
+) -> Minimum:
     minimum = _relaxed(atoms, surface, settings)
     for descents in range(DESCENTS + 1):
         if not minimum.converged:
@@ -87,13 +94,10 @@ def _optimised(
     """The method that relaxed `atoms`, what it made of them, and what it printed."""
 
     def run(method: str) -> tuple[str, Atoms, str]:
-        call = partial(METHODS[method], atoms, surface, settings)
-        return method, *run_with_limit(call, settings.wall_time)
+        return method, *METHODS[method](atoms, surface, settings)
 
     try:
         return run(settings.method)
-    except StageTimeout:
-        raise
     except StageError as error:
         if settings.method == SECOND:
             raise

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ase import Atoms
+
 from workflows.connectivity import Match, describe_changes, match_bonds
+from workflows.errors import StageError
 from workflows.free_energy import connected_sides
+from workflows.limits import run_with_limit
 from workflows.records import (
     Minimum,
     Reaction,
@@ -39,7 +43,7 @@ def of_structures(
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from dict.fromkeys(text for atoms in known for text in surface.concerns(atoms))
+    yield from dict.fromkeys(_concerns(known, surface, settings))
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:
@@ -50,6 +54,18 @@ def of_structures(
             f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
             "saddle: modes, IRC and free energies are in doubt"
         )
+
+
+def _concerns(known: list[Atoms], surface: Surface, settings: SearchSettings) -> list[str]:
+    """What the calculator says of structures; that it breaks down over it must cost no search."""
+
+    def ask() -> list[str]:
+        return [text for atoms in known for text in surface.concerns(atoms)]
+
+    try:
+        return run_with_limit(ask, settings.endpoints.wall_time)
+    except StageError as error:
+        return [f"whether the calculator knows such structures is not known: {error}"]
 
 
 def of_minima(skipped: Mapping[str, str]) -> Iterator[str]:

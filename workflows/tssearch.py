@@ -206,7 +206,8 @@ def _endpoints(
     relaxed, changed = [], ""
     for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
         threshold = settings.saddle.imaginary_threshold
-        minimum = account.run(settle, atoms, threshold, surface, settings.endpoints)
+        arguments = atoms, threshold, surface, settings.endpoints
+        minimum = account.run(settle, *arguments, of=f"the {name}")
         if not minimum.converged:
             raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         relaxed.append(minimum)
@@ -303,8 +304,8 @@ def _attempt(
 
         account.begin("irc ends")
         first, last = (
-            account.run(relax, image, surface, settings.endpoints)
-            for image in (irc.images[0], irc.images[-1])
+            account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
+            for end, name in ((0, "first image"), (-1, "last image"))
         )
         done = dataclasses.replace(done, ends=(first, last))
         for end in (first, last):
