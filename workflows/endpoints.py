@@ -105,7 +105,7 @@ def _optimised(
     try:
         method, relaxed, log = run(SECOND)
     except StageError:
-        raise first from None
+        raise first from first.__cause__
     return method, relaxed, f"{first.log}\n{first}; {SECOND} instead\n{log}"
 
 

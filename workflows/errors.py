@@ -75,14 +75,15 @@ def described(error: BaseException, named: bool = False) -> str:
     Whatever calculators and libraries raise: errors whose own message cannot be had are among it.
     """
     try:
-        text = " ".join(str(error).split())
+        text = str(error)
     except (KeyboardInterrupt, TimeUp):
         raise
     except BaseException:
         text = "(its message cannot be shown)"
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     if len(text) > LONGEST_MESSAGE:
         text = f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
+    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     kind = type(error).__name__
     if not text:
         return kind
