@@ -1,8 +1,8 @@
 """Images of a path for which the calculator has no answer, such as an SCF that does not converge.
 
 One such image must not cost the path. While the path moves, the image goes back to where it last
-had an answer, and a new one towards its neighbour; energies and forces are always those of the
-geometry that the image then has. From the finished path such images are left out.
+had an answer, if that is near, or towards a neighbour; energies and forces are always those of
+the geometry that the image then has. From the finished path such images are left out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Hashable, Iterable, Sequence
 
+import numpy as np
 from ase import Atoms
 
 from workflows.errors import CalculatorFailed, described, within
@@ -17,7 +18,11 @@ from workflows.logs import Log
 from workflows.masses import with_positions
 from workflows.surface import Surface
 
-#: A new image without an answer is tried at these parts of the way from its neighbour.
+#: An image goes back no further than this, Å for any component: an optimiser's step, and not what
+#: spreads images evenly. Those that were held where they are would never come to rest.
+NEAR = 0.1
+
+#: Parts of the way from a neighbour at which an image without an answer is tried.
 NEARER = (0.5, 0.25, 0.125, 0.0625)
 
 
@@ -28,26 +33,25 @@ class Answered:
         self._surface, self._log = surface, log
         self._last: dict[Hashable, Atoms] = {}
 
-    def place(self, image: Hashable, name: str, atoms: Atoms, neighbour: Atoms) -> Atoms:
+    def place(self, image: Hashable, name: str, atoms: Atoms, neighbours: Sequence[Atoms]) -> Atoms:
         """`atoms` itself where the calculator has an answer, or else a geometry where it has one.
 
         `image` is what knows the image again, `name` is for people. Raises the `CalculatorFailed`
         of `atoms` where no other place is left.
         """
-        places = [
-            atoms,
-            *([self._last[image]] if image in self._last else _nearer(atoms, neighbour)),
-        ]
+        last = [self._last[image]] if image in self._last else []
+        near = [one for one in last if np.abs(one.positions - atoms.positions).max() < NEAR]
+        between = [place for neighbour in neighbours for place in _nearer(atoms, neighbour)]
         failures: list[CalculatorFailed] = []
-        for place in places:
+        for place in (atoms, *near, *between, *last):
             try:
                 self._surface.at(place)
             except CalculatorFailed as error:
                 failures.append(error)
                 continue
             if failures:
-                where = "where it was" if image in self._last else "nearer to its neighbour"
-                self._log.write(f"\n{name} stays {where}: {described(failures[0])}\n")
+                where = "stays where it was" if place in last else "goes towards a neighbour"
+                self._log.write(f"\n{name} {where}: {described(failures[0])}\n")
             self._last[image] = place.copy()
             return place
         raise within(failures[0], name)

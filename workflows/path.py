@@ -91,8 +91,8 @@ def band(images: list[Atoms], surface: Surface, method: str, log: Log) -> NEB:
                 surface.at(end)
             for number, image in enumerate(self.images[1:-1], 1):
                 name = f"image {number + 1} of {len(self.images)}"
-                place = answered.place(number, name, image, self.images[number - 1])
-                image.positions = place.positions
+                neighbours = self.images[number - 1], self.images[number + 1]
+                image.positions = answered.place(number, name, image, neighbours).positions
             forces: np.ndarray = super().get_forces()
             return forces
 

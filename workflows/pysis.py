@@ -123,10 +123,10 @@ def grow_string(
                 if index not in self.moving_indices:
                     surface.at(wanted)
                     return
-                before = index - 1 if index <= self.lf_ind else index + 1
-                neighbour = _atoms_of(self.images[before], reactant)
+                beside = (index - 1, index + 1) if index <= self.lf_ind else (index + 1, index - 1)
+                neighbours = [_atoms_of(self.images[other], reactant) for other in beside]
                 name = f"image {index + 1} of {len(self.images)} of the growing string"
-                place = answered.place(id(image), name, wanted, neighbour)
+                place = answered.place(id(image), name, wanted, neighbours)
                 if place is not wanted:
                     image.coords = place.positions.ravel() / BOHR
 
