@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ase import Atoms
-
 from workflows.connectivity import Match, describe_changes, match_bonds
-from workflows.errors import StageError
 from workflows.free_energy import connected_sides
-from workflows.limits import run_with_limit
 from workflows.records import (
     Minimum,
     Reaction,
@@ -22,6 +18,7 @@ from workflows.separated import in_pieces, shortest_distance
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stereochemistry import Stereochemistry, compare
 from workflows.surface import Surface
+from workflows.trust import concerns_about
 from workflows.units import to_kcal_per_mol
 
 #: Two conformers whose energies differ by more are worth a word, kcal/mol: chemical accuracy.
@@ -43,7 +40,7 @@ def of_structures(
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from dict.fromkeys(_concerns(known, surface, settings))
+    yield from dict.fromkeys(concerns_about(known, surface, settings.endpoints.wall_time))
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:
@@ -54,18 +51,6 @@ def of_structures(
             f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
             "saddle: modes, IRC and free energies are in doubt"
         )
-
-
-def _concerns(known: list[Atoms], surface: Surface, settings: SearchSettings) -> list[str]:
-    """What the calculator says of structures; that it breaks down over it must cost no search."""
-
-    def ask() -> list[str]:
-        return [text for atoms in known for text in surface.concerns(atoms)]
-
-    try:
-        return run_with_limit(ask, settings.endpoints.wall_time)
-    except StageError as error:
-        return [f"whether the calculator knows such structures is not known: {error}"]
 
 
 def of_minima(skipped: Mapping[str, str]) -> Iterator[str]:

@@ -405,7 +405,7 @@ def _free_energies(surface: Surface) -> None:
     """Of an end without modes, as where its Hessian failed for once."""
     end = relax(EXCHANGE.reactant, Surface(LEPS()), EndpointSettings())
     verdict = Verdict(Label.FAILED)
-    _, skipped, _ = free_energies(EXCHANGE, end, end, None, verdict, surface, SHORT)
+    _, skipped, _ = free_energies(end, end, None, verdict, surface, SHORT)
     raise StageTimeout(skipped["reactant"])
 
 
