@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from workflows.errors import StageError
+from workflows.errors import StageError, within
 from workflows.records import Cost
 from workflows.surface import Evaluations
 
@@ -41,12 +41,17 @@ class Account:
         self.stage = stage
         self.progress(stage)
 
-    def run(self, function: Callable[..., R], *arguments: object) -> R:
-        """The record of `function(*arguments)`, its cost kept even when a `StageError` ends it."""
+    def run(self, function: Callable[..., R], *arguments: object, of: str = "") -> R:
+        """The record of `function(*arguments)`, its cost kept even when a `StageError` ends it.
+
+        of: the structure that such an error names, where a stage has several.
+        """
         try:
             record = function(*arguments)
         except StageError as error:
             self.add(error.cost or Cost(), error.log)
+            if of:
+                within(error, of)
             raise
         self.add(record.cost, record.log)
         return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable
 from functools import partial
 
@@ -13,8 +12,9 @@ from ase.optimize import BFGS
 
 from horm_calc.thermochemistry import normal_modes
 from workflows import pysis, with_geometric, with_sella
-from workflows.errors import CalculatorFailed, StageError, StageTimeout, as_stage_error
+from workflows.errors import CalculatorFailed, StageError
 from workflows.limits import run_with_limit
+from workflows.logs import log_of
 from workflows.records import Minimum
 from workflows.settings import EndpointSettings
 from workflows.stage import stage
@@ -49,7 +49,7 @@ def relax(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum
     out of steps comes back with `converged=False` and the reason. Raises `CalculatorFailed`,
     `StageTimeout`, or `StageError` when both optimisers break.
     """
-    return _relaxed(atoms, surface, settings)
+    return run_with_limit(partial(_relaxed, atoms, surface, settings), settings.wall_time)
 
 
 @stage
@@ -60,6 +60,13 @@ def settle(atoms: Atoms, threshold: float, surface: Surface, settings: EndpointS
     symmetry keeps in place. Where a frequency lies below minus `threshold`, cm⁻¹, it goes on
     from a step along that mode.
     """
+    call = partial(_settled, atoms, threshold, surface, settings)
+    return run_with_limit(call, settings.wall_time)
+
+
+def _settled(
+    atoms: Atoms, threshold: float, surface: Surface, settings: EndpointSettings
+) -> Minimum:
     minimum = _relaxed(atoms, surface, settings)
     for descents in range(DESCENTS + 1):
         if not minimum.converged:
@@ -87,20 +94,19 @@ def descend(
     Comes back with `converged=False` once what they have become is not `kept`. Raises what `relax`
     raises.
     """
-    walker, log = atoms.copy(), io.StringIO()
+    return run_with_limit(partial(_descended, atoms, kept, surface, settings), settings.wall_time)
+
+
+def _descended(
+    atoms: Atoms, kept: Callable[[Atoms], bool], surface: Surface, settings: EndpointSettings
+) -> Minimum:
+    walker = atoms.copy()
     walker.calc = surface
-
-    def walk() -> bool:
+    with log_of("ASE") as log:
         steps = BFGS(walker, logfile=log, maxstep=SHORT)
-        return any(
-            not kept(walker) or converged
-            for converged in steps.irun(fmax=settings.max_force, steps=settings.max_steps)
-        )
-
-    try:
-        run_with_limit(walk, settings.wall_time)
-    except Exception as error:
-        raise as_stage_error(error, "ASE", log.getvalue()) from error
+        for _ in steps.irun(fmax=settings.max_force, steps=settings.max_steps):
+            if not kept(walker):
+                break
     walker.calc = None
     energy, forces = surface.at(walker)
     converged, reason = force_criterion(forces, settings)
@@ -123,13 +129,10 @@ def _optimised(
     """The method that relaxed `atoms`, what it made of them, and what it printed."""
 
     def run(method: str) -> tuple[str, Atoms, str]:
-        call = partial(METHODS[method], atoms, surface, settings)
-        return method, *run_with_limit(call, settings.wall_time)
+        return method, *METHODS[method](atoms, surface, settings)
 
     try:
         return run(settings.method)
-    except StageTimeout:
-        raise
     except StageError as error:
         if settings.method == SECOND:
             raise
@@ -137,7 +140,7 @@ def _optimised(
     try:
         method, relaxed, log = run(SECOND)
     except StageError:
-        raise first from None
+        raise first from first.__cause__
     return method, relaxed, f"{first.log}\n{first}; {SECOND} instead\n{log}"
 
 

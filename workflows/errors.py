@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: Characters of a foreign message that a person is shown: its beginning and its end.
+LONGEST_MESSAGE = 1000
+
 
 class WorkflowError(Exception):
     """Base of every error that a search raises on purpose."""
@@ -44,10 +47,44 @@ class IRCFailed(StageError):
     """No trustworthy reaction path: not a saddle, no steps, or a stuck integrator."""
 
 
-def as_stage_error(error: Exception, library: str, log: str) -> StageError:
-    """What broke inside a library, as a `StageError` that keeps the library's log."""
-    if not isinstance(error, StageError):
-        text = " ".join(str(error).split())
-        error = StageError(f"{library}: {type(error).__name__}" + (f": {text}" if text else ""))
-    error.log = log
+class TimeUp(BaseException):
+    """Raised inside a call whose time is up; no library's `except Exception` swallows it.
+
+    It becomes a `StageTimeout` where the limit was set. `log` is what was printed until then.
+    """
+
+    log: str = ""
+
+
+def as_stage_error(error: BaseException, library: str = "") -> StageError:
+    """What broke, as a `StageError` that says in which library."""
+    if isinstance(error, StageError):
+        return error
+    return StageError(f"{library}: {described(error, named=True)}".removeprefix(": "))
+
+
+def within(error: StageError, structure: str) -> StageError:
+    """The same error, with the structure at which it happened in front of its message."""
+    error.args = (f"{structure}: {error}",)
     return error
+
+
+def described(error: BaseException, named: bool = False) -> str:
+    """The message of any error in one line, with its type where asked for or where it says little.
+
+    Whatever calculators and libraries raise: errors whose own message cannot be had are among it.
+    """
+    try:
+        text = str(error)
+    except (KeyboardInterrupt, TimeUp):
+        raise
+    except BaseException:
+        text = "(its message cannot be shown)"
+    if len(text) > LONGEST_MESSAGE:
+        text = f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
+    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    kind = type(error).__name__
+    if not text:
+        return kind
+    return f"{kind}: {text}" if named or len(text) < 30 else text

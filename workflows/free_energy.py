@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 from horm_calc.thermochemistry import (
+    NormalModes,
     Thermochemistry,
     ThermochemistryError,
     normal_modes,
     thermochemistry,
 )
 from workflows.errors import StageError
+from workflows.limits import run_with_limit
 from workflows.records import Cost, Label, Minimum, Saddle, Verdict
 from workflows.settings import SearchSettings
 from workflows.surface import Surface
@@ -59,7 +61,11 @@ def ideal_gas(
 
     The multiplicity is that of the surface. Raises `ThermochemistryError`, `StageError`.
     """
-    modes = point.modes or normal_modes(point.atoms, surface.get_hessian(point.atoms))
+
+    def modes_of() -> NormalModes:
+        return normal_modes(point.atoms, surface.get_hessian(point.atoms))
+
+    modes = point.modes or run_with_limit(modes_of, settings.endpoints.wall_time)
     return thermochemistry(
         point.atoms,
         modes,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols
+from scipy.spatial import KDTree
 
 from horm_calc.structure_files.electrons import (
     UnclearElectrons,
@@ -19,6 +21,10 @@ from workflows.records import Reaction
 #: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.
 COINCIDING = 0.3
 
+#: A Hessian of 2,000 atoms has 0.3 GB, of which a stage needs several, and takes a minute to
+#: diagonalise, many times in a search.
+MOST_ATOMS = 2000
+
 
 def check_reaction(reaction: Reaction) -> None:
     """Raise `InputError`, with cause and remedy, for structures that no search can use."""
@@ -31,15 +37,28 @@ def check_reaction(reaction: Reaction) -> None:
             raise InputError(f"the {name} has an unknown element")
         if atoms.pbc.any():
             raise InputError(f"the {name} is periodic; molecules only, remove the cell")
-        distances = atoms.get_all_distances() + np.eye(len(atoms)) * COINCIDING
-        i, j = np.unravel_index(int(distances.argmin()), distances.shape)
-        if distances[i, j] < COINCIDING:
+        i, j, apart = _closest(atoms)
+        if apart < COINCIDING:
             raise InputError(
-                f"atoms {i + 1} and {j + 1} of the {name} coincide ({distances[i, j]:.3f} Å apart)"
+                f"atoms {i + 1} and {j + 1} of the {name} coincide ({apart:.3f} Å apart)"
+            )
+        if len(atoms) > MOST_ATOMS:
+            raise InputError(
+                f"the {name} has {len(atoms)} atoms; a search works with whole Hessians, too much "
+                f"memory and time for more than {MOST_ATOMS}: cut out the part that reacts"
             )
     _check_same_atoms(reaction)
     _check_masses(reaction)
     _check_electrons(reaction)
+
+
+def _closest(atoms: Atoms) -> tuple[int, int, float]:
+    """The two atoms closest to each other, i < j, and their distance, Å."""
+    distances, neighbours = KDTree(atoms.positions).query(atoms.positions, k=2)
+    # Of atoms in one place, an atom itself may come second.
+    i = int(distances[:, 1].argmin())
+    j = int(neighbours[i, 1] if neighbours[i, 1] != i else neighbours[i, 0])
+    return min(i, j), max(i, j), float(distances[i, 1])
 
 
 def _check_same_atoms(reaction: Reaction) -> None:

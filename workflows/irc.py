@@ -9,6 +9,7 @@ import numpy as np
 from workflows import pysis, with_sella
 from workflows.errors import IRCFailed, StageError
 from workflows.limits import run_with_limit
+from workflows.logs import cause_of
 from workflows.records import IRC, Saddle
 from workflows.settings import IRCSettings
 from workflows.stage import stage
@@ -31,7 +32,7 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
     """
     if not saddle.converged:
         raise IRCFailed(f"the start is not a first-order saddle: {saddle.reason}")
-    failures: list[str] = []
+    failures, logs = [], []
     for method in [settings.method, *(name for name in METHODS if name != settings.method)]:
         try:
             irc = run_with_limit(
@@ -40,9 +41,13 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
             )
         except StageError as error:
             failures.append(f"{method}: {error}")
+            logs += [error.log, failures[-1], cause_of(error)]
             continue
-        return dataclasses.replace(irc, reason="; ".join([*failures, irc.reason]).strip("; "))
-    raise IRCFailed("; ".join(failures))
+        reason = "; ".join([*failures, irc.reason]).strip("; ")
+        return dataclasses.replace(irc, reason=reason, log="\n".join([*logs, irc.log]))
+    ending = IRCFailed("; ".join(failures))
+    ending.log = "\n".join(logs)
+    raise ending
 
 
 def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:

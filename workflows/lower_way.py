@@ -20,6 +20,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from workflows.errors import StageError
 from workflows.limits import run_with_limit
+from workflows.logs import log_of
 from workflows.masses import with_positions
 from workflows.path import band, geodesic, relax_band
 from workflows.records import ReactionPath, StringPath
@@ -115,7 +116,8 @@ def _relax(
 ) -> tuple[list[_Section], bool]:
     """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
-    converged = relax_band(band(images, surface, "string"), FLAT, settings.steps)
+    with log_of("ASE") as log:
+        converged = relax_band(band(images, surface, "string", log), FLAT, settings.steps, log)
     # A way is lower below this, also where the lines are as high as the saddle.
     bar = saddle - settings.margin
     return _below(bar, _sections(images, surface), surface, settings), converged
@@ -147,7 +149,8 @@ def _highest_end(section: _Section) -> float:
 def _finer(high: _Section, surface: Surface, settings: LowerWaySettings) -> list[_Section]:
     """A string of its own between the ends of a section."""
     images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
-    relax_band(band(images, surface, "string"), FLAT, CLOSER_STEPS)
+    with log_of("ASE") as log:
+        relax_band(band(images, surface, "string", log), FLAT, CLOSER_STEPS, log)
     return _sections(images, surface)
 
 

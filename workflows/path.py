@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
 from workflows import pysis
-from workflows.errors import StageError, as_stage_error
+from workflows.errors import as_stage_error
+from workflows.images import Answered, prepare, with_answers
 from workflows.limits import run_with_limit
+from workflows.logs import Log, log_of
 from workflows.masses import with_positions
 from workflows.records import ReactionPath
 from workflows.settings import PathSettings
@@ -34,14 +35,20 @@ def find_path(
     `converged=False` and the reason. Raises `NotConverged` when the string did not grow
     together, `CalculatorFailed`, `StageTimeout`, `StageError`.
     """
-    method = METHODS[settings.method]
-    images, converged, log = run_with_limit(
-        lambda: method(reactant, product, surface, settings), settings.wall_time
-    )
-    surface.prepare(images)
+    return run_with_limit(lambda: _found(reactant, product, surface, settings), settings.wall_time)
+
+
+def _found(
+    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
+) -> ReactionPath:
+    method = settings.method
+    images, converged, printed = METHODS[method](reactant, product, surface, settings)
+    log = Log(printed)
+    prepare(images, surface)
+    images = with_answers(images, surface, log)
     energies = np.array([surface.at(image)[0] for image in images])
     reason = "" if converged else f"not converged in {settings.max_steps} cycles"
-    return ReactionPath(tuple(images), energies, settings.method, converged, reason, log=log)
+    return ReactionPath(tuple(images), energies, method, converged, reason, log=log.getvalue())
 
 
 def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[Atoms]:
@@ -61,15 +68,17 @@ def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[At
         smoother = Geodesic(symbols, raw, 1.7, threshold=3, friction=1e-2)
         smoother.smooth(tol=2e-3, max_iter=15)
     except Exception as error:
-        raise StageError(f"geodesic-interpolate: {type(error).__name__}: {error}") from error
+        raise as_stage_error(error, "geodesic-interpolate") from error
     finally:
         np.random.set_state(state)  # noqa: NPY002
     return [with_positions(reactant, positions) for positions in smoother.path]
 
 
-def band(images: list[Atoms], surface: Surface, method: str) -> NEB:
+def band(images: list[Atoms], surface: Surface, method: str, log: Log) -> NEB:
     """ASE's elastic band or string (`method`) of images that are evaluated together."""
     from ase.mep import NEB
+
+    answered = Answered(surface, log)
 
     class BatchedNEB(NEB):
         """Has its images evaluated together before it asks for each."""
@@ -77,25 +86,25 @@ def band(images: list[Atoms], surface: Surface, method: str) -> NEB:
         def get_forces(self) -> np.ndarray:
             for image in self.images:
                 image.calc = surface
-            surface.prepare(self.images)
+            prepare(self.images, surface)
+            for end in (self.images[0], self.images[-1]):
+                surface.at(end)
+            for number, image in enumerate(self.images[1:-1], 1):
+                name = f"image {number + 1} of {len(self.images)}"
+                neighbours = self.images[number - 1], self.images[number + 1]
+                image.positions = answered.place(number, name, image, neighbours).positions
             forces: np.ndarray = super().get_forces()
             return forces
 
     return BatchedNEB(images, k=SPRING_CONSTANT, method=method, allow_shared_calculator=True)
 
 
-def relax_band(images: NEB, max_force: float, steps: int, log: io.StringIO | None = None) -> bool:
-    """Relax a band or string for `steps` steps at most; whether no atom feels `max_force` (eV/Å).
-
-    Raises `StageError`, also for what goes wrong inside ASE: images that fall upon each other.
-    """
+def relax_band(images: NEB, max_force: float, steps: int, log: Log) -> bool:
+    """Relax a band or string for `steps` steps at most; does no atom feel `max_force` (eV/Å)?"""
     from ase.optimize import FIRE
 
-    log = log or io.StringIO()
     try:
         return bool(FIRE(images, logfile=log).run(fmax=max_force, steps=steps))
-    except Exception as error:
-        raise as_stage_error(error, "ASE", log.getvalue()) from error
     finally:
         for image in images.images:
             image.calc = None
@@ -116,11 +125,11 @@ def _neb(
     half of the cycles relaxes the band so that the right image climbs in the second.
     """
     images = geodesic(reactant, product, settings.images, settings.seed)
-    elastic = band(images, surface, "improvedtangent")
-    log = io.StringIO()
-    relax_band(elastic, 5 * settings.max_force, settings.max_steps // 2, log)
-    elastic.climb = True
-    converged = relax_band(elastic, settings.max_force, settings.max_steps // 2, log)
+    with log_of("ASE") as log:
+        elastic = band(images, surface, "improvedtangent", log)
+        relax_band(elastic, 5 * settings.max_force, settings.max_steps // 2, log)
+        elastic.climb = True
+        converged = relax_band(elastic, settings.max_force, settings.max_steps // 2, log)
     return images, converged, log.getvalue()
 
 

@@ -9,7 +9,6 @@ and standard output belong to the whole process, one call runs at a time per pro
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import tempfile
@@ -21,7 +20,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from workflows.errors import IRCFailed, NotConverged, StageTimeout, as_stage_error
+from workflows.errors import IRCFailed, NotConverged, described
+from workflows.images import Answered, prepare
+from workflows.logs import Log, log_of
 from workflows.masses import has_isotopes, with_positions
 from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
 from workflows.surface import Surface
@@ -72,10 +73,8 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             geometry = _geometry(atoms, surface, "redund")
             try:
                 _optimise(RFOptimizer, geometry, log, **_convergence(settings))
-            except StageTimeout:
-                raise
             except Exception as error:
-                log.write(f"internal coordinates failed: {type(error).__name__}: {error}\n")
+                log.write(f"internal coordinates failed: {described(error, named=True)}\n")
             else:
                 relaxed = _atoms_of(geometry, atoms)
                 if np.abs(surface.at(relaxed)[1]).max() <= settings.max_force:
@@ -106,13 +105,30 @@ def grow_string(
         from pysisyphus.cos.GrowingString import GrowingString
         from pysisyphus.optimizers.StringOptimizer import StringOptimizer
 
+        answered = Answered(surface, log)
+
         class BatchedString(GrowingString):
             """Has its images evaluated together before it asks for each."""
 
             def calculate_image_forces(self, image_indices: Any = None) -> Any:
-                images, _ = self.get_images_to_calculate(image_indices)
-                surface.prepare(_atoms_of(image, reactant) for image in images)
+                images, indices = self.get_images_to_calculate(image_indices)
+                prepare((_atoms_of(image, reactant) for image in images), surface)
+                for image, index in zip(images, indices, strict=True):
+                    self.place(image, index)
                 return super().calculate_image_forces(image_indices)
+
+            def place(self, image: Any, index: int) -> None:
+                """Moves an image to where the calculator has an answer, if it has none."""
+                wanted = _atoms_of(image, reactant)
+                if index not in self.moving_indices:
+                    surface.at(wanted)
+                    return
+                beside = (index - 1, index + 1) if index <= self.lf_ind else (index + 1, index - 1)
+                neighbours = [_atoms_of(self.images[other], reactant) for other in beside]
+                name = f"image {index + 1} of {len(self.images)} of the growing string"
+                place = answered.place(id(image), name, wanted, neighbours)
+                if place is not wanted:
+                    image.coords = place.positions.ravel() / BOHR
 
         ends = [_geometry(end, surface, "cart") for end in (reactant, product)]
         string = BatchedString(
@@ -210,7 +226,7 @@ def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:
     }
 
 
-def _optimise(optimizer: type, geometry: Any, log: io.StringIO, **options: Any) -> bool:
+def _optimise(optimizer: type, geometry: Any, log: Log, **options: Any) -> bool:
     from pysisyphus.optimizers.exceptions import ZeroStepLength
 
     run = optimizer(geometry, dump=False, **options)
@@ -223,10 +239,13 @@ def _optimise(optimizer: type, geometry: Any, log: io.StringIO, **options: Any) 
 
 
 @contextlib.contextmanager
-def _contained() -> Iterator[io.StringIO]:
+def _contained() -> Iterator[Log]:
     """Run in a scratch folder with everything that is printed kept in the log."""
-    log = io.StringIO()
-    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="horm-") as scratch:
+    with (
+        _ONE_AT_A_TIME,
+        tempfile.TemporaryDirectory(prefix="horm-") as scratch,
+        log_of("pysisyphus") as log,
+    ):
         before = os.getcwd()
         os.chdir(scratch)
         try:
@@ -236,8 +255,6 @@ def _contained() -> Iterator[io.StringIO]:
                 warnings.catch_warnings(action="ignore"),
             ):
                 yield log
-        except Exception as error:
-            raise as_stage_error(error, "pysisyphus", log.getvalue()) from error
         finally:
             os.chdir(before)
             _drop_handlers(os.path.realpath(scratch))
@@ -264,7 +281,7 @@ def _drop_handlers(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _logger_into(logger: logging.Logger, log: io.StringIO) -> Iterator[None]:
+def _logger_into(logger: logging.Logger, log: Log) -> Iterator[None]:
     """Send the progress of one optimiser to the log."""
     handler = logging.StreamHandler(log)
     logger.setLevel(logging.INFO)

@@ -22,6 +22,7 @@ from workflows.separated import in_pieces, shortest_distance
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stereochemistry import Stereochemistry, compare
 from workflows.surface import Surface
+from workflows.trust import concerns_about
 from workflows.units import to_kcal_per_mol
 
 #: Two conformers whose energies differ by more are worth a word, kcal/mol: chemical accuracy.
@@ -31,9 +32,12 @@ CONFORMERS_APART = 1.0
 BOUND = 0.6
 
 
-def of_calculator(structures: Iterable[Atoms], surface: Surface) -> Iterator[str]:
+def of_calculator(
+    structures: Iterable[Atoms], surface: Surface, settings: SearchSettings
+) -> Iterator[str]:
     """What the calculator itself says of them."""
-    yield from dict.fromkeys(text for atoms in structures for text in surface.concerns(atoms))
+    found = concerns_about(list(structures), surface, settings.endpoints.wall_time)
+    yield from dict.fromkeys(found)
 
 
 def of_structures(
@@ -48,7 +52,7 @@ def of_structures(
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from of_calculator(known, surface)
+    yield from of_calculator(known, surface, settings)
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:

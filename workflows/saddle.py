@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from ase import Atoms
 
@@ -35,7 +37,8 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
     Hessian is held against its forces. Raises `CalculatorFailed`, `StageTimeout`, or
     `StageError` when the optimiser breaks.
     """
-    return _walk(guess, None, surface, settings)
+    call = partial(_walk, guess, None, surface, settings)
+    return run_with_limit(call, settings.wall_time)
 
 
 @stage
@@ -45,14 +48,15 @@ def refine_again(known: Saddle, surface: Surface, settings: SaddleSettings) -> S
     The Hessian of `known` is where the optimiser starts from; it is updated, not computed
     anew (`settings.hessian_every` does not apply). The one at the end is of this surface.
     """
-    return _walk(known.atoms, known.hessian, surface, settings)
+    call = partial(_walk, known.atoms, known.hessian, surface, settings)
+    return run_with_limit(call, settings.wall_time)
 
 
 def _walk(
     guess: Atoms, start: np.ndarray | None, surface: Surface, settings: SaddleSettings
 ) -> Saddle:
     method = METHODS[settings.method]
-    atoms, log = run_with_limit(lambda: method(guess, surface, settings, start), settings.wall_time)
+    atoms, log = method(guess, surface, settings, start)
     energy, forces = surface.at(atoms)
     hessian = surface.get_hessian(atoms)
     modes = normal_modes(atoms, hessian)

@@ -19,15 +19,18 @@ from ase.calculators.calculator import Calculator
 from scipy.spatial.distance import cdist
 
 from horm_calc.thermochemistry import ThermochemistryError
+from workflows.answers import asked
 from workflows.connectivity import Match, describe_changes, match_bonds, pieces
 from workflows.electrons import State, named, shared
 from workflows.endpoints import settle
-from workflows.errors import CalculatorFailed, NotConverged, StageError
+from workflows.errors import NotConverged, StageError
 from workflows.free_energy import ideal_gas
+from workflows.limits import run_with_limit
 from workflows.records import Cost, Minimum, Reaction, SeparatedMolecule, SeparatedMolecules
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stereochemistry import isomer
 from workflows.surface import Evaluations, Surface
+from workflows.trust import concerns_about
 
 #: Builds a calculator for a charge and a multiplicity.
 Build = Callable[[int, int], Calculator]
@@ -57,10 +60,7 @@ def surfaces(reaction: Reaction, calculator: Calculator, build: Build | None) ->
 
     def surface_of(state: State) -> Surface:
         if build is not None:
-            try:
-                return Surface(build(*state), *state)
-            except Exception as error:  # calculators raise what they like
-                raise CalculatorFailed(f"{type(error).__name__}: {error}") from error
+            return Surface(asked(lambda: build(*state), []), *state)
         if state == (reaction.charge, reaction.multiplicity):
             return Surface(calculator, *state)
         raise StageError(
@@ -110,7 +110,8 @@ def _molecules(
     def of(kind: str, state: State) -> float:
         molecule = found[kinds.index(kind)]
         try:
-            return surface_of(state).at(molecule)[0]
+            limit = settings.endpoints.wall_time
+            return run_with_limit(lambda: surface_of(state).at(molecule)[0], limit)
         except StageError as error:
             raise StageError(f"{named(molecule, state)}: {error}") from error
 
@@ -138,7 +139,8 @@ def _alone(
     if match_bonds(molecule, minimum.atoms, limit, margin)[0] is Match.NO:
         changes = describe_changes(molecule, minimum.atoms, limit)
         raise StageError(f"{name} alone relaxes to another structure: {changes}")
-    concerns = tuple(f"{name} alone: {text}" for text in surface.concerns(minimum.atoms))
+    said = concerns_about([minimum.atoms], surface, settings.endpoints.wall_time)
+    concerns = tuple(f"{name} alone: {text}" for text in said)
     alone = SeparatedMolecule(minimum, *state, count, name, concerns=concerns)
     try:
         return dataclasses.replace(alone, thermochemistry=ideal_gas(minimum, 0, surface, settings))

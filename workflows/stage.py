@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from workflows.errors import StageError
+from workflows.errors import TimeUp, as_stage_error
+from workflows.logs import cause_of
 from workflows.records import Cost
 from workflows.surface import Surface
 
@@ -18,8 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def stage(function: F) -> F:
     """Put the cost of a stage into the `cost` of the record that it returns.
 
-    The stage's last two positional arguments are a `Surface` and its settings. A
-    `StageError` that ends the stage carries the cost too.
+    The stage's last two positional arguments are a `Surface` and its settings. Whatever breaks in
+    it ends it as a `StageError`, which carries the cost too, and in its log the traceback of what
+    a calculator or a library raised.
     """
 
     @functools.wraps(function)
@@ -32,9 +34,15 @@ def stage(function: F) -> F:
 
         try:
             record = function(*arguments)
-        except StageError as error:
-            error.cost = cost()
+        except (KeyboardInterrupt, TimeUp):  # of the user, and of a limit around the stage
             raise
+        except BaseException as error:
+            ending = as_stage_error(error, "unexpected")
+            if ending is not error:
+                ending.__cause__ = error
+            ending.cost = cost()
+            ending.log = f"{ending.log}\n{cause_of(ending)}".strip()
+            raise ending from ending.__cause__
         return dataclasses.replace(record, cost=cost())
 
     return cast(F, run)

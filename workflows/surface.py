@@ -7,7 +7,7 @@ stage has computed is not computed again by the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from workflows.answers import asked, real_numbers
 from workflows.errors import CalculatorFailed
 from workflows.masses import with_positions
 
@@ -25,6 +26,9 @@ FINITE_DIFFERENCE_STEP = 0.005
 #: Two geometries closer than this (Å, any component) are the same point: the rounding of
 #: the way to Bohr and back, far below any physical difference.
 SAME_GEOMETRY = 1e-8
+
+#: What is asked of calculators that work out many structures together.
+WANTED = ("energy", "forces")
 
 #: Geometries whose energies and forces are kept: some cycles of a long band.
 REMEMBERED = 200
@@ -70,7 +74,7 @@ class Surface(Calculator):
     @property
     def has_own_hessian(self) -> bool:
         """Whether the calculator gives second derivatives itself."""
-        return hasattr(self.calculator, "get_hessian")
+        return self._can("get_hessian")
 
     def calculate(
         self,
@@ -82,23 +86,15 @@ class Surface(Calculator):
         bare = self._bare(self.atoms)
         found = self._known.get(_key(bare))
         if found is None:
-            try:
-                # Forces first: for every calculator here they come with the energy.
-                found = {"forces": self.calculator.get_forces(bare)}
-                found["energy"] = self.calculator.get_potential_energy(bare)
-            except Exception as error:
-                raise CalculatorFailed(_one_line(error)) from error
-            self._remember([bare], [found])
-        try:
-            energy, forces = float(found["energy"]), np.array(found["forces"], dtype=float)
-        except (TypeError, ValueError) as error:
-            raise CalculatorFailed(f"not an energy and forces: {_one_line(error)}") from error
-        if forces.shape != (len(bare), 3):
-            raise CalculatorFailed(f"the forces have shape {forces.shape}, not {(len(bare), 3)}")
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
-            raise CalculatorFailed("the calculator returned an energy or force that is not finite")
-        self._check_energy(energy, len(bare))
-        self.results = {"energy": energy, "forces": forces}
+            found = asked(lambda: self._energy_and_forces(bare), [bare])
+            self._remember(bare, found)
+        self._check_energy(found["energy"], len(bare))
+        self.results = found | {"forces": found["forces"].copy()}
+
+    def _energy_and_forces(self, bare: Atoms) -> dict[str, Any]:
+        # Forces first: for every calculator here they come with the energy.
+        forces = _forces(self.calculator.get_forces(bare), bare)
+        return {"forces": forces, "energy": _energy(self.calculator.get_potential_energy(bare))}
 
     def _check_energy(self, energy: float, atoms: int) -> None:
         """Raises where a network's energy has no bounds, and an optimiser would follow it."""
@@ -117,21 +113,32 @@ class Surface(Calculator):
         A calculator with `evaluate(list of Atoms, properties)`, such as `HormCalculator`, works
         them out in one batch, in a fraction of the time; with others nothing happens here.
         """
-        if not hasattr(self.calculator, "evaluate"):
+        if not self._can("evaluate"):
             return
         bare = [self._bare(image) for image in images]
         bare = [image for image in bare if _key(image) not in self._known]
         if not bare:
             return
-        try:
-            self._remember(bare, self.calculator.evaluate(bare, ("energy", "forces")))
-        except Exception as error:
-            raise CalculatorFailed(_one_line(error)) from error
+        found = asked(lambda: self._answers_together(bare), bare)
+        for image, results in zip(bare, found, strict=True):
+            if results is not None:
+                self._remember(image, results)
+
+    def _answers_together(self, bare: list[Atoms]) -> list[dict[str, Any] | None]:
+        own: Any = self.calculator
+        answers = iter(own.evaluate(bare, WANTED))
+        found = [_checked(image, results) for image, results in zip(bare, answers, strict=False)]
+        if len(found) < len(bare) or next(answers, None) is not None:
+            raise CalculatorFailed("the calculator's `evaluate` did not answer once a structure")
+        return found
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the calculator may be wrong here, if it can say so (`HormCalculator` does)."""
+        if not self._can("concerns"):
+            return []
         own: Any = self.calculator
-        return list(own.concerns(self._bare(atoms))) if hasattr(own, "concerns") else []
+        bare = self._bare(atoms)
+        return asked(lambda: [str(concern) for concern in own.concerns(bare)], [bare])
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
         """Second derivatives of the energy, (3N, 3N), eV/Å², symmetric.
@@ -148,15 +155,10 @@ class Surface(Calculator):
             hessian = self._finite_difference_hessian(atoms)
         else:
             own: Any = self.calculator
-            try:
-                hessian = np.array(own.get_hessian(self._bare(atoms)), dtype=float)
-            except Exception as error:
-                raise CalculatorFailed(_one_line(error)) from error
-        size = 3 * len(atoms)
-        if hessian.shape != (size, size):
-            raise CalculatorFailed(f"the Hessian has shape {hessian.shape}, not {(size, size)}")
-        if not np.isfinite(hessian).all():
-            raise CalculatorFailed("the calculator returned a Hessian that is not finite")
+            bare, size = self._bare(atoms), 3 * len(atoms)
+            hessian = asked(
+                lambda: real_numbers(own.get_hessian(bare), (size, size), "a Hessian"), [bare]
+            )
         done = self.evaluations
         self.evaluations = Evaluations(done.gradients, done.hessians + 1)
         hessian = 0.5 * (hessian + hessian.T)
@@ -168,17 +170,18 @@ class Surface(Calculator):
         self.get_property("energy", atoms)
         return self.results["energy"], self.results["forces"].copy()
 
-    def _remember(self, images: Sequence[Atoms], found: Iterable[Mapping[str, Any]]) -> None:
+    def _can(self, method: str) -> bool:
+        """Whether the calculator has a method that it need not have."""
+        return asked(lambda: hasattr(self.calculator, method), [])
+
+    def _remember(self, image: Atoms, found: dict[str, Any]) -> None:
         """Counts what was worked out, and keeps it for when the same geometry comes again.
 
         Bands of images come back to the same geometries several times in a cycle.
         """
         done = self.evaluations
-        self.evaluations = Evaluations(done.gradients + len(images), done.hessians)
-        self._known |= {
-            _key(image): {name: results[name] for name in ("energy", "forces")}
-            for image, results in zip(images, found, strict=True)
-        }
+        self.evaluations = Evaluations(done.gradients + 1, done.hessians)
+        self._known[_key(image)] = found
         for oldest in list(self._known)[:-REMEMBERED]:
             del self._known[oldest]
 
@@ -209,6 +212,22 @@ class Surface(Calculator):
         return np.array(rows)
 
 
+def _energy(answer: Any) -> float:
+    return float(real_numbers(answer, (), "an energy"))
+
+
+def _forces(answer: Any, bare: Atoms) -> np.ndarray:
+    return real_numbers(answer, (len(bare), 3), "an array of forces")
+
+
+def _checked(bare: Atoms, results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One answer of many, as arrays of its own; None for a wrong one, which is asked for alone."""
+    try:
+        return {"forces": _forces(results["forces"], bare), "energy": _energy(results["energy"])}
+    except CalculatorFailed:
+        return None
+
+
 def _key(atoms: Atoms) -> bytes:
     """The same for geometries that differ by less than `SAME_GEOMETRY`, but for rare rounding."""
     with np.errstate(invalid="ignore"):  # positions that are no numbers are for others to refuse
@@ -218,8 +237,3 @@ def _key(atoms: Atoms) -> bytes:
 
 def _close(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.abs(a - b).max() < SAME_GEOMETRY)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{type(error).__name__}: {text}" if len(text) < 30 else text

@@ -1,4 +1,4 @@
-"""Are a calculator's own second derivatives those of its forces?
+"""Can a calculator be believed: does it know such structures, are its second derivatives right?
 
 A network's Hessian can be wrong where its forces are right: it may hold something fixed that
 moves, or have spikes narrower than any step. Modes, IRC and free energies would then belong to
@@ -12,6 +12,8 @@ import numpy as np
 from ase import Atoms
 
 from horm_calc.thermochemistry import normal_modes
+from workflows.errors import StageError
+from workflows.limits import run_with_limit
 from workflows.masses import with_positions
 from workflows.records import HessianCheck
 from workflows.surface import Surface
@@ -50,3 +52,18 @@ def check_hessian(surface: Surface, atoms: Atoms, hessian: np.ndarray) -> Hessia
         difference = hessian @ direction - (before - after) / (2 * STEP)
         errors.append(float(np.linalg.norm(difference)))
     return HessianCheck(tuple(errors))
+
+
+def concerns_about(structures: list[Atoms], surface: Surface, wall_time: float) -> list[str]:
+    """Why the calculator may be wrong at structures, if it can say so, in `wall_time` seconds.
+
+    That it breaks down over that question must cost no search; it is a concern too.
+    """
+
+    def ask() -> list[str]:
+        return [text for atoms in structures for text in surface.concerns(atoms)]
+
+    try:
+        return run_with_limit(ask, wall_time)
+    except StageError as error:
+        return [f"whether the calculator knows such structures is not known: {error}"]

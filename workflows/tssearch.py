@@ -138,7 +138,7 @@ def search(
             fallen,
             reactant,
             product,
-            warnings=tuple(remarks.of_calculator(relaxed.values(), surface)),
+            warnings=tuple(remarks.of_calculator(relaxed.values(), surface, settings)),
             attempts=0,
             costs=account.costs,
             log=account.log,
@@ -238,7 +238,9 @@ def _minimum(
 
     def settled(atoms: Atoms) -> Minimum:
         threshold = settings.saddle.imaginary_threshold
-        minimum: Minimum = account.run(settle, atoms, threshold, surface, settings.endpoints)
+        minimum: Minimum = account.run(
+            settle, atoms, threshold, surface, settings.endpoints, of=f"the {name}"
+        )
         if not minimum.converged:
             raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         return minimum
@@ -364,8 +366,8 @@ def _attempt(
 
         account.begin("irc ends")
         first, last = (
-            account.run(relax, image, surface, settings.endpoints)
-            for image in (irc.images[0], irc.images[-1])
+            account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
+            for end, name in ((0, "first image"), (-1, "last image"))
         )
         done = dataclasses.replace(done, ends=(first, last))
         for end in (first, last):

@@ -6,7 +6,6 @@ geomeTRIC speaks Bohr and Hartree, logs through `logging` and wants a scratch fo
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from workflows.errors import as_stage_error
+from workflows.logs import Log, log_of
 from workflows.masses import with_positions
 from workflows.settings import EndpointSettings, SaddleSettings
 from workflows.surface import Surface
@@ -91,20 +90,17 @@ def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _contained() -> Iterator[tuple[io.StringIO, str]]:
+def _contained() -> Iterator[tuple[Log, str]]:
     """A scratch folder, and a log that takes what geomeTRIC would print."""
-    log = io.StringIO()
-    handler = logging.StreamHandler(log)
-    handler.terminator = ""  # geomeTRIC ends its own lines
     logger = logging.getLogger("geometric")
     level, handlers, propagate = logger.level, list(logger.handlers), logger.propagate
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)
-    try:
-        with tempfile.TemporaryDirectory(prefix="horm-") as folder:
+    with tempfile.TemporaryDirectory(prefix="horm-") as folder, log_of("geomeTRIC") as log:
+        handler = logging.StreamHandler(log)
+        handler.terminator = ""  # geomeTRIC ends its own lines
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+        try:
             yield log, folder
-    except Exception as error:
-        raise as_stage_error(error, "geomeTRIC", log.getvalue()) from error
-    finally:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
+        finally:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)

@@ -7,7 +7,6 @@ longer than a whole search of the small molecules here.
 from __future__ import annotations
 
 import contextlib
-import io
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from workflows.errors import IRCFailed, as_stage_error
+from workflows.errors import IRCFailed
+from workflows.logs import Log, log_of
 from workflows.masses import with_positions
 from workflows.settings import EndpointSettings, IRCSettings, SaddleSettings
 from workflows.surface import Surface
@@ -108,10 +108,6 @@ def _optimise(
 
 
 @contextlib.contextmanager
-def _contained() -> Iterator[io.StringIO]:
-    log = io.StringIO()
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield log
-    except Exception as error:
-        raise as_stage_error(error, "Sella", log.getvalue()) from error
+def _contained() -> Iterator[Log]:
+    with log_of("Sella") as log, warnings.catch_warnings(action="ignore"):
+        yield log
