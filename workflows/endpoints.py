@@ -103,7 +103,7 @@ def _descended(
     walker = atoms.copy()
     walker.calc = surface
     with log_of("ASE") as log:
-        steps = BFGS(walker, logfile=log, maxstep=SHORT)  # type: ignore[arg-type]  # a text file, of another class
+        steps = BFGS(walker, logfile=log, maxstep=SHORT)  # type: ignore[arg-type]
         for _ in steps.irun(fmax=settings.max_force, steps=settings.max_steps):
             if not kept(walker):
                 break
