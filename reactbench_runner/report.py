@@ -14,6 +14,7 @@ from workflows.records import Label
 
 _COLOURS = {
     Label.INTENDED: "green",
+    Label.BARRIERLESS: "cyan",
     Label.PARTLY: "yellow",
     Label.AMBIGUOUS: "yellow",
     Label.UNINTENDED: "red",

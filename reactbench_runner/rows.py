@@ -267,8 +267,10 @@ def _differences(
     """Both barriers and the reaction energy in kcal/mol, as far as `energies` (eV) go."""
     forward, backward = connected_sides(verdict)
     steps = (
-        ("reactant", "ts", forward), ("product", "ts", backward), ("reactant", "product", True),
-    )  # fmt: skip
+        ("reactant", "ts", forward),
+        ("product", "ts", backward),
+        ("reactant", "product", not verdict.lost),
+    )
     return {
         f"{column}_kcal_per_mol": round(to_kcal_per_mol(energies[end] - energies[start]), 3)
         for column, (start, end, connected) in zip(columns, steps, strict=True)

@@ -96,6 +96,8 @@ def read_back(reaction: Reaction, row: Row, known: Mapping[str, Point]) -> Searc
         row["reason"],
         row["side"],
         at_limit=Label(row["verdict_at_limit"]) if row["verdict_at_limit"] else None,
+        # The energy between the ends is left out where relaxation has made something else of one.
+        lost=("reactant", "product") if row["reaction_energy_kcal_per_mol"] == "" else (),
     )
     reactant, product = (
         Minimum(atoms, *_results(atoms), method="stored", converged=True)

@@ -104,9 +104,13 @@ def pair_name(atoms: Atoms, pair: Pair) -> str:
     return "-".join(f"{atoms.symbols[index]}{index + 1}" for index in pair)
 
 
+def kinds(atoms: Atoms) -> list[tuple[int, int]]:
+    """Element and isotope of each atom: atoms of one kind cannot be told apart."""
+    return list(zip(atoms.numbers.tolist(), isotope_kinds(atoms), strict=True))
+
+
 def molecular_graph(atoms: Atoms, bond_factor: float) -> nx.Graph:
     graph = nx.Graph()
-    kinds = zip(atoms.numbers.tolist(), isotope_kinds(atoms), strict=True)
-    graph.add_nodes_from((i, {"kind": kind}) for i, kind in enumerate(kinds))
+    graph.add_nodes_from((i, {"kind": kind}) for i, kind in enumerate(kinds(atoms)))
     graph.add_edges_from(bonds(atoms, bond_factor))
     return graph

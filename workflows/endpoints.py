@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from ase import Atoms
+from ase.optimize import BFGS
 
 from horm_calc.thermochemistry import normal_modes
 from workflows import pysis, with_geometric, with_sella
-from workflows.errors import CalculatorFailed, StageError, StageTimeout
+from workflows.errors import CalculatorFailed, StageError, StageTimeout, as_stage_error
 from workflows.limits import run_with_limit
 from workflows.records import Minimum
 from workflows.settings import EndpointSettings
@@ -33,6 +36,9 @@ DESCENTS = 3
 
 #: How far the atom that moves most goes along an imaginary mode, Å.
 PUSH = 0.1
+
+#: How far an atom goes in a step that must not leave a shallow minimum, Å.
+SHORT = 0.05
 
 
 @stage
@@ -70,6 +76,36 @@ def settle(atoms: Atoms, threshold: float, surface: Surface, settings: EndpointS
         note = f"\n{modes.frequencies[0]:.0f} cm⁻¹: a saddle point; on along its mode\n"
         minimum = dataclasses.replace(further, log=minimum.log + note + further.log)
     return minimum
+
+
+@stage
+def descend(
+    atoms: Atoms, kept: Callable[[Atoms], bool], surface: Surface, settings: EndpointSettings
+) -> Minimum:
+    """Relax `atoms` in steps too short to leave a shallow minimum.
+
+    Comes back with `converged=False` once what they have become is not `kept`. Raises what `relax`
+    raises.
+    """
+    walker, log = atoms.copy(), io.StringIO()
+    walker.calc = surface
+
+    def walk() -> bool:
+        steps = BFGS(walker, logfile=log, maxstep=SHORT)
+        return any(
+            not kept(walker) or converged
+            for converged in steps.irun(fmax=settings.max_force, steps=settings.max_steps)
+        )
+
+    try:
+        run_with_limit(walk, settings.wall_time)
+    except Exception as error:
+        raise as_stage_error(error, "ASE", log.getvalue()) from error
+    walker.calc = None
+    energy, forces = surface.at(walker)
+    converged, reason = force_criterion(forces, settings)
+    converged = converged and kept(walker)
+    return Minimum(walker, energy, forces, "bfgs", converged, reason, log=log.getvalue())
 
 
 def _relaxed(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:

@@ -77,8 +77,11 @@ def ideal_gas(
 def connected_sides(verdict: Verdict) -> tuple[bool, bool]:
     """Is the saddle connected with the reactant, and with the product?
 
-    A barrier is only a barrier from an end that the saddle connects to.
+    A barrier is only a barrier from an end that the saddle connects to, and of the reaction only
+    where relaxation has made nothing else of the ends.
     """
+    if verdict.lost:
+        return False, False
     label = verdict.at_limit if verdict.label is Label.AMBIGUOUS else verdict.label
     if label is Label.INTENDED:
         return True, True

@@ -8,6 +8,9 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
+#: Structures closer than this are the same, root mean square distance of the atoms in Å.
+SAME = 0.05
+
 
 def superposition(a: Atoms, b: Atoms) -> tuple[Rotation, float]:
     """The turn that lays `b` best upon `a`, both with the same order of atoms, no mirroring.

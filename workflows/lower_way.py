@@ -22,7 +22,7 @@ from workflows.errors import StageError
 from workflows.limits import run_with_limit
 from workflows.masses import with_positions
 from workflows.path import band, geodesic, relax_band
-from workflows.records import StringPath
+from workflows.records import ReactionPath, StringPath
 from workflows.settings import LowerWaySettings
 from workflows.stage import stage
 from workflows.surface import Surface
@@ -75,18 +75,37 @@ def relaxed_string(
     sections, converged = run_with_limit(
         lambda: _relax(reactant, product, saddle, surface, settings), settings.wall_time
     )
+    reason = "" if converged else f"relaxed for {settings.steps} steps only"
+    return _string(sections, "string", converged, reason)
+
+
+@stage
+def followed(
+    path: ReactionPath, bar: float, surface: Surface, settings: LowerWaySettings
+) -> StringPath:
+    """`path` with the points between its images, and its ceiling.
+
+    Sections that are above `bar` (eV) are looked at more closely as those of `relaxed_string`.
+    Raises the same.
+    """
+    sections = run_with_limit(
+        lambda: _below(bar, _sections(list(path.images), surface), surface, settings),
+        settings.wall_time,
+    )
+    return _string(sections, path.method, path.converged, path.reason)
+
+
+def _string(sections: list[_Section], method: str, converged: bool, reason: str) -> StringPath:
     points = [point for section in sections for point in section.points[:-1]]
     energies = np.concatenate([section.energies[:-1] for section in sections])
     ceiling = max(section.ceiling for section in sections)
-    log = f"the highest point lies {ceiling - energies[0]:.4f} eV above the reactant"
-    reason = "" if converged else f"relaxed for {settings.steps} steps only"
     return StringPath(
         (*points, sections[-1].points[-1]),
         np.append(energies, sections[-1].energies[-1]),
-        "string",
+        method,
         converged,
         reason,
-        log=log,
+        log=f"the highest point lies {ceiling - energies[0]:.4f} eV above the reactant",
         ceiling=ceiling,
     )
 
@@ -97,9 +116,15 @@ def _relax(
     """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
     converged = relax_band(band(images, surface, "string"), FLAT, settings.steps)
-    sections = _sections(images, surface)
     # A way is lower below this, also where the lines are as high as the saddle.
     bar = saddle - settings.margin
+    return _below(bar, _sections(images, surface), surface, settings), converged
+
+
+def _below(
+    bar: float, sections: list[_Section], surface: Surface, settings: LowerWaySettings
+) -> list[_Section]:
+    """The sections with finer ones where lines are above `bar` between images that are not."""
     for _ in range(CLOSER_LOOKS):
         place = int(np.argmax([section.ceiling for section in sections]))
         high = sections[place]
@@ -112,7 +137,7 @@ def _relax(
         if max(section.ceiling for section in finer) >= high.ceiling:
             break
         sections[place : place + 1] = finer
-    return sections, converged
+    return sections
 
 
 def _highest_end(section: _Section) -> float:

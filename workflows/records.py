@@ -227,6 +227,7 @@ class Label(StrEnum):
     """The outcome of a search."""
 
     INTENDED = "intended"
+    BARRIERLESS = "barrierless"
     PARTLY = "partly intended"
     UNINTENDED = "unintended"
     AMBIGUOUS = "ambiguous"
@@ -240,6 +241,8 @@ class Verdict:
     `side` names the end that was reached when only one was. `relabelled` is the same
     question up to a relabelling of equivalent atoms. An ambiguous verdict keeps the label
     that holds exactly at the bond limit in `at_limit` and names the bonds that decide it.
+    `lost` names the ends that relaxation has turned into something else: no energy counts from or
+    to them.
     """
 
     label: Label
@@ -249,6 +252,7 @@ class Verdict:
     relabelled: Label | None = None
     at_limit: Label | None = None
     deciding_bonds: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

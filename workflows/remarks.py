@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from ase import Atoms
 
 from workflows.connectivity import Match, describe_changes, match_bonds
 from workflows.free_energy import connected_sides
@@ -27,6 +29,11 @@ CONFORMERS_APART = 1.0
 BOUND = 0.6
 
 
+def of_calculator(structures: Iterable[Atoms], surface: Surface) -> Iterator[str]:
+    """What the calculator itself says of them."""
+    yield from dict.fromkeys(text for atoms in structures for text in surface.concerns(atoms))
+
+
 def of_structures(
     reaction: Reaction,
     minima: Mapping[str, Minimum],
@@ -39,7 +46,7 @@ def of_structures(
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from dict.fromkeys(text for atoms in known for text in surface.concerns(atoms))
+    yield from of_calculator(known, surface)
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:

@@ -7,6 +7,7 @@ its guess from another path method. The best attempt is the result.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
@@ -18,14 +19,17 @@ from ase.calculators.calculator import Calculator
 
 from workflows import remarks
 from workflows.account import Account, Progress
+from workflows.barrierless import bar, changed_beyond_doubt, fallen_end, is_loose, only_rises, rises
 from workflows.connectivity import describe_changes
-from workflows.endpoints import relax, settle
+from workflows.endpoints import descend, relax, settle
+from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
-from workflows.geometry import superposition
+from workflows.geometry import SAME, superposition
 from workflows.input_checks import check_reaction
 from workflows.irc import follow, turned
-from workflows.lower_way import relaxed_string
+from workflows.lower_way import followed, relaxed_string
+from workflows.masses import with_positions
 from workflows.path import find_path
 from workflows.records import (
     IRC,
@@ -51,10 +55,8 @@ from workflows.verdict import judge, question_relaxation, runs_backwards
 PATH_ORDER = ("gsm", "neb", "geodesic")
 
 #: The better attempt stands further left; among failures the one that came further wins.
-_ORDER = [Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
+_ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
 
-#: Structures closer than this are the same, root mean square distance of the atoms in Å.
-_SAME = 0.05
 _STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
 
 
@@ -129,29 +131,41 @@ def search(
         verdict = Verdict(Label.FAILED, str(error), stage="endpoints")
         return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
+    given = {"reactant": reaction.reactant, "product": reaction.product}
+    minima = {"reactant": reactant, "product": product}
+    relaxed = {name: minimum.atoms for name, minimum in minima.items()}
+    if fallen := fallen_end(given, relaxed, settings.verdict):
+        return SearchResult(
+            reaction,
+            fallen,
+            reactant,
+            product,
+            warnings=tuple(remarks.of_calculator(relaxed.values(), surface)),
+            attempts=0,
+            costs=account.costs,
+            log=account.log,
+        )
     limit = settings.verdict.bond_factor
     asked = describe_changes(reactant.atoms, product.atoms, limit) or "no bond changes"
     account.note(f"from reactant to product: {asked}")
     tried = _attempts(reactant, product, surface, settings, account)
     best = tried.best
     verdict = best.verdict
-    for name, given, relaxed in (
-        ("reactant", reaction.reactant, reactant.atoms),
-        ("product", reaction.product, product.atoms),
-    ):
-        verdict = question_relaxation(verdict, name, given, relaxed, settings.verdict)
+    if verdict.label is not Label.BARRIERLESS:
+        verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
+    order = _order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin("thermochemistry")
     thermochemistry, skipped, cost = free_energies(
         reactant, product, best.saddle, verdict, surface, settings
     )
     account.add(cost, "")
-    minima = {"reactant": reactant, "product": product}
     surface_of = surfaces(reaction, calculator, build)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     warnings = (
         *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
         *remarks.of_minima(skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
+        *order,
         *remarks.of_lower_way(best.saddle, tried.lower_way),
         *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
     )
@@ -203,22 +217,46 @@ def _endpoints(
     reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
 ) -> tuple[Minimum, Minimum]:
     account.begin("endpoints")
-    relaxed, changed = [], ""
-    for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
-        threshold = settings.saddle.imaginary_threshold
-        minimum = account.run(settle, atoms, threshold, surface, settings.endpoints)
-        if not minimum.converged:
-            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
-        relaxed.append(minimum)
-        if words := describe_changes(atoms, minimum.atoms, settings.verdict.bond_factor):
+    given = {"reactant": reaction.reactant, "product": reaction.product}
+    relaxed, changed = {}, ""
+    for name, atoms in given.items():
+        relaxed[name] = _minimum(name, atoms, surface, settings, account)
+        if words := describe_changes(atoms, relaxed[name].atoms, settings.verdict.bond_factor):
             changed += f"; relaxation changed the {name}: {words}"
-    _, apart = superposition(relaxed[0].atoms, relaxed[1].atoms)
-    if apart < _SAME:
+    reactant, product = relaxed.values()
+    _, apart = superposition(reactant.atoms, product.atoms)
+    found = {name: minimum.atoms for name, minimum in relaxed.items()}
+    if apart < SAME and not fallen_end(given, found, settings.verdict):
         raise StageError(
             f"reactant and product relax to the same structure, {apart:.3f} Å apart: there is no "
             f"saddle to look for{changed}"
         )
-    return relaxed[0], relaxed[1]
+    return reactant, product
+
+
+def _minimum(
+    name: str, given: Atoms, surface: Surface, settings: SearchSettings, account: Account
+) -> Minimum:
+    """An end relaxed; once more in short steps where long ones have changed its bonds."""
+
+    def settled(atoms: Atoms) -> Minimum:
+        threshold = settings.saddle.imaginary_threshold
+        minimum: Minimum = account.run(settle, atoms, threshold, surface, settings.endpoints)
+        if not minimum.converged:
+            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
+        return minimum
+
+    def kept(atoms: Atoms) -> bool:
+        return not changed_beyond_doubt(given, atoms, settings.verdict)
+
+    minimum = settled(given)
+    if kept(minimum.atoms):
+        return minimum
+    with contextlib.suppress(StageError):
+        nearer = account.run(descend, given, kept, surface, settings.endpoints)
+        if nearer.converged and kept((nearer := settled(nearer.atoms)).atoms):
+            return nearer
+    return minimum
 
 
 def _attempts(
@@ -245,9 +283,11 @@ def _attempts(
     string: StringPath | None = None
     skipped: dict[str, str] = {}
     while guesses and len(attempts) < settings.attempts:
-        attempt = _attempt(guesses.pop(0), ends, surface, settings, account)
+        attempt = _attempt(guesses.pop(0), reactant, product, surface, settings, account)
         attempts.append(attempt)
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
+        if attempt.verdict.label is Label.BARRIERLESS:
+            break
         if not attempt.intended or attempt.saddle is None:
             continue
         if isinstance(attempt.path, StringPath):
@@ -264,7 +304,53 @@ def _attempts(
         if not _lower(string, attempt, settings):
             break
     best = min(attempts, key=lambda attempt: attempt.rank)
+    if best.verdict.label not in (Label.INTENDED, Label.BARRIERLESS):
+        rising = (_only_rises(one.path, surface, settings, account) for one in attempts)
+        best = next(filter(None, rising), best)
     return _Tried(best, len(attempts), _lower(string, best, settings), skipped)
+
+
+def _order_of_atoms(
+    verdict: Verdict,
+    reactant: Minimum,
+    product: Minimum,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> list[str]:
+    """What to ask of the files where it went wrong and two atoms may have changed places in them.
+
+    One more attempt, with the two exchanged in the product, says whether that would be intended.
+    """
+    wrong = verdict.label in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
+    ends, limit = (reactant.atoms, product.atoms), settings.verdict.bond_factor
+    if not wrong or ORDER in verdict.reason or not (found := fewer_changes(ends, limit)):
+        return []
+    order, then, now = found
+    pair = names(product.atoms, order)
+    positions = product.atoms.positions[list(order)]
+    other = dataclasses.replace(product, atoms=with_positions(product.atoms, positions), modes=None)
+    guess = partial(find_path, reactant.atoms, other.atoms, surface, settings.path)
+    attempt = _attempt(guess, reactant, other, surface, settings, account)
+    account.note(f"with {pair} exchanged: {attempt.outcome(reactant)}")
+    if attempt.intended:
+        return [f"with {pair} exchanged this is intended: {ORDER}"]
+    return [f"with {pair} exchanged in the product {then} bonds change instead of {now}: {ORDER}"]
+
+
+def _only_rises(
+    path: ReactionPath | None, surface: Surface, settings: SearchSettings, account: Account
+) -> _Attempt | None:
+    """The attempt that ends with a path along which the energy only rises, if this is one."""
+    if path is None or not rises(path.energies):
+        return None
+    account.begin("path")
+    with contextlib.suppress(StageError):
+        if not isinstance(path, StringPath):
+            path = account.run(followed, path, bar(path.energies), surface, settings.lower_way)
+        if verdict := only_rises(path, settings.verdict.bond_factor):
+            return _Attempt(verdict, path)
+    return None
 
 
 def _lower(
@@ -279,17 +365,23 @@ def _lower(
 
 def _attempt(
     guess: Callable[[], ReactionPath],
-    ends: tuple[Atoms, Atoms],
+    reactant: Minimum,
+    product: Minimum,
     surface: Surface,
     settings: SearchSettings,
     account: Account,
 ) -> _Attempt:
     """One way from the relaxed ends to a verdict; stops at the first stage that fails."""
     done = _Attempt(Verdict(Label.FAILED))
+    higher = max(reactant, product, key=lambda minimum: minimum.energy)
     try:
         account.begin("path")
         path = account.run(guess)
         done = dataclasses.replace(done, path=path)
+        # Where nothing holds the higher end together, there may be no saddle to spend hours on.
+        loose = is_loose(higher, settings.saddle.imaginary_threshold)
+        if loose and (rising := _only_rises(path, surface, settings, account)):
+            return rising
 
         account.begin("saddle")
         saddle = account.run(refine, path.highest, surface, settings.saddle)
@@ -313,6 +405,7 @@ def _attempt(
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
         return dataclasses.replace(done, verdict=verdict)
+    ends = reactant.atoms, product.atoms
     if runs_backwards((first.atoms, last.atoms), *ends, settings.verdict):
         first, last = last, first
         done = dataclasses.replace(done, irc=turned(irc), ends=(first, last))

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from ase import Atoms
 
+from workflows.barrierless import changed_beyond_doubt
 from workflows.connectivity import (
     Match,
     Pair,
@@ -24,6 +25,8 @@ from workflows.connectivity import (
     same_bonds,
     same_molecule,
 )
+from workflows.equivalence import ORDER, exchanged, lie_upon, names
+from workflows.geometry import superposition
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 from workflows.stereochemistry import Stereochemistry, compare
@@ -34,10 +37,40 @@ def judge(
 ) -> Verdict:
     """Compare the relaxed IRC ends with reactant and product.
 
-    *intended*: one end is the reactant and the other the product, atom by atom. *partly
-    intended*: one of them is reached. `relabelled` repeats the test on graphs without atom
-    labels, where a degenerate rearrangement or an exchange of equivalent hydrogens passes.
+    *intended*: one end is the reactant and the other the product, atom by atom; where bonds do not
+    tell, the ends lie upon them. *partly intended*: one of them is reached.
+    `relabelled` repeats the test on graphs without atom labels, where a degenerate rearrangement
+    or an exchange of equivalent hydrogens passes.
     """
+    verdict = _by_bonds(ends, reactant, product, settings)
+    if verdict.label is Label.INTENDED:
+        return verdict
+    aims, limit = (reactant, product), settings.bond_factor
+    if any(lie_upon(pair, aims, limit) for pair in (ends, ends[::-1])):
+        return Verdict(Label.INTENDED, relabelled=Label.INTENDED, at_limit=Label.INTENDED)
+    if verdict.label in (Label.PARTLY, Label.UNINTENDED) and verdict.relabelled is Label.INTENDED:
+        words = _with_exchanged_atoms(ends, aims, limit)
+        return dataclasses.replace(verdict, reason=f"{verdict.reason}{words}")
+    return verdict
+
+
+def _with_exchanged_atoms(
+    ends: tuple[Atoms, Atoms], aims: tuple[Atoms, Atoms], limit: float
+) -> str:
+    """Which exchange would make a verdict *intended*, to go on with in its reason."""
+    if same_bonds(*ends, limit):
+        return ""
+    order = exchanged(ends, aims, limit)
+    atoms = "more than a few atoms" if order is None else names(aims[0], order)
+    if not atoms:
+        return "; this is intended up to the names of equivalent atoms"
+    return f"; with {atoms} exchanged this is intended: {ORDER}"
+
+
+def _by_bonds(
+    ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
+) -> Verdict:
+    """The verdict of bonds and, where those do not tell, of configurations."""
     limit = settings.bond_factor
     pairs = list(itertools.product(ends, (reactant, product)))
     relabelled, _ = _label([same_molecule(end, aim, limit) for end, aim in pairs])
@@ -77,12 +110,13 @@ def _by_configuration(
     if between.same:
         if verdict.label is Label.AMBIGUOUS:
             return verdict
+        apart = _apart(ends, (reactant, product))
         return dataclasses.replace(
             verdict,
             label=Label.AMBIGUOUS,
             reason="reactant and product have the same bonds and are the same stereoisomer, so "
-            "bonds cannot tell whether the saddle connects them; compare the geometries of the "
-            "IRC's ends",
+            "bonds cannot tell whether the saddle connects them, and the ends of the IRC do not "
+            f"lie upon them ({apart[0]:.2f} and {apart[1]:.2f} Å away): compare the geometries",
         )
     found = [compare(aim, end, limit) for end in ends for aim in (reactant, product)]
     label, side = _isomers_reached(found, between)
@@ -119,7 +153,10 @@ def runs_backwards(
     ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
 ) -> bool:
     """Are more ends of the IRC the right ones when it is read from its last image?"""
-    limit = settings.bond_factor
+    limit, aims = settings.bond_factor, (reactant, product)
+    here, there = (lie_upon(pair, aims, limit) for pair in (ends, ends[::-1]))
+    if here or there:  # both where equivalent atoms make of one end the other
+        return there and not (here and max(_apart(ends, aims)) <= max(_apart(ends[::-1], aims)))
     isomers = same_bonds(reactant, product, limit)
 
     def right(pair: tuple[Atoms, Atoms]) -> tuple[bool, bool]:
@@ -131,30 +168,45 @@ def runs_backwards(
         return (found.same, found.mirrored) if found else (True, True)
 
     def count(ends: tuple[Atoms, Atoms]) -> int:
-        pairs = zip(ends, (reactant, product), strict=True)
+        pairs = zip(ends, aims, strict=True)
         return max(sum(side) for side in zip(*map(right, pairs), strict=True))
 
     return count((ends[1], ends[0])) > count(ends)
 
 
+def _apart(ends: tuple[Atoms, Atoms], aims: tuple[Atoms, Atoms]) -> tuple[float, float]:
+    """How far the ends are from the aims, atom by atom, Å."""
+    first, last = (superposition(*pair)[1] for pair in zip(ends, aims, strict=True))
+    return first, last
+
+
 def question_relaxation(
-    verdict: Verdict, name: str, given: Atoms, relaxed: Atoms, settings: VerdictSettings
+    verdict: Verdict,
+    given: Mapping[str, Atoms],
+    relaxed: Mapping[str, Atoms],
+    settings: VerdictSettings,
 ) -> Verdict:
-    """Make a verdict ambiguous when relaxation has turned an endpoint into something else.
+    """Make a verdict ambiguous when relaxation has turned an end into something else.
 
     The surface then has no minimum like the one that was given, and a saddle that connects
-    the relaxed structure answers another question. Bonds in doubt do not count.
+    the relaxed structure answers another question. Bonds in doubt do not count. given, relaxed: the
+    structures of "reactant" and "product".
     """
-    match, _ = match_bonds(given, relaxed, settings.bond_factor, settings.margin)
-    if verdict.label not in (Label.INTENDED, Label.PARTLY) or match is not Match.NO:
-        return verdict
-    changes = describe_changes(given, relaxed, settings.bond_factor)
-    return dataclasses.replace(
-        verdict,
-        label=Label.AMBIGUOUS,
-        reason=f"'{verdict.label}' for the relaxed structures, but relaxation changed the "
-        f"{name}: {changes}",
+    lost = tuple(
+        name for name in given if changed_beyond_doubt(given[name], relaxed[name], settings)
     )
+    verdict = dataclasses.replace(verdict, lost=lost)
+    if not lost or verdict.label in (Label.UNINTENDED, Label.FAILED):
+        return verdict
+    changes = "; ".join(
+        f"relaxation changed the {name}: "
+        f"{describe_changes(given[name], relaxed[name], settings.bond_factor)}"
+        for name in lost
+    )
+    known = f"'{verdict.label}' for the relaxed structures, but "
+    if verdict.label is Label.AMBIGUOUS:
+        known = f"{verdict.reason}; "
+    return dataclasses.replace(verdict, label=Label.AMBIGUOUS, reason=f"{known}{changes}")
 
 
 def _label(answers: Sequence[bool]) -> tuple[Label, str]:

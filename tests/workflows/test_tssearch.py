@@ -12,6 +12,8 @@ from ase.calculators.calculator import Calculator
 from ase.io import read
 
 from reactbench_runner import calculators
+from reactbench_runner.rows import to_row
+from reactbench_runner.structures import points, read_back
 from workflows import endpoints, remarks
 from workflows.connectivity import same_bonds
 from workflows.geometry import superposition
@@ -20,6 +22,7 @@ from workflows.settings import from_mapping
 from workflows.surface import Surface
 from workflows.tssearch import _Attempt, search
 from workflows.units import to_kcal_per_mol
+from workflows.verify import verify
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
@@ -233,3 +236,13 @@ def test_an_endpoint_that_relaxes_into_something_else_is_not_intended(reaction) 
     assert result.verdict.at_limit is Label.INTENDED
     assert "relaxation changed the reactant: H1-C2 formed" in result.verdict.reason
     assert result.warnings == ("relaxation changed the bonds of the reactant: H1-C2 formed",)
+    # The saddle's height above something else is no barrier of this reaction.
+    row = to_row(result)
+    assert row["ts_energy_ev"] != ""
+    differences = [name for name in row if name.endswith("_kcal_per_mol") and row[name] != ""]
+    assert differences == []
+    # Nor is it at another level, also where that is asked for after the search is stored.
+    for found in (result, read_back(result.reaction, row, points(result))):
+        verified = verify(found, calculators.build("gfn1-xtb"), FAST)
+        assert verified.converged
+        assert (verified.reactant, verified.product) == (None, None)
