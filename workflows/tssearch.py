@@ -22,12 +22,14 @@ from workflows.account import Account, Progress
 from workflows.barrierless import bar, changed_beyond_doubt, fallen_end, is_loose, only_rises, rises
 from workflows.connectivity import describe_changes
 from workflows.endpoints import descend, relax, settle
+from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
 from workflows.geometry import SAME, superposition
 from workflows.input_checks import check_reaction
 from workflows.irc import follow, turned
 from workflows.lower_way import followed, relaxed_string
+from workflows.masses import with_positions
 from workflows.path import find_path
 from workflows.records import (
     IRC,
@@ -151,6 +153,7 @@ def search(
     verdict = best.verdict
     if verdict.label is not Label.BARRIERLESS:
         verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
+    order = _order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin("thermochemistry")
     thermochemistry, skipped, cost = free_energies(
         reactant, product, best.saddle, verdict, surface, settings
@@ -162,7 +165,7 @@ def search(
         *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
         *remarks.of_minima(skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
-        *remarks.of_order(minima, verdict, limit),
+        *order,
         *remarks.of_lower_way(best.saddle, tried.lower_way),
         *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
     )
@@ -307,6 +310,34 @@ def _attempts(
         rising = (_only_rises(one.path, surface, settings, account) for one in attempts)
         best = next(filter(None, rising), best)
     return _Tried(best, len(attempts), _lower(string, best, settings), skipped)
+
+
+def _order_of_atoms(
+    verdict: Verdict,
+    reactant: Minimum,
+    product: Minimum,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> list[str]:
+    """What to ask of the files where it went wrong and two atoms may have changed places in them.
+
+    One more attempt, with the two exchanged in the product, says whether that would be intended.
+    """
+    wrong = verdict.label in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
+    ends, limit = (reactant.atoms, product.atoms), settings.verdict.bond_factor
+    if not wrong or ORDER in verdict.reason or not (found := fewer_changes(ends, limit)):
+        return []
+    order, then, now = found
+    pair = names(product.atoms, order)
+    positions = product.atoms.positions[list(order)]
+    other = dataclasses.replace(product, atoms=with_positions(product.atoms, positions), modes=None)
+    guess = partial(find_path, reactant.atoms, other.atoms, surface, settings.path)
+    attempt = _attempt(guess, reactant, other, surface, settings, account)
+    account.note(f"with {pair} exchanged: {attempt.outcome(reactant)}")
+    if attempt.intended:
+        return [f"with {pair} exchanged this is intended: {ORDER}"]
+    return [f"with {pair} exchanged in the product {then} bonds change instead of {now}: {ORDER}"]
 
 
 def _only_rises(

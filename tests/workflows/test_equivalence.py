@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.io import read
 
 from reactbench_runner import calculators
 from tests.workflows.molecules import exchanged, mirrored, numbered
@@ -15,11 +17,12 @@ from workflows.connectivity import bonds
 from workflows.equivalence import fewer_changes, lie_upon
 from workflows.geometry import superposition
 from workflows.records import Label, Reaction
-from workflows.settings import VerdictSettings
+from workflows.settings import VerdictSettings, from_mapping
 from workflows.tssearch import search
 from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, runs_backwards
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 FACTOR = VerdictSettings().bond_factor
 VINYL_ALCOHOL = "[H:4][C:1]([H:5])=[C:2]([H:6])[O:3][H:7]"
 ACETALDEHYDE = "[C:1]([H:4])([H:5])([H:7])[C:2]([H:6])=[O:3]"
@@ -227,3 +230,15 @@ def test_an_exchange_that_changes_fewer_bonds() -> None:
             order, then, now = found
             assert [i + 1 for i, place in enumerate(order) if i != place] == sorted(cycles[0])
             assert then == len(bonds(reactant, FACTOR) ^ bonds(product, FACTOR)) < now
+
+
+def test_a_search_between_files_in_another_order() -> None:
+    """Four bonds were to change; an attempt with two atoms exchanged shows what was meant."""
+    reactant, product = read(EXAMPLES / "vinyl_alcohol.xyz", ":")
+    settings = from_mapping({"attempts": 1, "lower_way": {"steps": 0}})
+    reaction = Reaction("tautomers", reactant, exchanged(product, (6, 7)))
+    result = search(reaction, calculators.build("gfn2-xtb"), settings)
+    assert result.verdict.label is not Label.INTENDED
+    words = "with H6 and H7 exchanged this is intended: is the order of the atoms right?"
+    assert words in result.verdict.reason or words in result.warnings
+    assert result.attempts == 1
