@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ase import Atoms
 
 from workflows.connectivity import Match, describe_changes, match_bonds
-from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.free_energy import connected_sides
 from workflows.records import (
-    Label,
     Minimum,
     Reaction,
     Saddle,
@@ -104,22 +102,6 @@ def of_isomers(
         yield (
             f"the IRC ends in another {what} of the {name}, {abs(nearest):.1f} kcal/mol "
             f"{where} the relaxed {name}, from which the barrier is counted"
-        )
-
-
-def of_order(minima: Mapping[str, Minimum], verdict: Verdict, bond_factor: float) -> Iterator[str]:
-    """Which two atoms of a file may have changed places, where the search led elsewhere."""
-    if (
-        verdict.label not in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
-        or ORDER in verdict.reason
-    ):
-        return
-    reactant, product = (minima[name].atoms for name in ("reactant", "product"))
-    if found := fewer_changes((reactant, product), bond_factor):
-        order, then, now = found
-        yield (
-            f"with {names(product, order)} exchanged in the product {then} bonds change instead of "
-            f"{now}: {ORDER}"
         )
 
 
