@@ -13,6 +13,7 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import ParamSpec
 
@@ -65,6 +66,10 @@ def entry_point(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
                 # What is still to be written goes nowhere, or Python complains at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 code = 128 + signal.SIGPIPE
+            except OSError as error:  # what is to be printed does not go onto a full disk, say
+                print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                code = 1
         return 128 + received[0] if received else code
 
     return command

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from reactbench_runner import calculators
+from reactbench_runner.errors import OtherVersions, WorkersLost
 from reactbench_runner.provenance import versions
-from workflows.errors import InputError, WorkflowError
+from workflows.errors import InputError
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -22,14 +23,6 @@ _PATIENCE = 20
 
 #: Seconds between two looks at the workers, and between two words about missing ones.
 _LOOK_EVERY, _SAY_EVERY = 5.0, 600.0
-
-
-class WorkersLost(WorkflowError):
-    """Nobody is left who could search."""
-
-
-class OtherVersions(WorkflowError):
-    """A worker that would find something else than this process."""
 
 
 @dataclasses.dataclass(frozen=True)

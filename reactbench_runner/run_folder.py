@@ -12,17 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workflows.errors import InputError, WorkflowError
+from reactbench_runner.errors import StorageError
+from workflows.errors import InputError
 
 #: What the names of files and folders begin with that are not written completely.
 UNFINISHED = ".unfinished-"
 
 #: What a run writes before its first reaction has finished.
 _FIRST_FILES = ("run.json", "results.db", "results.csv")
-
-
-class StorageError(WorkflowError):
-    """Results cannot be written."""
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 from horm_calc.input_checks import OutsideTrainingDomain
 from horm_calc.processes import in_processes
 from reactbench_runner import calculators
+from reactbench_runner.errors import WorkersLost
 from reactbench_runner.scratch import scratch_folder
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
@@ -73,16 +74,19 @@ def _search_alone(pool: Pool, task: Task, how: How) -> SearchResult:
 
 
 def _work(how: How, task: Task) -> SearchResult:
-    return search_one(task, *how)
+    """What a worker does. Nothing but a result may leave it, whatever a library raises."""
+    try:
+        return search_one(task, *how)
+    except BaseException as error:
+        if isinstance(task, SearchResult):
+            return dataclasses.replace(task, verification=Verification(reason=_unexpected(error)))
+        return _broken(task, error)
 
 
 def search_one(
     task: Task, calculator: str, settings: SearchSettings, trusted: str | None = None
 ) -> SearchResult:
-    """What a worker does: build the calculator, search, and verify with the `trusted` one.
-
-    Raises nothing: what would end the process costs one reaction, or its verification.
-    """
+    """Build the calculator, search, and verify with the `trusted` one."""
     result = task if isinstance(task, SearchResult) else _searched(task, calculator, settings)
     if trusted is None or result.saddle is None or not result.saddle.converged:
         return result
@@ -90,7 +94,7 @@ def search_one(
     try:
         built = calculators.build(trusted, reaction.charge, reaction.multiplicity)
         verification = verify_saddle(result, built, settings)
-    except BaseException as error:  # it must not cost what the search has found
+    except (Exception, SystemExit) as error:  # it must not cost what the search has found
         verification = Verification(reason=_unexpected(error), log=traceback.format_exc())
     log = f"{result.log}\n===== verification =====\n{verification.log.strip()}\n"
     return dataclasses.replace(result, verification=verification, log=log)
@@ -108,9 +112,8 @@ def _searched(reaction: Reaction, calculator: str, settings: SearchSettings) -> 
             return search(reaction, built, settings, build=build)
     except InputError as error:
         return failed(reaction, "input", str(error))
-    except BaseException as error:  # a bug must cost one reaction, not the run
-        result = failed(reaction, "worker", _unexpected(error))
-        return dataclasses.replace(result, log=traceback.format_exc())
+    except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
+        return _broken(reaction, error)
 
 
 def not_verified(reason: str) -> bool:
@@ -121,6 +124,12 @@ def not_verified(reason: str) -> bool:
 def failed(reaction: Reaction, stage: str, reason: str) -> SearchResult:
     """The result of a reaction that was not searched, or not to an end."""
     return SearchResult(reaction, Verdict(Label.FAILED, reason, stage=stage))
+
+
+def _broken(reaction: Reaction, error: BaseException) -> SearchResult:
+    """The result of a search that an error has ended; the log says where."""
+    result = failed(reaction, "worker", _unexpected(error))
+    return dataclasses.replace(result, log="".join(traceback.format_exception(error)))
 
 
 def _unexpected(error: BaseException) -> str:
@@ -134,14 +143,25 @@ def workers_of(
 ) -> Iterator[Pool]:
     """A pool: of the cluster at `address`, or of processes on this machine.
 
-    Raises as `cluster.cluster_at` does; so does the pool of a cluster.
+    Raises as `cluster.cluster_at` does; so does the pool of a cluster. That of processes raises
+    `WorkersLost` where the machine cannot start one.
     """
     if address is not None:
         from reactbench_runner.cluster import Same, cluster_at
 
         same = Same.as_here([name for name in (how[0], how[2]) if name is not None])
-        with cluster_at(address, same, say) as pool:
-            yield pool
+        with cluster_at(address, same, say) as of_cluster:
+            yield of_cluster
         return
+
+    def pool(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        try:
+            yield from in_processes(work, iter(tasks), min(workers, len(tasks)))
+        except OSError as error:
+            raise WorkersLost(
+                f"no process can be started to search: {error}. Everything finished before is "
+                "safe; run the same command to go on, with fewer --workers."
+            ) from error
+
     with scratch_folder():
-        yield lambda work, tasks: in_processes(work, iter(tasks), min(workers, len(tasks)))
+        yield pool

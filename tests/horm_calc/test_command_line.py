@@ -33,6 +33,18 @@ def test_a_reader_that_ends_early_ends_the_command_in_silence() -> None:
     assert done.returncode == 141
 
 
+@pytest.mark.parametrize(
+    "arguments", [["training.train_cli", "--print-config"], ["models_cli"], ["models_cli", "list"]]
+)
+def test_a_full_disk_behind_the_output(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", f"horm_calc.{arguments[0]}", *arguments[1:]]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (1, 2)  # as each command has it
+
+
 def printed(
     encoding: str, name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, int]:

@@ -18,8 +18,9 @@ from ase.io import read
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner import batch, database, run_folder, store, workers
-from reactbench_runner.batch import StorageError, run_batch
+from reactbench_runner.batch import run_batch
 from reactbench_runner.database import database_name
+from reactbench_runner.errors import StorageError
 from reactbench_runner.reactions import Unreadable
 from tests.reactbench_runner import lethal
 from workflows.errors import InputError

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from reactbench_runner import cluster
-from reactbench_runner.cluster import OtherVersions, Same, WorkersLost, cluster_at
+from reactbench_runner.cluster import Same, cluster_at
+from reactbench_runner.errors import OtherVersions, WorkersLost
 from reactbench_runner.provenance import versions
 from tests.reactbench_runner.test_networks import network
 from workflows.errors import InputError

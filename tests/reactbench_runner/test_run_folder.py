@@ -14,8 +14,9 @@ import pytest
 
 from reactbench_runner import run_folder
 from reactbench_runner.batch import run_batch
+from reactbench_runner.errors import StorageError
 from reactbench_runner.reactions import Unreadable, read_reactions
-from reactbench_runner.run_folder import StorageError, claimed
+from reactbench_runner.run_folder import claimed
 from tests.reactbench_runner.commands import call
 from workflows.errors import InputError
 
