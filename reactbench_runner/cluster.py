@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from reactbench_runner import calculators
@@ -64,6 +66,7 @@ def cluster_at(address: str, same: Same, say: Callable[[str], None]) -> Iterator
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # workers come and go
     try:
+        _ask(address)
         client = Client(address, timeout=f"{_PATIENCE}s")
     except Exception as error:  # OSError, or what Dask makes of an address that is none
         raise InputError(
@@ -77,6 +80,24 @@ def cluster_at(address: str, same: Same, say: Callable[[str], None]) -> Iterator
             return _as_finished(client, address, same, say, work, tasks)
 
         yield pool
+
+
+def _ask(address: str) -> None:
+    """Raise where no scheduler answers in time.
+
+    So that no client is made for nothing: it would wait for ever for what listens but is none, and
+    where it never was connected it can lock up Dask when it is collected as garbage.
+    """
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async def identity() -> None:
+        security = Security().get_connection_args("client")
+        async with rpc(address, connection_args=security, timeout=_PATIENCE) as scheduler:
+            await asyncio.wait_for(scheduler.identity(n_workers=0), _PATIENCE)
+
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop of its own, as in notebooks
+        thread.submit(asyncio.run, identity()).result()
 
 
 def _as_finished(

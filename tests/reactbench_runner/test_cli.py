@@ -11,7 +11,7 @@ import pytest
 from ase.build import molecule
 from ase.io import write
 
-from reactbench_runner import cli
+from reactbench_runner import cli, cluster
 from tests.reactbench_runner.commands import call, refused
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,6 +67,7 @@ def test_wrong_calls_say_what_is_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
     write(tmp_path / "a.xyz", [molecule("H2O"), molecule("H2O")])
     table(tmp_path, "id,reaction", "a,a.xyz")
     (tmp_path / "typo.yaml").write_text("path: {imagse: 9}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,11 @@ def scheduler() -> Iterator[str]:
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp://",
+        dashboard_address="127.0.0.1:0",
     ) as own:
         yield own.scheduler_address
 
@@ -91,8 +96,10 @@ def test_temporary_files_lie_where_dask_removes_them(
 
 
 @pytest.mark.parametrize(
-    "address", ["nonsense", "tcp://", "tcp://host:port", "127.0.0.1", "http://127.0.0.1:1", ""]
-)
+    "address",
+    ["nonsense", "tcp://", "tcp://host:port", "127.0.0.1", "http://127.0.0.1:1", "", ":", "tcp://:1",
+     "inproc://127.0.0.1/1/1", "tcp://127.0.0.1:99999", "tcp://127.0.0.1:-1", "127.0.0.1:1"],
+)  # fmt: skip
 def test_addresses_that_are_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_PATIENCE", 1)
     with pytest.raises(InputError, match=r"no Dask scheduler answers at .* tcp://host:8786"):
@@ -102,11 +109,11 @@ def test_addresses_that_are_none(address: str, monkeypatch: pytest.MonkeyPatch) 
 class Scheduler:
     """One in a process of its own, which can be killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         code = (
             "import asyncio\nfrom distributed import Scheduler\n"
             "async def main():\n"
-            "    async with Scheduler(port=0, host='127.0.0.1', dashboard=False) as own:\n"
+            f"    async with Scheduler(port={port}, host='127.0.0.1', dashboard=False) as own:\n"
             "        print(own.address, flush=True)\n"
             "        await own.finished()\n"
             "asyncio.run(main())"
@@ -173,3 +180,23 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_words(
         with pytest.raises(WorkersLost, match=r"does not answer any more.*run the same command"):
             list(pool(for_long, [1]))
         assert time.monotonic() - start < 40
+
+
+def test_what_listens_there_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(InputError, match="no Dask scheduler answers"):
+            answers(f"tcp://127.0.0.1:{port}")
+
+
+def test_a_scheduler_that_is_still_starting() -> None:
+    """As in a script that has just started it in the background."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    found: list[Scheduler] = []
+    timer = threading.Timer(1.0, lambda: found.append(Scheduler(port)))
+    timer.start()
+    with cluster_at(f"tcp://127.0.0.1:{port}", NOTHING_TO_COMPARE, pytest.fail):
+        assert found
+    found[0].kill()

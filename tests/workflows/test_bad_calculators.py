@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib
 import time
 from fractions import Fraction
 
@@ -461,6 +462,15 @@ ASLEEP = {
 }
 
 
+@pytest.fixture(scope="module")
+def imported() -> None:
+    """An import that a limit of two seconds interrupts would leave half a module to other tests."""
+    for library in ("ase.mep", "geodesic_interpolate", "geometric.optimize", "sella", "torch"):
+        importlib.import_module(library)
+    relax(EXCHANGE.reactant, Surface(LEPS()), EndpointSettings())  # and those of pysisyphus
+
+
+@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize(("calculator", "stage"), ASLEEP.values(), ids=ASLEEP)
 def test_every_call_of_a_calculator_is_within_a_limit(calculator, stage) -> None:
     start = time.monotonic()
