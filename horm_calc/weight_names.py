@@ -74,7 +74,8 @@ def _copies(path: Path, plain: Weights) -> tuple[dict[str, Weights], Weights]:
         for mark in MARKS
         if name == mark or name.endswith(f".{mark}")
     }
-    if strange := [one for one in prefixes if not set(one.split(".")) <= {"", *_BEFORE, *_MEANS}]:
+    known = {"", *_BEFORE, *_MEANS}
+    if strange := sorted(prefix for prefix in prefixes if not set(prefix.split(".")) <= known):
         names = " and ".join(f"'{printable(prefix)}'" for prefix in sorted(prefixes))
         problem = f"weights under {names}, and {printable(strange[0])} is no wrapper known here"
         raise CheckpointError(path, problem, _REMEDY)
