@@ -16,8 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator
+from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
 from horm_calc.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find
@@ -153,25 +152,9 @@ def _network(path: Path) -> HormCalculator:
 
 def _tblite(method: str) -> Builder:
     def build(charge: int, multiplicity: int) -> Calculator:
-        from tblite.ase import TBLite
+        from horm_calc.xtb import XTB
 
-        class RestartingTBLite(TBLite):
-            """tblite that starts the SCF anew when it fails from the last density.
-
-            tblite starts from the density of the last geometry, which is fast but can lead
-            into oscillation where a fresh start converges.
-            """
-
-            def calculate(self, atoms: Atoms | None = None, *arguments, **options) -> None:  # type: ignore[no-untyped-def]
-                try:
-                    super().calculate(atoms, *arguments, **options)
-                except CalculationFailed:
-                    self._res = self._xtb = None
-                    super().calculate(atoms, *arguments, **options)
-
-        return RestartingTBLite(
-            method=method, charge=charge, multiplicity=multiplicity, verbosity=0
-        )
+        return XTB(method=method, charge=charge, multiplicity=multiplicity, verbosity=0)
 
     return build
 

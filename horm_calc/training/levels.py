@@ -87,21 +87,15 @@ class Level:
 def _xtb(method: str, numbers: np.ndarray, positions: np.ndarray) -> Point:
     from ase import Atoms
     from ase.calculators.calculator import CalculatorError
-    from tblite.ase import TBLite
+
+    from horm_calc.xtb import XTB
 
     atoms = Atoms(numbers, positions)
-
-    def restart() -> None:
-        # After a failure, and for every frame: labels do not depend on what came before.
-        atoms.calc = TBLite(method=method, accuracy=_XTB_ACCURACY, verbosity=0)
+    # Anew for every frame: labels do not depend on what came before.
+    atoms.calc = XTB(method=method, accuracy=_XTB_ACCURACY, verbosity=0)
 
     def forces(displaced: np.ndarray) -> np.ndarray:
         atoms.positions = displaced
-        try:
-            return atoms.get_forces()
-        except CalculatorError:
-            # An SCF that starts from the last density sometimes oscillates; a fresh one need not.
-            restart()
         try:
             return atoms.get_forces()
         except CalculatorError as error:
@@ -113,7 +107,6 @@ def _xtb(method: str, numbers: np.ndarray, positions: np.ndarray) -> Point:
         rows = np.stack([*_differences(forces, positions, units)]).reshape(size, size)
         return 0.5 * (rows + rows.T)
 
-    restart()
     centre = forces(positions)
     energy = float(atoms.get_potential_energy())
     products = partial(_products, forces, positions)
