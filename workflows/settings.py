@@ -134,9 +134,9 @@ class SearchSettings(Validated):
     lower_way: LowerWaySettings = field(default_factory=LowerWaySettings)
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
     attempts: int = setting(
-        4,
+        6,
         "guesses tried until a saddle connects the two ends and no lower way is known; the "
-        "later ones come from other path methods and the string of the lower way",
+        "later ones come from other path methods, the string of the lower way and driven bonds",
         least=1,
     )
 

@@ -8,7 +8,6 @@ its guess from another path method. The best attempt is the result.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +22,9 @@ from workflows.endpoints import relax, settle
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
 from workflows.geometry import superposition
+from workflows.guesses import first_guesses, lowest, rest, ways_to_look
 from workflows.input_checks import check_reaction
 from workflows.irc import follow, turned
-from workflows.lower_way import relaxed_string
-from workflows.path import find_path
 from workflows.records import (
     IRC,
     Cost,
@@ -46,9 +44,6 @@ from workflows.settings import SearchSettings
 from workflows.surface import Surface
 from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, question_relaxation, runs_backwards
-
-#: Path methods in the order in which attempts go through them, after the chosen one.
-PATH_ORDER = ("gsm", "neb", "geodesic")
 
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
@@ -231,41 +226,46 @@ def _attempts(
 ) -> _Tried:
     """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
 
-    The last guess, or the next one when it stays below an intended saddle, is the highest point
-    of the string that is made to look for a lower way.
+    The last guesses, or the next one when it stays below an intended saddle, are the highest points
+    of the paths that are made to look for a lower way.
     """
     ends = reactant.atoms, product.atoms
-    chosen = settings.path.method
-    guesses: list[Callable[[], ReactionPath]] = [
-        partial(find_path, *ends, surface, dataclasses.replace(settings.path, method=method))
-        for method in (chosen, *(name for name in PATH_ORDER if name != chosen))
-    ]
-    if settings.lower_way.steps > 0:
-        guesses.append(partial(relaxed_string, *ends, -math.inf, surface, settings.lower_way))
+    guesses, looks = first_guesses(ends, surface, settings), ways_to_look(ends, settings)
     attempts: list[_Attempt] = []
-    string: StringPath | None = None
+    known: StringPath | None = None
     skipped: dict[str, str] = {}
     while guesses and len(attempts) < settings.attempts:
-        attempt = _attempt(guesses.pop(0), ends, surface, settings, account)
+        attempt = _attempt(guesses.pop(next(iter(guesses))), ends, surface, settings, account)
         attempts.append(attempt)
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
         if not attempt.intended or attempt.saddle is None:
+            if attempt.ends and attempt.path and attempt.path.method == "driven":
+                first, last = attempt.ends
+                guesses = rest((first.atoms, last.atoms), ends, surface, settings) | guesses
             continue
         if isinstance(attempt.path, StringPath):
-            string = attempt.path
-        elif string is None and settings.lower_way.steps > 0:
+            known = lowest(known, attempt.path)
+            looks.pop(attempt.path.method, None)
+        while looks and not _lower(known, attempt, settings):
             account.begin("lower way")
-            energy = attempt.saddle.energy
+            look = looks.pop(next(iter(looks)))
             try:
-                string = account.run(relaxed_string, *ends, energy, surface, settings.lower_way)
+                path = account.run(look, attempt.saddle.energy, surface, settings.lower_way)
+            except NotConverged as error:  # no path, or none that is lower
+                account.note(str(error))
+                continue
             except StageError as error:
-                skipped["lower way"] = str(error)
-                break
-            guesses = [partial(dataclasses.replace, string, cost=Cost(), log=""), *guesses[:-1]]
-        if not _lower(string, attempt, settings):
+                skipped.setdefault("lower way", str(error))
+                continue
+            known = lowest(known, path)
+            guesses.pop(path.method, None)
+            guesses = {
+                path.method: partial(dataclasses.replace, path, cost=Cost(), log="")
+            } | guesses
+        if not _lower(known, attempt, settings):
             break
     best = min(attempts, key=lambda attempt: attempt.rank)
-    return _Tried(best, len(attempts), _lower(string, best, settings), skipped)
+    return _Tried(best, len(attempts), _lower(known, best, settings), skipped)
 
 
 def _lower(
