@@ -64,11 +64,6 @@ def same_molecule(a: Atoms, b: Atoms, bond_factor: float) -> bool:
     )
 
 
-def in_pieces(atoms: Atoms, bond_factor: float) -> bool:
-    """Is it more than one molecule?"""
-    return nx.number_connected_components(molecular_graph(atoms, bond_factor)) > 1
-
-
 def match_bonds(
     a: Atoms, b: Atoms, bond_factor: float, margin: float
 ) -> tuple[Match, tuple[Pair, ...]]:

@@ -12,7 +12,6 @@ only what lags behind: a bond may run ahead, and past its saddle a structure fal
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Sequence
 
@@ -21,7 +20,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 
-from workflows.connectivity import RADII, Pair, bonds, same_bonds
+from workflows.connectivity import RADII, Pair, bonds, pieces, same_bonds
 from workflows.errors import NotConverged, StageError, as_stage_error
 from workflows.geometry import laid_upon
 from workflows.limits import run_with_limit
@@ -33,9 +32,12 @@ from workflows.stage import stage
 from workflows.stereochemistry import compare
 from workflows.surface import Surface
 
-#: From one end to the other; each is followed by at most so many steps of an optimiser, and the
-#: last one, when the bonds are free again, by more.
-STEPS, RELAXATION, DESCENT = 16, 5, 50
+#: From one end to the other; each is followed by at most so many steps of an optimiser.
+STEPS, RELAXATION = 16, 5
+
+#: Where the bonds are free again: largest force on an atom, eV/Å, that is no slope any more (those
+#: of ions that move against each other are gentle), and steps until there.
+AT_REST, DESCENT = 0.025, 100
 
 #: What the bond order falls by a factor of e in, Å: Pauling's own 0.26 is for whole bonds.
 SCALE = 0.6
@@ -55,7 +57,7 @@ STRAIN = 0.4
 NEAR = 0.3
 
 
-class _Driven(Calculator):
+class _Springs(Calculator):
     """The surface with springs on those bonds that are behind their target lengths."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012 - declared by ASE
@@ -105,28 +107,37 @@ def driven_string(
     `StageTimeout`, `StageError`.
     """
 
-    bar = saddle - settings.margin
+    ends = reactant, product
+    apart = all(len(pieces(end, bond_factor)) > 1 for end in ends)
 
-    def drive() -> list[Section]:
-        ends = reactant, product
-        halves = [_drive(*pair, bond_factor, bar, surface) for pair in (ends, ends[::-1])]
-        return _both_halves(halves, bar, surface) or _one_half(
-            halves, ends, bond_factor, bar, surface
-        )
+    def lowest() -> list[Section]:
+        bar, best = saddle - settings.margin, []
+        for formed_only in (True, False) if apart else (False,):
+            halves = [
+                _drive(*pair, bond_factor, formed_only, bar, surface) for pair in (ends, ends[::-1])
+            ]
+            for sections in (
+                _both_halves(halves, bar, surface),
+                _one_half(halves, ends, bond_factor, bar, surface),
+            ):
+                if sections and (ceiling := max(one.ceiling for one in sections)) < bar:
+                    bar, best = ceiling, sections
+        return best
 
-    sections = run_with_limit(drive, settings.wall_time)
+    sections = run_with_limit(lowest, settings.wall_time)
     if not sections:
         raise NotConverged("driven bonds lead to no path from end to end, or to none that is low")
     return string_path(sections, "driven")
 
 
 def _drive(
-    start: Atoms, end: Atoms, bond_factor: float, bar: float, surface: Surface
+    start: Atoms, end: Atoms, bond_factor: float, formed_only: bool, bar: float, surface: Surface
 ) -> list[Atoms]:
     """`start`, and what becomes of it as long as it lies below `bar` and can be computed."""
-    pairs = sorted(bonds(start, bond_factor) ^ bonds(end, bond_factor))
+    before, after = bonds(start, bond_factor), bonds(end, bond_factor)
+    pairs = sorted((formed_only and after - before) or before ^ after)
     lengths = _lengths(start, end, pairs)
-    driven = _Driven(surface, np.array(pairs), np.sign(lengths[-1] - lengths[0]))
+    driven = _Springs(surface, np.array(pairs), np.sign(lengths[-1] - lengths[0]))
     atoms = with_positions(start, start.positions)
     atoms.calc = driven
     images, hessian = [start], None
@@ -162,14 +173,36 @@ def _one_half(
     """Sections from one end to a conformer of the other over one half, the lower one first."""
     directions = [(halves[0], ends[1], 1), (halves[1], ends[0], -1)]
     for half, goal, sense in sorted(directions, key=lambda way: _tops(way[0], surface)[-1]):
-        if len(half) <= STEPS or not (sections := _sections_below(bar, surface, half[::sense])):
-            continue
-        descent = _descent(half[-1], surface)
-        last = descent[-1]
-        if same_bonds(goal, last, bond_factor) and compare(goal, last, bond_factor).same:
-            rest = _sections_below(bar, surface, descent[::sense])
-            return [*sections, *rest] if sense > 0 else [*rest, *sections]
+        images = _released(half, goal, bond_factor, bar, surface)
+        if images and (sections := _sections_below(bar, surface, images[::sense])):
+            return sections
     return []
+
+
+def _released(
+    half: list[Atoms], goal: Atoms, bond_factor: float, bar: float, surface: Surface
+) -> list[Atoms]:
+    """`half` as far as it must be driven to fall to a conformer of `goal`, and its fall."""
+    there = [place for place, atoms in enumerate(half) if same_bonds(atoms, goal, bond_factor)]
+    if not there or not _sections_below(bar, surface, half[: there[0] + 1]):
+        return []
+
+    def fall(place: int) -> list[Atoms]:
+        images = _descent(half[place], surface)
+        if not images or not same_bonds(goal, images[-1], bond_factor):
+            return []
+        return images if compare(goal, images[-1], bond_factor).same else []
+
+    if not (images := fall(len(half) - 1)):
+        return []
+    before, after = there[0] - 1, len(half) - 1
+    while after - before > 1:
+        middle = (before + after) // 2
+        if earlier := fall(middle):
+            after, images = middle, earlier
+        else:
+            before = middle
+    return half[:after] + images
 
 
 def _sections_below(bar: float, surface: Surface, *parts: list[Atoms]) -> list[Section]:
@@ -208,25 +241,26 @@ def _relax(atoms: Atoms, hessian: np.ndarray | None) -> np.ndarray | None:
     optimizer = BFGS(atoms, logfile=None)
     if hessian is not None:
         optimizer.H0 = hessian
-    _run(optimizer, RELAXATION)
+    _run(optimizer, FLAT, RELAXATION)
     return hessian if optimizer.state is None else optimizer.H
 
 
 def _descent(start: Atoms, surface: Surface) -> list[Atoms]:
-    """The steps of a relaxation without springs, as far as they can be computed."""
+    """The steps of a relaxation without springs, none where it comes to no rest."""
     atoms = with_positions(start, start.positions)
     atoms.calc = surface
     images = [start]
     optimizer = BFGS(atoms, logfile=None)
     optimizer.attach(lambda: images.append(with_positions(atoms, atoms.positions)))
-    with contextlib.suppress(StageError):
-        _run(optimizer, DESCENT)
-    return images
-
-
-def _run(optimizer: BFGS, steps: int) -> None:
     try:
-        optimizer.run(fmax=FLAT, steps=steps)
+        return images if _run(optimizer, AT_REST, DESCENT) else []
+    except StageError:
+        return []
+
+
+def _run(optimizer: BFGS, max_force: float, steps: int) -> bool:
+    try:
+        return bool(optimizer.run(fmax=max_force, steps=steps))
     except Exception as error:
         raise as_stage_error(error, "ASE", "") from error
 

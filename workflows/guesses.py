@@ -9,7 +9,7 @@ from functools import partial
 
 from ase import Atoms
 
-from workflows.connectivity import bonds, in_pieces, same_bonds
+from workflows.connectivity import bonds, pieces, same_bonds
 from workflows.driven import driven_string
 from workflows.lower_way import relaxed_string
 from workflows.path import find_path
@@ -32,7 +32,7 @@ PATH_ORDER = ("gsm", "neb", "geodesic")
 def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Guesses:
     """The chosen path method, the others, and the paths that look for a lower way.
 
-    Where both ends are in pieces, driven bonds come second: paths that know no bonds go astray
+    Where both ends are in pieces, driven bonds come first: paths that know no bonds go astray
     where molecules move against each other.
     """
     chosen = settings.path.method
@@ -42,9 +42,10 @@ def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Gue
         guesses[method] = partial(find_path, *ends, surface, path)
     for method, look in ways_to_look(ends, settings).items():
         guesses[method] = partial(look, math.inf, surface, settings.lower_way)
-    if all(in_pieces(end, settings.verdict.bond_factor) for end in ends):
-        early = [name for name in (chosen, "driven") if name in guesses]
-        guesses = {name: guesses[name] for name in dict.fromkeys([*early, *guesses])}
+    if all(len(pieces(end, settings.verdict.bond_factor)) > 1 for end in ends):
+        guesses = {
+            name: guesses[name] for name in sorted(guesses, key=lambda name: name != "driven")
+        }
     return guesses
 
 
@@ -59,22 +60,30 @@ def ways_to_look(ends: Ends, settings: SearchSettings) -> Looks:
     return looks
 
 
-def rest(found: Ends, ends: Ends, surface: Surface, settings: SearchSettings) -> Guesses:
-    """What is left where an IRC joins two conformers of one end, and no bonds change on it.
+def rest(
+    path: ReactionPath, found: Ends, ends: Ends, surface: Surface, settings: SearchSettings
+) -> Guesses:
+    """What is left of a driven `path` where the IRC `found` two conformers of one of its ends.
 
-    The bonds then change between the other end and the nearer one of both.
+    No bonds change on such an IRC. They do between the other end and the nearer one of both.
     """
     factor = settings.verdict.bond_factor
-    for end, other in (ends, ends[::-1]):
-        if all(same_bonds(end, atoms, factor) for atoms in found):
-            nearer = min(found, key=lambda atoms: _distance(atoms, other, ends, factor))
-            left = (other, nearer) if end is ends[1] else (nearer, other)
-            look = partial(driven_string, *left, factor)
+    if path.method != "driven":
+        return {}
+    for end, other, driven in zip(ends, ends[::-1], (path.images[0], path.images[-1]), strict=True):
+
+        def left(atoms: Atoms, other: Atoms = other) -> float:
+            return _apart(atoms, other, ends, factor)
+
+        nearer = min(found, key=left)
+        if all(same_bonds(end, atoms, factor) for atoms in found) and left(nearer) < left(driven):
+            pair = (nearer, other) if end is ends[0] else (other, nearer)
+            look = partial(driven_string, *pair, factor)
             return {"driven": partial(look, math.inf, surface, settings.lower_way)}
     return {}
 
 
-def _distance(atoms: Atoms, goal: Atoms, ends: Ends, factor: float) -> float:
+def _apart(atoms: Atoms, goal: Atoms, ends: Ends, factor: float) -> float:
     """How far the lengths of the bonds that change are from those of `goal`, together, Å."""
     pairs = bonds(ends[0], factor) ^ bonds(ends[1], factor)
     return sum(abs(atoms.get_distance(*pair) - goal.get_distance(*pair)) for pair in pairs)

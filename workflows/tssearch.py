@@ -239,9 +239,9 @@ def _attempts(
         attempts.append(attempt)
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
         if not attempt.intended or attempt.saddle is None:
-            if attempt.ends and attempt.path and attempt.path.method == "driven":
-                first, last = attempt.ends
-                guesses = rest((first.atoms, last.atoms), ends, surface, settings) | guesses
+            if attempt.ends and attempt.path:
+                first, last = (end.atoms for end in attempt.ends)
+                guesses = rest(attempt.path, (first, last), ends, surface, settings) | guesses
             continue
         if isinstance(attempt.path, StringPath):
             known = lowest(known, attempt.path)
