@@ -8,7 +8,7 @@ its guess from another path method. The best attempt is the result.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +22,7 @@ from workflows.endpoints import relax, settle
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
 from workflows.geometry import superposition
-from workflows.guesses import first_guesses, lowest, rest, ways_to_look
+from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
 from workflows.input_checks import check_reaction
 from workflows.irc import follow, turned
 from workflows.records import (
@@ -246,26 +246,38 @@ def _attempts(
         if isinstance(attempt.path, StringPath):
             known = lowest(known, attempt.path)
             looks.pop(attempt.path.method, None)
-        while looks and not _lower(known, attempt, settings):
-            account.begin("lower way")
-            look = looks.pop(next(iter(looks)))
-            try:
-                path = account.run(look, attempt.saddle.energy, surface, settings.lower_way)
-            except NotConverged as error:  # no path, or none that is lower
-                account.note(str(error))
-                continue
-            except StageError as error:
-                skipped.setdefault("lower way", str(error))
-                continue
-            known = lowest(known, path)
-            guesses.pop(path.method, None)
-            guesses = {
-                path.method: partial(dataclasses.replace, path, cost=Cost(), log="")
-            } | guesses
+        if looks and not _lower(known, attempt, settings):
+            for path in _look(looks, attempt.saddle, surface, settings, account, skipped):
+                known = lowest(known, path)
+                again = partial(dataclasses.replace, path, cost=Cost(), log="")
+                guesses.pop(path.method, None)
+                guesses = {path.method: again} | guesses
+                if _lower(known, attempt, settings):
+                    break
         if not _lower(known, attempt, settings):
             break
     best = min(attempts, key=lambda attempt: attempt.rank)
     return _Tried(best, len(attempts), _lower(known, best, settings), skipped)
+
+
+def _look(
+    looks: Looks,
+    saddle: Saddle,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+    skipped: dict[str, str],
+) -> Iterator[StringPath]:
+    """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
+    account.begin("lower way")
+    while looks:
+        look = looks.pop(next(iter(looks)))
+        try:
+            yield account.run(look, saddle.energy, surface, settings.lower_way)
+        except NotConverged as error:  # no path, or none that is lower
+            account.note(str(error))
+        except StageError as error:
+            skipped.setdefault("lower way", str(error))
 
 
 def _lower(
