@@ -21,9 +21,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 
 from workflows.connectivity import RADII, Pair, bonds, pieces, same_bonds
-from workflows.errors import NotConverged, StageError, as_stage_error
+from workflows.errors import NotConverged, StageError
 from workflows.geometry import laid_upon
 from workflows.limits import run_with_limit
+from workflows.logs import log_of
 from workflows.lower_way import FLAT, Section, straight_sections, string_path
 from workflows.masses import with_positions
 from workflows.records import StringPath
@@ -259,10 +260,8 @@ def _descent(start: Atoms, surface: Surface) -> list[Atoms]:
 
 
 def _run(optimizer: BFGS, max_force: float, steps: int) -> bool:
-    try:
+    with log_of("ASE"):
         return bool(optimizer.run(fmax=max_force, steps=steps))
-    except Exception as error:
-        raise as_stage_error(error, "ASE", "") from error
 
 
 def _meeting(forth: list[Atoms], back: list[Atoms], surface: Surface) -> tuple[int, int] | None:
