@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
+from workflows.masses import with_positions
+
 #: Structures closer than this are the same, root mean square distance of the atoms in Å.
 SAME = 0.05
 
@@ -21,3 +23,9 @@ def superposition(a: Atoms, b: Atoms) -> tuple[Rotation, float]:
     with warnings.catch_warnings(action="ignore"):  # of a line, which may turn about itself
         turn, distance = Rotation.align_vectors(first, second)
     return turn, float(distance / np.sqrt(len(first)))
+
+
+def laid_upon(a: Atoms, b: Atoms) -> Atoms:
+    """`b` turned and moved so that it lies best upon `a`."""
+    turn, _ = superposition(a, b)
+    return with_positions(b, turn.apply(b.positions - b.positions.mean(0)) + a.positions.mean(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from workflows.surface import Surface
 #: (atoms, hessian, surface, settings) -> (images of each direction, arrived, printed)
 METHODS = {"eulerpc": pysis.follow_irc, "sella": with_sella.follow_irc}
 
+#: Beside a shallow minimum, where the energy hardly falls, step and criterion are divided by these.
+FINER_STEP, FINER_FORCE = 5, 10
+
 #: An end must lie this far below the saddle to count as descended, eV (0.02 kcal/mol).
 LEAST_DESCENT = 1e-3
 
@@ -26,28 +30,42 @@ LEAST_DESCENT = 1e-3
 def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
     """Descend from `saddle` in both directions, starting from its Hessian.
 
-    The integrator named in the settings goes first; where it fails, the other one is tried
-    and the reason is kept. Raises `IRCFailed` when `saddle` is no first-order saddle or
-    when no integrator makes a descending step in each direction.
+    The integrator named in the settings goes first; where it fails, the other one is tried, then
+    finer steps if the first did not descend, and the reason is kept. Raises `IRCFailed` when
+    `saddle` is no first-order saddle or when none makes a descending step in each direction.
     """
     if not saddle.converged:
         raise IRCFailed(f"the start is not a first-order saddle: {saddle.reason}")
     failures, logs = [], []
-    for method in [settings.method, *(name for name in METHODS if name != settings.method)]:
+    tries = [(name, settings) for name in sorted(METHODS, key=lambda name: name != settings.method)]
+    for method, chosen in tries:
         try:
             irc = run_with_limit(
-                lambda name=method: _integrate(name, saddle, surface, settings),  # type: ignore[misc]
-                settings.wall_time,
+                partial(_integrate, method, saddle, surface, chosen), settings.wall_time
             )
         except StageError as error:
             failures.append(f"{method}: {error}")
             logs += [error.log, failures[-1], cause_of(error)]
+            if isinstance(error, _Flat) and chosen is settings and method == settings.method:
+                tries.append((method, _finer(settings)))
             continue
         reason = "; ".join([*failures, irc.reason]).strip("; ")
         return dataclasses.replace(irc, reason=reason, log="\n".join([*logs, irc.log]))
     ending = IRCFailed("; ".join(failures))
     ending.log = "\n".join(logs)
     raise ending
+
+
+class _Flat(IRCFailed):
+    """The forces fall below the criterion before the energy does."""
+
+
+def _finer(settings: IRCSettings) -> IRCSettings:
+    return dataclasses.replace(
+        settings,
+        step_length=settings.step_length / FINER_STEP,
+        rms_force=settings.rms_force / FINER_FORCE,
+    )
 
 
 def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
@@ -58,7 +76,7 @@ def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSetti
     energies = np.array([surface.at(image)[0] for image in images])
     for end in (0, -1):
         if energies[end] > saddle.energy - LEAST_DESCENT:
-            raise IRCFailed("did not descend from the saddle in one direction")
+            raise _Flat("did not descend from the saddle in one direction")
     reason = "" if all(arrived) else "stopped on a slope; the relaxation of the end goes on"
     return IRC(images, energies, len(first), arrived, method, all(arrived), reason, log=log)
 

@@ -42,7 +42,7 @@ CLOSER_LOOKS, CLOSER_IMAGES, CLOSER_STEPS = 3, 5, 10
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """The straight line from one image to the next: its points, their energies and forces."""
 
     points: list[Atoms]
@@ -74,10 +74,10 @@ def relaxed_string(
     `StageError`.
     """
     sections, converged = run_with_limit(
-        lambda: _relax(reactant, product, saddle, surface, settings), settings.wall_time
+        lambda: relaxed_sections(reactant, product, saddle, surface, settings), settings.wall_time
     )
     reason = "" if converged else f"relaxed for {settings.steps} steps only"
-    return _string(sections, "string", converged, reason)
+    return string_path(sections, "string", converged, reason)
 
 
 @stage
@@ -90,13 +90,16 @@ def followed(
     Raises the same.
     """
     sections = run_with_limit(
-        lambda: _below(bar, _sections(list(path.images), surface), surface, settings),
+        lambda: _below(bar, straight_sections(list(path.images), surface), surface, settings),
         settings.wall_time,
     )
-    return _string(sections, path.method, path.converged, path.reason)
+    return string_path(sections, path.method, path.converged, path.reason)
 
 
-def _string(sections: list[_Section], method: str, converged: bool, reason: str) -> StringPath:
+def string_path(
+    sections: list[Section], method: str, converged: bool = True, reason: str = ""
+) -> StringPath:
+    """The points of the sections and the highest energy along them."""
     points = [point for section in sections for point in section.points[:-1]]
     energies = np.concatenate([section.energies[:-1] for section in sections])
     ceiling = max(section.ceiling for section in sections)
@@ -111,21 +114,21 @@ def _string(sections: list[_Section], method: str, converged: bool, reason: str)
     )
 
 
-def _relax(
+def relaxed_sections(
     reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerWaySettings
-) -> tuple[list[_Section], bool]:
+) -> tuple[list[Section], bool]:
     """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
     with log_of("ASE") as log:
         converged = relax_band(band(images, surface, "string", log), FLAT, settings.steps, log)
     # A way is lower below this, also where the lines are as high as the saddle.
     bar = saddle - settings.margin
-    return _below(bar, _sections(images, surface), surface, settings), converged
+    return _below(bar, straight_sections(images, surface), surface, settings), converged
 
 
 def _below(
-    bar: float, sections: list[_Section], surface: Surface, settings: LowerWaySettings
-) -> list[_Section]:
+    bar: float, sections: list[Section], surface: Surface, settings: LowerWaySettings
+) -> list[Section]:
     """The sections with finer ones where lines are above `bar` between images that are not."""
     for _ in range(CLOSER_LOOKS):
         place = int(np.argmax([section.ceiling for section in sections]))
@@ -142,26 +145,26 @@ def _below(
     return sections
 
 
-def _highest_end(section: _Section) -> float:
+def _highest_end(section: Section) -> float:
     return float(max(section.energies[0], section.energies[-1]))
 
 
-def _finer(high: _Section, surface: Surface, settings: LowerWaySettings) -> list[_Section]:
+def _finer(high: Section, surface: Surface, settings: LowerWaySettings) -> list[Section]:
     """A string of its own between the ends of a section."""
     images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
     with log_of("ASE") as log:
         relax_band(band(images, surface, "string", log), FLAT, CLOSER_STEPS, log)
-    return _sections(images, surface)
+    return straight_sections(images, surface)
 
 
-def _sections(images: list[Atoms], surface: Surface) -> list[_Section]:
+def straight_sections(images: list[Atoms], surface: Surface) -> list[Section]:
     """Between neighbouring images, evaluated together."""
     lines = [_line(*pair) for pair in itertools.pairwise(images)]
     surface.prepare([point for line in lines for point in line])
     found = []
     for line in lines:
         energies, forces = (np.array(values) for values in zip(*map(surface.at, line), strict=True))
-        found.append(_Section(line, energies, forces))
+        found.append(Section(line, energies, forces))
     return found
 
 

@@ -94,10 +94,13 @@ class VerdictSettings(Validated):
 
 @dataclass(frozen=True)
 class LowerWaySettings(Validated):
-    """A second look for a lower way than an intended saddle: a string between the ends."""
+    """A second look for a lower way than an intended saddle: a string, and driven bonds."""
 
     steps: int = setting(
-        20, "steps of its relaxation from a geodesic path; 0 leaves the second look out", least=0
+        20,
+        "steps of the string's relaxation from a geodesic path; 0 leaves the second look out, and "
+        "the guesses that come from it",
+        least=0,
     )
     images: int = setting(7, "images between the two ends", least=1)
     margin: float = setting(
@@ -134,9 +137,9 @@ class SearchSettings(Validated):
     lower_way: LowerWaySettings = field(default_factory=LowerWaySettings)
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
     attempts: int = setting(
-        4,
+        6,
         "guesses tried until a saddle connects the two ends and no lower way is known; the "
-        "later ones come from other path methods and the string of the lower way",
+        "later ones come from other path methods, the string of the lower way and driven bonds",
         least=1,
     )
 

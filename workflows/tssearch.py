@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,9 +25,10 @@ from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.free_energy import free_energies
 from workflows.geometry import SAME, superposition
+from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
 from workflows.input_checks import check_reaction
 from workflows.irc import follow, turned
-from workflows.lower_way import followed, relaxed_string
+from workflows.lower_way import followed
 from workflows.masses import with_positions
 from workflows.path import find_path
 from workflows.records import (
@@ -50,9 +50,6 @@ from workflows.settings import SearchSettings
 from workflows.surface import Surface
 from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, question_relaxation, runs_backwards
-
-#: Path methods in the order in which attempts go through them, after the chosen one.
-PATH_ORDER = ("gsm", "neb", "geodesic")
 
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
@@ -270,46 +267,64 @@ def _attempts(
 ) -> _Tried:
     """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
 
-    The last guess, or the next one when it stays below an intended saddle, is the highest point
-    of the string that is made to look for a lower way.
+    The last guesses, or the next one when it stays below an intended saddle, are the highest points
+    of the paths that are made to look for a lower way.
     """
     ends = reactant.atoms, product.atoms
-    chosen = settings.path.method
-    guesses: list[Callable[[], ReactionPath]] = [
-        partial(find_path, *ends, surface, dataclasses.replace(settings.path, method=method))
-        for method in (chosen, *(name for name in PATH_ORDER if name != chosen))
-    ]
-    if settings.lower_way.steps > 0:
-        guesses.append(partial(relaxed_string, *ends, -math.inf, surface, settings.lower_way))
+    guesses, looks = first_guesses(ends, surface, settings), ways_to_look(ends, settings)
     attempts: list[_Attempt] = []
-    string: StringPath | None = None
+    known: StringPath | None = None
     skipped: dict[str, str] = {}
     while guesses and len(attempts) < settings.attempts:
-        attempt = _attempt(guesses.pop(0), reactant, product, surface, settings, account)
+        guess = guesses.pop(next(iter(guesses)))
+        attempt = _attempt(guess, reactant, product, surface, settings, account)
         attempts.append(attempt)
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
         if attempt.verdict.label is Label.BARRIERLESS:
             break
         if not attempt.intended or attempt.saddle is None:
+            if attempt.ends and attempt.path:
+                first, last = (end.atoms for end in attempt.ends)
+                guesses = rest(attempt.path, (first, last), ends, surface, settings) | guesses
             continue
         if isinstance(attempt.path, StringPath):
-            string = attempt.path
-        elif string is None and settings.lower_way.steps > 0:
-            account.begin("lower way")
-            energy = attempt.saddle.energy
-            try:
-                string = account.run(relaxed_string, *ends, energy, surface, settings.lower_way)
-            except StageError as error:
-                skipped["lower way"] = str(error)
-                break
-            guesses = [partial(dataclasses.replace, string, cost=Cost(), log=""), *guesses[:-1]]
-        if not _lower(string, attempt, settings):
+            known = lowest(known, attempt.path)
+            looks.pop(attempt.path.method, None)
+        if looks and not _lower(known, attempt, settings):
+            for path in _look(looks, attempt.saddle, surface, settings, account, skipped):
+                known = lowest(known, path)
+                again = partial(dataclasses.replace, path, cost=Cost(), log="")
+                guesses.pop(path.method, None)
+                guesses = {path.method: again} | guesses
+                if _lower(known, attempt, settings):
+                    break
+        if not _lower(known, attempt, settings):
             break
     best = min(attempts, key=lambda attempt: attempt.rank)
     if best.verdict.label not in (Label.INTENDED, Label.BARRIERLESS):
         rising = (_only_rises(one.path, surface, settings, account) for one in attempts)
         best = next(filter(None, rising), best)
-    return _Tried(best, len(attempts), _lower(string, best, settings), skipped)
+    return _Tried(best, len(attempts), _lower(known, best, settings), skipped)
+
+
+def _look(
+    looks: Looks,
+    saddle: Saddle,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+    skipped: dict[str, str],
+) -> Iterator[StringPath]:
+    """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
+    account.begin("lower way")
+    while looks:
+        look = looks.pop(next(iter(looks)))
+        try:
+            yield account.run(look, saddle.energy, surface, settings.lower_way)
+        except NotConverged as error:  # no path, or none that is lower
+            account.note(str(error))
+        except StageError as error:
+            skipped.setdefault("lower way", str(error))
 
 
 def _order_of_atoms(

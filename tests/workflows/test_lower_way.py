@@ -17,9 +17,9 @@ from ase.optimize import FIRE
 from horm_calc import HormCalculator
 from reactbench_runner import calculators
 from reactbench_runner.store import Store
-from workflows import lower_way, tssearch
+from workflows import guesses, lower_way, tssearch
 from workflows.endpoints import relax
-from workflows.errors import CalculatorFailed, StageError
+from workflows.errors import CalculatorFailed, NotConverged, StageError
 from workflows.lower_way import PARTS, relaxed_string
 from workflows.records import Label, Reaction, SearchResult, Verdict
 from workflows.settings import EndpointSettings, LowerWaySettings, from_mapping
@@ -134,7 +134,7 @@ def test_a_saddle_above_the_string_is_not_the_last_attempt(
         string = relaxed_string(*arguments)
         return dataclasses.replace(string, ceiling=string.ceiling - 2.0)
 
-    monkeypatch.setattr(tssearch, "relaxed_string", lowered)
+    monkeypatch.setattr(guesses, "relaxed_string", lowered)
     result = search(reaction, calculators.build("gfn2-xtb"), FAST)
     assert result.verdict.label is Label.INTENDED
     assert result.attempts == 2
@@ -174,11 +174,11 @@ def test_the_lowest_intended_attempt_is_reported(
 ) -> None:
     """Energies (eV) of the saddles of the attempts, None for one that finds none."""
     attempts = iter(energies)
-    guesses = []
+    methods_tried = []
 
     def attempt(guess, *_):
         path = guess()
-        guesses.append(path.method)
+        methods_tried.append(path.method)
         energy = next(attempts)
         if energy is None:
             return tssearch._Attempt(Verdict(Label.FAILED, stage="saddle"))
@@ -188,8 +188,12 @@ def test_the_lowest_intended_attempt_is_reported(
     def string(*arguments):
         return dataclasses.replace(relaxed_string(*arguments), ceiling=ceiling)
 
+    def nothing(*_):
+        raise NotConverged("driven bonds lead to no path that is low")
+
+    monkeypatch.setattr(guesses, "driven_string", nothing)
     monkeypatch.setattr(tssearch, "_attempt", attempt)
-    monkeypatch.setattr(tssearch, "relaxed_string", string)
+    monkeypatch.setattr(guesses, "relaxed_string", string)
     settings = dataclasses.replace(FAST, attempts=4)
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.saddle.energy == reported
@@ -198,7 +202,7 @@ def test_the_lowest_intended_attempt_is_reported(
     # The string is the guess that follows the first intended one, or else the last one.
     after = energies.index(next(e for e in energies if e is not None)) + 1
     methods = ["neb", "gsm", "geodesic"]
-    assert guesses == [*methods[:after], "string", *methods[after:]][:count]
+    assert methods_tried == [*methods[:after], "string", *methods[after:]][:count]
 
 
 @pytest.mark.parametrize("error", [CalculatorFailed, ValueError])
