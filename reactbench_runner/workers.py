@@ -19,6 +19,7 @@ from horm_calc.processes import in_processes
 from reactbench_runner import calculators
 from reactbench_runner.errors import WorkersLost
 from reactbench_runner.scratch import scratch_folder
+from reactbench_runner.stuck import end_when_stuck, last_words
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
@@ -35,6 +36,9 @@ Task = Reaction | SearchResult
 #: What the reasons of failures begin with that say nothing about a reaction.
 _DIED, _UNEXPECTED = "the worker process died twice", "unexpected"
 
+#: What a worker is at after the search, when it ends itself.
+VERIFYING = "verification"
+
 #: What works on tasks: each with what it found, or with None when its worker died.
 Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Any]]]
 
@@ -47,12 +51,27 @@ def search_all(pool: Pool, tasks: Sequence[Task], how: How) -> Generator[SearchR
     """
     suspects: list[Task] = []
     for task, result in pool(partial(_work, how), tasks):
+        result = result or _given_up(pool, task, how)
         if result is None:
             suspects.append(task)
         else:
             yield result
     for suspect in suspects:
         yield _search_alone(pool, suspect, how)
+
+
+def _given_up(pool: Pool, task: Task, how: How) -> SearchResult | None:
+    """The result of a task whose worker ended itself, as a call never came back; else None."""
+    reaction = task.reaction if isinstance(task, SearchResult) else task
+    words = last_words(reaction.id)
+    if words is None:
+        return None
+    if words[0] != VERIFYING:
+        return failed(reaction, *words)
+    found: SearchResult | None = task if isinstance(task, SearchResult) else None
+    if found is None:  # what the search had found went with the worker
+        [(_, found)] = pool(partial(_work, (*how[:2], None)), [task])
+    return found and dataclasses.replace(found, verification=Verification(reason=words[1]))
 
 
 def _search_alone(pool: Pool, task: Task, how: How) -> SearchResult:
@@ -91,6 +110,7 @@ def search_one(
     if trusted is None or result.saddle is None or not result.saddle.converged:
         return result
     reaction = result.reaction
+    end_when_stuck(reaction.id)(VERIFYING)
     try:
         built = calculators.build(trusted, reaction.charge, reaction.multiplicity)
         verification = verify_saddle(result, built, settings)
@@ -109,7 +129,7 @@ def _searched(reaction: Reaction, calculator: str, settings: SearchSettings) -> 
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
             build = partial(calculators.build, calculator)
-            return search(reaction, built, settings, build=build)
+            return search(reaction, built, settings, end_when_stuck(reaction.id), build)
     except InputError as error:
         return failed(reaction, "input", str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
