@@ -24,9 +24,6 @@ def _hang(charge: int, multiplicity: int) -> Hanging:
 
 def search_hanging(how, task):
     """The reaction 'hangs' with a calculator that does; where GFN1-xTB verifies, that one."""
-    import geometric.optimize  # noqa: F401 - before a limit could interrupt it
-    import pysisyphus  # noqa: F401
-
     if how[2] is not None:
         calculators.CALCULATORS["gfn1-xtb"] = Entry("gfn1-xtb", _hang, "hangs")
     elif getattr(task, "id", "") == "hangs":
