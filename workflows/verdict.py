@@ -26,7 +26,7 @@ from workflows.connectivity import (
     same_molecule,
 )
 from workflows.equivalence import ORDER, exchanged, lie_upon, names
-from workflows.geometry import superposition
+from workflows.geometry import SAME, superposition
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 from workflows.stereochemistry import Stereochemistry, compare
@@ -100,7 +100,8 @@ def _by_configuration(
     """The verdict where reactant and product have the same bonds.
 
     That an end of the IRC has other ones is certain; which of the two it is, is not. Where both
-    ends have them, stereoisomers can still be told apart, conformers cannot.
+    ends have them, stereoisomers can still be told apart. Of conformers an end is known for what it
+    is only where it lies upon it.
     """
     if verdict.at_limit is not Label.INTENDED:
         reason = "one end of the IRC has the bonds that reactant and product share, the other not"
@@ -108,15 +109,18 @@ def _by_configuration(
         return dataclasses.replace(verdict, reason=reason if partly else verdict.reason, side="")
     between = compare(reactant, product, limit)
     if between.same:
-        if verdict.label is Label.AMBIGUOUS:
-            return verdict
         apart = _apart(ends, (reactant, product))
+        first, last = (distance < SAME for distance in apart)
+        label, side = _label([first, False, False, last])
+        reason = (
+            "reactant and product have the same bonds and are the same stereoisomer, so bonds "
+            "cannot tell whether the saddle connects them, and the ends of the IRC do not lie upon "
+            f"them ({apart[0]:.2f} and {apart[1]:.2f} Å away): compare the geometries"
+        )
+        if verdict.label is Label.AMBIGUOUS:
+            reason = f"'{label}' {verdict.reason.partition(' ')[2]}"
         return dataclasses.replace(
-            verdict,
-            label=Label.AMBIGUOUS,
-            reason="reactant and product have the same bonds and are the same stereoisomer, so "
-            "bonds cannot tell whether the saddle connects them, and the ends of the IRC do not "
-            f"lie upon them ({apart[0]:.2f} and {apart[1]:.2f} Å away): compare the geometries",
+            verdict, label=Label.AMBIGUOUS, reason=reason, side=side, at_limit=label
         )
     found = [compare(aim, end, limit) for end in ends for aim in (reactant, product)]
     label, side = _isomers_reached(found, between)
