@@ -166,8 +166,12 @@ def _on_worker(same: Same, work: Callable[[Given], Found], task: Given) -> Found
     from distributed import get_worker
 
     same.check()
+    before = tempfile.tempdir
     tempfile.tempdir = get_worker().local_directory
-    return work(task)
+    try:
+        return work(task)
+    finally:
+        tempfile.tempdir = before  # what the process does next may outlive the worker
 
 
 def _workers(client: Any, address: str) -> list[dict[str, Any]]:

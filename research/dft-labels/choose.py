@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("frames", type=Path, help="GFN2-xTB frames of training reactions (.h5)")
     parser.add_argument("out", type=Path, help="folder for the files")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     frames = open_frames(options.frames)
     with h5py.File(options.frames) as file:
         fitting = [

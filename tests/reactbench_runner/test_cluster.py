@@ -87,12 +87,11 @@ def test_workers_that_cannot_do_it_end_the_run_with_words(scheduler: str) -> Non
         answers(scheduler, work=stopped)
 
 
-def test_temporary_files_lie_where_dask_removes_them(
-    scheduler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())  # the worker is a thread here
+def test_temporary_files_lie_where_dask_removes_them(scheduler: str) -> None:
+    before = tempfile.gettempdir()
     [(_, folder)] = answers(scheduler, work=where, tasks=["a"])
     assert "dask-scratch-space" in folder
+    assert tempfile.gettempdir() == before  # the worker is a thread of this process
 
 
 @pytest.mark.parametrize(
