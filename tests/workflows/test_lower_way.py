@@ -17,7 +17,7 @@ from ase.optimize import FIRE
 from horm_calc import HormCalculator
 from reactbench_runner import calculators
 from reactbench_runner.store import Store
-from workflows import guesses, lower_way, tssearch
+from workflows import guesses, lower_way
 from workflows.endpoints import relax
 from workflows.errors import CalculatorFailed, NotConverged, StageError
 from workflows.lower_way import PARTS, relaxed_string
@@ -181,9 +181,9 @@ def test_the_lowest_intended_attempt_is_reported(
         methods_tried.append(path.method)
         energy = next(attempts)
         if energy is None:
-            return tssearch._Attempt(Verdict(Label.FAILED, stage="saddle"))
+            return attempts.Attempt(Verdict(Label.FAILED, stage="saddle"))
         saddle = dataclasses.replace(usual.saddle, energy=energy)
-        return tssearch._Attempt(Verdict(Label.INTENDED), path, saddle, usual.irc)
+        return attempts.Attempt(Verdict(Label.INTENDED), path, saddle, usual.irc)
 
     def string(*arguments):
         return dataclasses.replace(relaxed_string(*arguments), ceiling=ceiling)
@@ -192,7 +192,7 @@ def test_the_lowest_intended_attempt_is_reported(
         raise NotConverged("driven bonds lead to no path that is low")
 
     monkeypatch.setattr(guesses, "driven_string", nothing)
-    monkeypatch.setattr(tssearch, "_attempt", attempt)
+    monkeypatch.setattr(attempts, "attempt_from", attempt)
     monkeypatch.setattr(guesses, "relaxed_string", string)
     settings = dataclasses.replace(FAST, attempts=4)
     result = search(reaction, calculators.build("gfn2-xtb"), settings)

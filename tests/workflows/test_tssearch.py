@@ -15,12 +15,13 @@ from reactbench_runner import calculators
 from reactbench_runner.rows import to_row
 from reactbench_runner.structures import points, read_back
 from workflows import endpoints, remarks
+from workflows.attempts import Attempt
 from workflows.connectivity import same_bonds
 from workflows.geometry import superposition
 from workflows.records import Label, Reaction, Verdict
 from workflows.settings import from_mapping
 from workflows.surface import Surface
-from workflows.tssearch import _Attempt, search
+from workflows.tssearch import search
 from workflows.units import to_kcal_per_mol
 from workflows.verify import verify
 
@@ -123,7 +124,7 @@ def test_the_better_of_two_attempts() -> None:
         Verdict(Label.FAILED, stage="irc"),
         Verdict(Label.FAILED, stage="saddle"),
     ]
-    ranks = [_Attempt(verdict).rank for verdict in order]
+    ranks = [Attempt(verdict).rank for verdict in order]
     assert ranks == sorted(ranks)
     assert len(set(ranks)) == len(ranks)
 

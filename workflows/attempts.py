@@ -1,0 +1,259 @@
+"""Attempts: each a way from the relaxed ends over a saddle to a verdict, and the best of them.
+
+A failed stage ends its attempt with a cause; the next attempt takes its guess from another path
+method.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from workflows.account import Account
+from workflows.barrierless import bar, is_loose, only_rises, rises
+from workflows.endpoints import relax
+from workflows.equivalence import ORDER, fewer_changes, names
+from workflows.errors import NotConverged, StageError
+from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
+from workflows.irc import follow, turned
+from workflows.lower_way import followed
+from workflows.masses import with_positions
+from workflows.path import find_path
+from workflows.records import (
+    IRC,
+    Cost,
+    Label,
+    Minimum,
+    ReactionPath,
+    Saddle,
+    StringPath,
+    Verdict,
+)
+from workflows.saddle import refine
+from workflows.settings import SearchSettings
+from workflows.surface import Surface
+from workflows.units import to_kcal_per_mol
+from workflows.verdict import judge, runs_backwards
+
+#: The better attempt stands further left; among failures the one that came further wins.
+_ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
+
+_STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    verdict: Verdict
+    path: ReactionPath | None = None
+    saddle: Saddle | None = None
+    irc: IRC | None = None
+    ends: tuple[Minimum, Minimum] | None = None
+
+    @property
+    def intended(self) -> bool:
+        return self.verdict.label is Label.INTENDED
+
+    def outcome(self, reactant: Minimum) -> str:
+        """Verdict, and how high the saddle is or what went wrong, for people who read the log."""
+        words = [str(self.path.method)] if self.path else []
+        words.append(self.verdict.label.value)
+        if self.verdict.reason:
+            words.append(f"{self.verdict.stage}: {self.verdict.reason}".removeprefix(": "))
+        if self.saddle and self.saddle.converged:
+            barrier = to_kcal_per_mol(self.saddle.energy - reactant.energy)
+            words.append(f"saddle {barrier:.1f} kcal/mol above the reactant")
+        return ", ".join(words)
+
+    @property
+    def rank(self) -> tuple[int, bool, int, float]:
+        verdict = self.verdict
+        ambiguous = verdict.label is Label.AMBIGUOUS
+        label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
+        came = -_STAGES.index(verdict.stage) if verdict.stage else 0
+        energy = self.saddle.energy if self.intended and self.saddle else 0.0
+        return _ORDER.index(label), ambiguous, came, energy
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The best of the attempts, and a path that stays below its saddle, if one is known."""
+
+    best: Attempt
+    count: int
+    lower_way: StringPath | None
+    skipped: dict[str, str]
+
+
+def try_guesses(
+    reactant: Minimum,
+    product: Minimum,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> Tried:
+    """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
+
+    The last guesses, or the next one when it stays below an intended saddle, are the highest points
+    of the paths that are made to look for a lower way.
+    """
+    ends = reactant.atoms, product.atoms
+    guesses, looks = first_guesses(ends, surface, settings), ways_to_look(ends, settings)
+    attempts: list[Attempt] = []
+    known: StringPath | None = None
+    skipped: dict[str, str] = {}
+    while guesses and len(attempts) < settings.attempts:
+        guess = guesses.pop(next(iter(guesses)))
+        attempt = attempt_from(guess, reactant, product, surface, settings, account)
+        attempts.append(attempt)
+        account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
+        if attempt.verdict.label is Label.BARRIERLESS:
+            break
+        if not attempt.intended or attempt.saddle is None:
+            if attempt.ends and attempt.path:
+                first, last = (end.atoms for end in attempt.ends)
+                guesses = rest(attempt.path, (first, last), ends, surface, settings) | guesses
+            continue
+        if isinstance(attempt.path, StringPath):
+            known = lowest(known, attempt.path)
+            looks.pop(attempt.path.method, None)
+        if looks and not _lower(known, attempt, settings):
+            for path in _look(looks, attempt.saddle, surface, settings, account, skipped):
+                known = lowest(known, path)
+                again = partial(dataclasses.replace, path, cost=Cost(), log="")
+                guesses.pop(path.method, None)
+                guesses = {path.method: again} | guesses
+                if _lower(known, attempt, settings):
+                    break
+        if not _lower(known, attempt, settings):
+            break
+    best = min(attempts, key=lambda attempt: attempt.rank)
+    if best.verdict.label not in (Label.INTENDED, Label.BARRIERLESS):
+        rising = (_only_rises(one.path, surface, settings, account) for one in attempts)
+        best = next(filter(None, rising), best)
+    return Tried(best, len(attempts), _lower(known, best, settings), skipped)
+
+
+def _look(
+    looks: Looks,
+    saddle: Saddle,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+    skipped: dict[str, str],
+) -> Iterator[StringPath]:
+    """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
+    account.begin("lower way")
+    while looks:
+        look = looks.pop(next(iter(looks)))
+        try:
+            yield account.run(look, saddle.energy, surface, settings.lower_way)
+        except NotConverged as error:  # no path, or none that is lower
+            account.note(str(error))
+        except StageError as error:
+            skipped.setdefault("lower way", str(error))
+
+
+def order_of_atoms(
+    verdict: Verdict,
+    reactant: Minimum,
+    product: Minimum,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> list[str]:
+    """What to ask of the files where it went wrong and two atoms may have changed places in them.
+
+    One more attempt, with the two exchanged in the product, says whether that would be intended.
+    """
+    wrong = verdict.label in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
+    ends, limit = (reactant.atoms, product.atoms), settings.verdict.bond_factor
+    if not wrong or ORDER in verdict.reason or not (found := fewer_changes(ends, limit)):
+        return []
+    order, then, now = found
+    pair = names(product.atoms, order)
+    positions = product.atoms.positions[list(order)]
+    other = dataclasses.replace(product, atoms=with_positions(product.atoms, positions), modes=None)
+    guess = partial(find_path, reactant.atoms, other.atoms, surface, settings.path)
+    attempt = attempt_from(guess, reactant, other, surface, settings, account)
+    account.note(f"with {pair} exchanged: {attempt.outcome(reactant)}")
+    if attempt.intended:
+        return [f"with {pair} exchanged this is intended: {ORDER}"]
+    return [f"with {pair} exchanged in the product {then} bonds change instead of {now}: {ORDER}"]
+
+
+def _only_rises(
+    path: ReactionPath | None, surface: Surface, settings: SearchSettings, account: Account
+) -> Attempt | None:
+    """The attempt that ends with a path along which the energy only rises, if this is one."""
+    if path is None or not rises(path.energies):
+        return None
+    account.begin("path")
+    with contextlib.suppress(StageError):
+        if not isinstance(path, StringPath):
+            path = account.run(followed, path, bar(path.energies), surface, settings.lower_way)
+        if verdict := only_rises(path, settings.verdict.bond_factor):
+            return Attempt(verdict, path)
+    return None
+
+
+def _lower(
+    string: StringPath | None, attempt: Attempt, settings: SearchSettings
+) -> StringPath | None:
+    """The string, if it stays below an intended saddle."""
+    if string is None or attempt.saddle is None or not attempt.intended:
+        return None
+    below = attempt.saddle.energy - string.ceiling
+    return string if below > settings.lower_way.margin else None
+
+
+def attempt_from(
+    guess: Callable[[], ReactionPath],
+    reactant: Minimum,
+    product: Minimum,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> Attempt:
+    """One way from the relaxed ends to a verdict; stops at the first stage that fails."""
+    done = Attempt(Verdict(Label.FAILED))
+    higher = max(reactant, product, key=lambda minimum: minimum.energy)
+    try:
+        account.begin("path")
+        path = account.run(guess)
+        done = dataclasses.replace(done, path=path)
+        # Where nothing holds the higher end together, there may be no saddle to spend hours on.
+        loose = is_loose(higher, settings.saddle.imaginary_threshold)
+        if loose and (rising := _only_rises(path, surface, settings, account)):
+            return rising
+
+        account.begin("saddle")
+        saddle = account.run(refine, path.highest, surface, settings.saddle)
+        done = dataclasses.replace(done, saddle=saddle)
+        if not saddle.converged:
+            raise NotConverged(saddle.reason)
+
+        account.begin("irc")
+        irc = account.run(follow, saddle, surface, settings.irc)
+        done = dataclasses.replace(done, irc=irc)
+
+        account.begin("irc ends")
+        first, last = (
+            account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
+            for end, name in ((0, "first image"), (-1, "last image"))
+        )
+        done = dataclasses.replace(done, ends=(first, last))
+        for end in (first, last):
+            if not end.converged:
+                raise NotConverged(f"an end of the IRC did not relax: {end.reason}")
+    except StageError as error:
+        verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
+        return dataclasses.replace(done, verdict=verdict)
+    ends = reactant.atoms, product.atoms
+    if runs_backwards((first.atoms, last.atoms), *ends, settings.verdict):
+        first, last = last, first
+        done = dataclasses.replace(done, irc=turned(irc), ends=(first, last))
+    verdict = judge((first.atoms, last.atoms), *ends, settings.verdict)
+    return dataclasses.replace(done, verdict=verdict)
