@@ -347,9 +347,13 @@ def mixed() -> list[Atoms]:
 
 @all_networks
 def test_many_molecules_are_evaluated_as_one_by_one(name, make):
-    """In single precision, where sums in another order differ by some 1e-6."""
+    """In single precision, where sums in another order differ by some 1e-6.
+
+    Second derivatives lose two digits more, and how many depends on the processor: the order of
+    sums follows the width of its vectors.
+    """
     calculator = make(name, dtype="float32")
-    of_forces, of_hessian = 1e-5, 1e-4
+    of_forces, of_hessian = 1e-5, 3e-4
     for atoms, found in zip(mixed(), calculator.evaluate(mixed()), strict=True):
         assert found.keys() == {*calculator.implemented_properties, "hessian"}
         assert found["energy"] == pytest.approx(calculator.get_potential_energy(atoms), abs=1e-5)
