@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import environment
+from horm_calc.data.frames import chosen, open_frames
+from horm_calc.evaluation.evaluate import evaluate
+from horm_calc.evaluation.table import ERRORS, QUANTITIES
 from horm_calc.potential import load_potential
-from horm_calc.training.evaluate import evaluate
-from horm_calc.training.evaluation import ERRORS, QUANTITIES
-from horm_calc.training.frames import chosen, open_frames
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 #: What is probed, the optimiser, and its rate: three times the one of Muon made it slower, and
@@ -94,7 +94,7 @@ def _start(name: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
     folder = _folder(name, options)
     config = folder.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(settings), "utf-8")
-    command = [sys.executable, "-m", "horm_calc.training.train_cli", str(config)]
+    command = [sys.executable, "-m", "horm_calc.commands.train", str(config)]
     print(f"{name}: training for {options.minutes} minutes", flush=True)
     return subprocess.Popen(
         [*command, "--out", str(folder)], env=os.environ | {"OMP_NUM_THREADS": "1"}

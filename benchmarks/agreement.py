@@ -26,9 +26,9 @@ import ase.io
 import networkx as nx
 from ase import Atoms
 
-from reactbench_runner.store import finished
-from workflows.connectivity import bonds
-from workflows.geometry import superposition
+from horm_calc.chemistry.connectivity import bonds
+from horm_calc.chemistry.superposition import superposition
+from reactbench_runner.storage.store import finished
 from workflows.settings import VerdictSettings
 
 #: Å. Transition states that are farther apart are not the same one.

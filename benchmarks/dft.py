@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from horm_calc import HormCalculator
-from horm_calc.training import metrics
-from horm_calc.training.frames import Frame, Frames, iterate, open_frames
-from horm_calc.training.labels import label
+from horm_calc.data.frames import Frame, Frames, iterate, open_frames
+from horm_calc.data.labelling.labels import label
+from horm_calc.evaluation import metrics
 
 UNITS = {
     "energy": "E, eV",

@@ -39,8 +39,8 @@ from benchmarks.networks import (
     sizes,
     sources,
 )
+from horm_calc.derivatives.hessian import energies_and_forces, hessian_rows, hessians
 from horm_calc.graphs import Molecules
-from horm_calc.hessian import energies_and_forces, hessian_rows, hessians
 from horm_calc.models.contract import Network
 from horm_calc.potential import DTYPES
 

@@ -128,7 +128,7 @@ class Arena:
     def started(self, plan: str, out: Path) -> Iterator[subprocess.Popen[bytes]]:
         """The command, as the leader of a group and session of its own; gone at the end."""
         flags = [*_SEARCH, *(_VERIFY if plan != "search" else [])]
-        command = [sys.executable, "-m", "reactbench_runner.cli", str(self.table)]
+        command = [sys.executable, "-m", "reactbench_runner.commands.tssearch", str(self.table)]
         command += ["--out", str(out), "--workers", "2", *flags]
         with out.with_name(f"{out.name}.log").open("ab") as log:
             process = subprocess.Popen(

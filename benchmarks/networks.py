@@ -21,8 +21,8 @@ import torch
 from ase import Atoms
 from ase.io import read as read_atoms
 
-from horm_calc.catalogue import find
-from horm_calc.checkpoints import NETWORKS, Checkpoint, load_network, network_class, read
+from horm_calc.checkpoints.catalogue import find
+from horm_calc.checkpoints.files import NETWORKS, Checkpoint, load_network, network_class, read
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
 from tests.goldens.weights import fill

@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import environment
-from horm_calc.checkpoints import NETWORKS, network_class
-from horm_calc.hessian import hessians
+from horm_calc.checkpoints.files import NETWORKS, network_class
+from horm_calc.data.frames import Frame, open_frames
+from horm_calc.derivatives.hessian import hessians
 from horm_calc.models.contract import Network
 from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training import losses, schedule
 from horm_calc.training.batches import Making, batch_of
-from horm_calc.training.frames import Frame, open_frames
 from horm_calc.training.optimizers import optimizer_of
 from horm_calc.training.settings import OptimizerSettings
 

@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import Source, add_options, batch, environment, sources
-from horm_calc.hessian import hessians
+from horm_calc.chemistry.thermochemistry import normal_modes
+from horm_calc.derivatives.hessian import hessians
 from horm_calc.models.contract import Network
-from horm_calc.thermochemistry import normal_modes
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "xtb_dev.h5"
 SINGLE, DOUBLE = torch.float32, torch.float64

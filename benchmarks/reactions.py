@@ -19,9 +19,9 @@ from pathlib import Path
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner.batch import run_batch
-from reactbench_runner.reactions import read_reactions
+from reactbench_runner.inputs.reactions import read_reactions
 from reactbench_runner.report import counts, verification
-from reactbench_runner.rows import STAGES, Row
+from reactbench_runner.storage.rows import STAGES, Row
 from workflows.errors import WorkflowError
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "reactbench"

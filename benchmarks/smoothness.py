@@ -22,7 +22,7 @@ from rich.progress import track
 from benchmarks.networks import environment
 from benchmarks.precision import DATA, transition_states
 from horm_calc import HormCalculator
-from horm_calc.catalogue import SHIPPED
+from horm_calc.checkpoints.catalogue import SHIPPED
 
 #: Displacement, Å.
 STEP = 1e-3

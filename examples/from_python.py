@@ -8,10 +8,10 @@ from pathlib import Path
 from ase.io import read
 
 from horm_calc import HormCalculator
+from horm_calc.units import to_kcal_per_mol
 from workflows.records import Reaction
 from workflows.settings import from_mapping
 from workflows.tssearch import search
-from workflows.units import to_kcal_per_mol
 
 reactant, product = read(Path(__file__).parent / "xyz" / "hcn.xyz", ":")
 result = search(

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from horm_calc.calculator import HormCalculator
-    from horm_calc.catalogue import list_checkpoints
+    from horm_calc.checkpoints.catalogue import list_checkpoints
     from horm_calc.potential import load_potential
 
 __all__ = ["HormCalculator", "list_checkpoints", "load_potential"]
 
 _HOMES = {
     "HormCalculator": "horm_calc.calculator",
-    "list_checkpoints": "horm_calc.catalogue",
+    "list_checkpoints": "horm_calc.checkpoints.catalogue",
     "load_potential": "horm_calc.potential",
 }
 

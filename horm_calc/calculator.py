@@ -21,8 +21,8 @@ from ase.calculators.calculator import (
     compare_atoms,
 )
 
-from horm_calc.catalogue import SHIPPED
-from horm_calc.checkpoints import CheckpointError
+from horm_calc.checkpoints.catalogue import SHIPPED
+from horm_calc.checkpoints.files import CheckpointError
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
 from horm_calc.references import reference_energy

@@ -13,9 +13,9 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from horm_calc import hessian
-from horm_calc.catalogue import find
-from horm_calc.checkpoints import load_network, read
+from horm_calc.checkpoints.catalogue import find
+from horm_calc.checkpoints.files import load_network, read
+from horm_calc.derivatives import hessian
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
 

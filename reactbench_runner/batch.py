@@ -11,14 +11,14 @@ from ase import Atoms
 
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
-from reactbench_runner.database import without_password
 from reactbench_runner.errors import StorageError
-from reactbench_runner.provenance import describe_run, fingerprint, start_or_resume
-from reactbench_runner.reactions import Unreadable
-from reactbench_runner.rows import Row
-from reactbench_runner.run_folder import claimed, clear_leftovers
-from reactbench_runner.store import Say, Store, finished, to_stderr
-from reactbench_runner.workers import Task, failed, not_verified, search_all, workers_of
+from reactbench_runner.execution.workers import Task, failed, not_verified, search_all, workers_of
+from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.storage.database import without_password
+from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
+from reactbench_runner.storage.rows import Row
+from reactbench_runner.storage.run_folder import claimed, clear_leftovers
+from reactbench_runner.storage.store import Say, Store, finished, to_stderr
 from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 from workflows.settings import SearchSettings

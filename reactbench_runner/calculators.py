@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
-from horm_calc.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find
+from horm_calc.checkpoints.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find
 from horm_calc.configuration import SettingsError
 from horm_calc.references import ELEMENTS
 from workflows.records import Reaction
@@ -116,7 +116,7 @@ def _checkpoint(name: str) -> Path:
 @cache
 def _network_entry(path: Path) -> Entry:
     """Reads the weights and lets go of them; on the CPU, as the workers need the GPU."""
-    from horm_calc.checkpoints import CheckpointError
+    from horm_calc.checkpoints.files import CheckpointError
     from horm_calc.potential import load_potential
 
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from reactbench_runner.rows import Row
+from reactbench_runner.storage.rows import Row
 from workflows.records import Label
 
 _COLOURS = {

@@ -13,8 +13,8 @@ from ase.build import molecule
 
 from benchmarks import agreement, hessian, overfit, precision, smoothness, training
 from benchmarks.networks import alkane, rattled, saddle, sizes
-from horm_calc.training.hdf5 import write_hdf5
-from tests.horm_calc.training.labelled import frames
+from horm_calc.data.formats.hdf5 import write_hdf5
+from tests.horm_calc.data.labelled import frames
 
 
 def test_hessian_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,12 +11,13 @@ from ase import Atoms
 from ase.io import read
 
 from reactbench_runner.batch import run_batch
-from reactbench_runner.rows import COLUMNS, STAGES
-from reactbench_runner.store import finished
+from reactbench_runner.storage.rows import COLUMNS, STAGES
+from reactbench_runner.storage.store import finished
+from tests.places import REPOSITORY
 from workflows.records import Reaction
 from workflows.settings import from_mapping
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = REPOSITORY / "docs"
 
 
 def examples(page: str) -> list[str]:

@@ -18,14 +18,15 @@ from ase.build import molecule
 from ase.constraints import ExternalForce
 
 from horm_calc import HormCalculator
-from horm_calc.checkpoints import read, save
-from horm_calc.training.frames import open_frames
-from horm_calc.training.hdf5 import write_hdf5
+from horm_calc.checkpoints.files import read, save
+from horm_calc.chemistry.connectivity import bonds
+from horm_calc.data.formats.hdf5 import write_hdf5
+from horm_calc.data.frames import open_frames
+from tests.horm_calc.data.labelled import frames
 from tests.horm_calc.small_networks import MOMENTNET, small, write
-from tests.horm_calc.training.labelled import frames
-from workflows.connectivity import bonds
+from tests.places import EXAMPLES
 
-FOLDER = Path(__file__).parents[1] / "examples" / "horm-mini"
+FOLDER = EXAMPLES / "horm-mini"
 
 
 @pytest.fixture

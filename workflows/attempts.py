@@ -12,16 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from horm_calc.chemistry.equivalence import ORDER, fewer_changes, names
+from horm_calc.chemistry.masses import with_positions
+from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.barrierless import bar, is_loose, only_rises, rises
-from workflows.endpoints import relax
-from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.errors import NotConverged, StageError
 from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
-from workflows.irc import follow, turned
-from workflows.lower_way import followed
-from workflows.masses import with_positions
-from workflows.path import find_path
 from workflows.records import (
     IRC,
     Cost,
@@ -32,10 +29,13 @@ from workflows.records import (
     StringPath,
     Verdict,
 )
-from workflows.saddle import refine
 from workflows.settings import SearchSettings
+from workflows.stages.endpoints import relax
+from workflows.stages.irc import follow, turned
+from workflows.stages.lower_path import followed
+from workflows.stages.path import find_path
+from workflows.stages.saddle import refine
 from workflows.surface import Surface
-from workflows.units import to_kcal_per_mol
 from workflows.verdict import judge, runs_backwards
 
 #: The better attempt stands further left; among failures the one that came further wins.

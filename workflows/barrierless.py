@@ -11,18 +11,18 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 
-from workflows.connectivity import (
+from horm_calc.chemistry.connectivity import (
     Match,
     bonds,
     match_bonds,
     pair_name,
     same_bonds,
 )
-from workflows.geometry import SAME, superposition
+from horm_calc.chemistry.stereochemistry import compare
+from horm_calc.chemistry.superposition import SAME, superposition
+from horm_calc.units import KCAL_PER_MOL, to_kcal_per_mol
 from workflows.records import Label, Minimum, StringPath, Verdict
 from workflows.settings import VerdictSettings
-from workflows.stereochemistry import compare
-from workflows.units import KCAL_PER_MOL, to_kcal_per_mol
 
 #: A path that dips no deeper and tops its higher end by no more than this only rises, eV: less than
 #: kT at room temperature. Methyl radicals repel each other by 0.1 kcal/mol on their way to ethane
@@ -103,8 +103,8 @@ def bar(energies: np.ndarray) -> float:
 def only_rises(path: StringPath, bond_factor: float) -> Verdict | None:
     """The verdict where the energy along `path` rises all the way to its higher end, else None.
 
-    No way between the ends then has to climb further, see `workflows.lower_way`: this is sound
-    whether or not the path is the best one.
+    No way between the ends then has to climb further, see `workflows.stages.lower_path`: this is
+    sound whether or not the path is the best one.
     """
     rise = path.energies[-1] - path.energies[0]
     if not rises(path.energies) or path.ceiling > bar(path.energies):

@@ -9,12 +9,12 @@ from functools import partial
 
 from ase import Atoms
 
-from workflows.connectivity import bonds, pieces, same_bonds
-from workflows.driven import driven_string
-from workflows.lower_way import relaxed_string
-from workflows.path import find_path
+from horm_calc.chemistry.connectivity import bonds, pieces, same_bonds
 from workflows.records import ReactionPath, StringPath
 from workflows.settings import SearchSettings
+from workflows.stages.driven import driven_string
+from workflows.stages.lower_path import relaxed_string
+from workflows.stages.path import find_path
 from workflows.surface import Surface
 
 Ends = tuple[Atoms, Atoms]

@@ -13,9 +13,9 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from ase import Atoms
 
+from horm_calc.chemistry.masses import with_positions
 from workflows.errors import CalculatorFailed, described, within
 from workflows.logs import Log
-from workflows.masses import with_positions
 from workflows.surface import Surface
 
 #: An image goes back no further than this, Å for any component: an optimiser's step, and not what

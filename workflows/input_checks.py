@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from scipy.spatial import KDTree
 
+from horm_calc.chemistry.masses import different_masses
 from horm_calc.structure_files.electrons import (
     UnclearElectrons,
     charge_of,
@@ -15,7 +16,6 @@ from horm_calc.structure_files.electrons import (
     settle,
 )
 from workflows.errors import InputError
-from workflows.masses import different_masses
 from workflows.records import Reaction
 
 #: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.

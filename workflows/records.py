@@ -17,7 +17,7 @@ from ase import Atoms
 from workflows.surface import Evaluations
 
 if TYPE_CHECKING:
-    from horm_calc.thermochemistry import NormalModes, Thermochemistry
+    from horm_calc.chemistry.thermochemistry import NormalModes, Thermochemistry
 
 
 @dataclass(frozen=True)

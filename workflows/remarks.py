@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ase import Atoms
 
-from workflows.connectivity import Match, describe_changes, match_bonds
-from workflows.free_energy import connected_sides
+from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds
+from horm_calc.chemistry.stereochemistry import Stereochemistry, compare
+from horm_calc.units import to_kcal_per_mol
 from workflows.records import (
     Minimum,
     Reaction,
@@ -16,12 +17,11 @@ from workflows.records import (
     StringPath,
     Verdict,
 )
-from workflows.separated import in_pieces, shortest_distance
 from workflows.settings import SearchSettings, VerdictSettings
-from workflows.stereochemistry import Stereochemistry, compare
+from workflows.stages.free_energy import connected_sides
+from workflows.stages.separated import in_pieces, shortest_distance
 from workflows.surface import Surface
 from workflows.trust import concerns_about
-from workflows.units import to_kcal_per_mol
 
 #: Two conformers whose energies differ by more are worth a word, kcal/mol: chemical accuracy.
 CONFORMERS_APART = 1.0

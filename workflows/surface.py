@@ -15,9 +15,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from horm_calc.chemistry.masses import with_positions
 from workflows.answers import asked, real_numbers
 from workflows.errors import CalculatorFailed
-from workflows.masses import with_positions
 
 #: Displacement of the central differences, Å. Small enough for the third derivative not to
 #: matter (1e-3 eV/Å² at a C-H stretch), large enough for an SCF converged to 1e-6 Hartree.

@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from horm_calc.thermochemistry import normal_modes
+from horm_calc.chemistry.masses import with_positions
+from horm_calc.chemistry.thermochemistry import normal_modes
 from workflows.errors import StageError
 from workflows.limits import run_with_limit
-from workflows.masses import with_positions
 from workflows.records import HessianCheck
 from workflows.surface import Surface
 

@@ -11,15 +11,13 @@ import contextlib
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from horm_calc.chemistry.connectivity import describe_changes
+from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
 from workflows.account import Account, Progress
 from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
-from workflows.connectivity import describe_changes
-from workflows.endpoints import descend, settle
 from workflows.errors import InputError, NotConverged, StageError
-from workflows.free_energy import free_energies
-from workflows.geometry import SAME, superposition
 from workflows.input_checks import check_reaction
 from workflows.records import (
     Label,
@@ -29,8 +27,10 @@ from workflows.records import (
     SeparatedMolecules,
     Verdict,
 )
-from workflows.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.settings import SearchSettings
+from workflows.stages.endpoints import descend, settle
+from workflows.stages.free_energy import free_energies
+from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.surface import Surface
 from workflows.verdict import question_relaxation
 

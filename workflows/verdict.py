@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from ase import Atoms
 
-from workflows.barrierless import changed_beyond_doubt
-from workflows.connectivity import (
+from horm_calc.chemistry.connectivity import (
     Match,
     Pair,
     bonds,
@@ -25,11 +24,12 @@ from workflows.connectivity import (
     same_bonds,
     same_molecule,
 )
-from workflows.equivalence import ORDER, exchanged, lie_upon, names
-from workflows.geometry import SAME, superposition
+from horm_calc.chemistry.equivalence import ORDER, exchanged, lie_upon, names
+from horm_calc.chemistry.stereochemistry import Stereochemistry, compare
+from horm_calc.chemistry.superposition import SAME, superposition
+from workflows.barrierless import changed_beyond_doubt
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
-from workflows.stereochemistry import Stereochemistry, compare
 
 
 def judge(

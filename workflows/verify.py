@@ -14,15 +14,15 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from workflows.connectivity import Match, describe_changes, match_bonds
-from workflows.endpoints import relax
+from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds
+from horm_calc.chemistry.superposition import superposition
 from workflows.errors import InputError, StageError, StageTimeout
-from workflows.free_energy import connected_sides
-from workflows.geometry import superposition
 from workflows.records import Minimum, Saddle, SearchResult, Verification
-from workflows.saddle import refine, refine_again
 from workflows.settings import SaddleSettings, SearchSettings
-from workflows.stage import stage
+from workflows.stages.endpoints import relax
+from workflows.stages.free_energy import connected_sides
+from workflows.stages.saddle import refine, refine_again
+from workflows.stages.stage import stage
 from workflows.surface import Surface
 
 #: Saddles whose imaginary modes overlap less belong to different reactions. From GFN1-xTB to

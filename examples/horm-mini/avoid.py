@@ -17,7 +17,7 @@ import h5py
 import networkx as nx
 from ase import Atoms
 
-from workflows.connectivity import molecular_graph
+from horm_calc.chemistry.connectivity import molecular_graph
 from workflows.settings import VerdictSettings
 
 

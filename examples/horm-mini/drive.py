@@ -25,7 +25,7 @@ from ase.optimize import BFGS
 from collect import apart, in_parallel, named
 from tblite.ase import TBLite
 
-from workflows.connectivity import bonds
+from horm_calc.chemistry.connectivity import bonds
 
 #: eV/Å. A C-C bond breaks at about 4.
 FORCES = (2.0, 7.0)

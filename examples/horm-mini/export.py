@@ -9,7 +9,7 @@ Weights and metadata without the state of the optimiser, and with the licence.
 import argparse
 from pathlib import Path
 
-from horm_calc import checkpoints
+from horm_calc.checkpoints import files as checkpoints
 
 
 def main() -> None:

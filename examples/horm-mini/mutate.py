@@ -30,12 +30,12 @@ from collect import apart, in_parallel, named
 from drive import follow
 from scipy.spatial.distance import pdist
 
+from horm_calc.chemistry.connectivity import bonds
 from horm_calc.input_checks import OutsideTrainingDomain
 from reactbench_runner.calculators import build
-from workflows.connectivity import bonds
 from workflows.errors import WorkflowError
-from workflows.saddle import refine
 from workflows.settings import SaddleSettings
+from workflows.stages.saddle import refine
 from workflows.surface import Surface
 
 #: The element that has one electron more, and so goes without one of its hydrogens.

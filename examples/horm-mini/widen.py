@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from horm_calc import checkpoints
-from horm_calc.models.momentnet import MomentNet
+from horm_calc.checkpoints import files as checkpoints
+from horm_calc.models.momentnet.network import MomentNet
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ class Network(torch.nn.Module):
         the shapes; `config` (`model_config` of the checkpoint) gives what shapes do not show.
         Raises `ArchitectureMismatch` where they show no sizes that a network of this kind can
         have, and `SettingsError` for a configuration that it cannot have. Whether all the other
-        shapes agree with these sizes is for `horm_calc.checkpoints` to compare.
+        shapes agree with these sizes is for `horm_calc.checkpoints.files` to compare.
         """
 
     @classmethod

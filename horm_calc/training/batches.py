@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from horm_calc.data.frames import Frame, Frames
 from horm_calc.graphs import Molecules
-from horm_calc.training.frames import Frame, Frames
 from horm_calc.training.probes import probes, weights_of
 
 #: Batches among which frames are ordered by size, so that molecules of a batch are alike.

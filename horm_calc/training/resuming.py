@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from horm_calc import checkpoints
+from horm_calc.checkpoints import files as checkpoints
+from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.configuration import SettingsError, from_mapping, read_json, to_mapping
 from horm_calc.references import told_by
-from horm_calc.torch_archive import CheckpointError
 from horm_calc.training.settings import TrainingSettings
 
 LAST, SETTINGS = "last.ckpt", "settings.json"

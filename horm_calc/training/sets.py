@@ -9,11 +9,11 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from horm_calc.configuration import SettingsError
+from horm_calc.data.frames import DataError, Frames, chosen, iterate, open_frames
+from horm_calc.data.splitting import SplitError, overlaps, split
+from horm_calc.progress import progress
 from horm_calc.references import ELEMENTS
-from horm_calc.training.frames import DataError, Frames, chosen, iterate, open_frames
-from horm_calc.training.progress import progress
 from horm_calc.training.settings import DataSettings, TrainingSettings
-from horm_calc.training.splitting import SplitError, overlaps, split
 
 
 class SharedFrames(UserWarning):

@@ -17,18 +17,18 @@ from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Sampler
 
-from horm_calc import checkpoints
-from horm_calc.catalogue import find
+from horm_calc.checkpoints import files as checkpoints
+from horm_calc.checkpoints.catalogue import find
 from horm_calc.configuration import SettingsError
+from horm_calc.data.frames import Frames, chosen, fingerprint
 from horm_calc.models.contract import Network
 from horm_calc.potential import CheckpointConcern
 from horm_calc.references import ELEMENTS, told_by
 from horm_calc.training import resuming
+from horm_calc.training.atomic_energies import corrected_references, fit_references
 from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
 from horm_calc.training.callbacks import KeepBest, KeepLast, Patience, Reporter, mean_of_weights
-from horm_calc.training.frames import Frames, chosen, fingerprint
 from horm_calc.training.module import TrainingModule
-from horm_calc.training.references import corrected_references, fit_references
 from horm_calc.training.resuming import LAST
 from horm_calc.training.sets import load, warn_of_shared
 from horm_calc.training.settings import NetworkSettings, TrainingSettings

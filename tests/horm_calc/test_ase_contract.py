@@ -24,7 +24,7 @@ from ase.optimize import BFGS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from horm_calc import HormCalculator
-from horm_calc.hessian import exact_products
+from horm_calc.derivatives.hessian import exact_products
 from horm_calc.input_checks import UnsupportedInput
 from tests.horm_calc.models.published import NAMES
 from tests.horm_calc.molecules import crooked

@@ -30,18 +30,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import horm_calc
 from horm_calc import HormCalculator
-from horm_calc import hessian as hessian_module
-from horm_calc.catalogue import CheckpointNotFound
-from horm_calc.checkpoints import CheckpointError, save
+from horm_calc.checkpoints.catalogue import CheckpointNotFound
+from horm_calc.checkpoints.files import CheckpointError, save
+from horm_calc.derivatives import hessian as hessian_module
 from horm_calc.graphs import Molecules
 from horm_calc.input_checks import OutsideTrainingDomain, UnsupportedInput
-from horm_calc.models.leftnet import LEFTNetDirect
+from horm_calc.models.leftnet.network import LEFTNetDirect
 from horm_calc.potential import Potential, in_batches
 from horm_calc.references import ATOMIC_ENERGIES, reference_energy
 from tests.horm_calc.models.published import NAMES, fill_by_rule
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small, write
-from workflows import pysis, with_geometric, with_sella
+from workflows.methods import pysis, with_geometric, with_sella
 from workflows.settings import EndpointSettings, SaddleSettings
 from workflows.surface import Evaluations, Surface
 

@@ -184,8 +184,11 @@ def test_commands_say_it_in_one_line(file: Path) -> None:
     """As a user sees it, of both commands that read settings."""
     file.write_text("a: &a [x, x]\n" + doubling("{name}: &{name} [{before}, {before}]"))
     for module, arguments in (
-        ("horm_calc.training.train_cli", [file, "--out", file.parent / "out"]),
-        ("reactbench_runner.cli", [file, "--out", file.parent / "out", "--config", file]),
+        ("horm_calc.commands.train", [file, "--out", file.parent / "out"]),
+        (
+            "reactbench_runner.commands.tssearch",
+            [file, "--out", file.parent / "out", "--config", file],
+        ),
     ):
         done = subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +13,12 @@ from tblite.ase import TBLite
 from benchmarks.dft import by_network, by_xtb, errors
 from benchmarks.smoothness import roughness
 from horm_calc import HormCalculator
-from horm_calc.catalogue import SHIPPED, find
-from horm_calc.checkpoints import read as read_checkpoint
-from horm_calc.training.frames import chosen, open_frames
+from horm_calc.checkpoints.catalogue import SHIPPED, find
+from horm_calc.checkpoints.files import read as read_checkpoint
+from horm_calc.data.frames import chosen, open_frames
+from tests.places import SHARED, STRUCTURES
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
-
-
-PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "horm_sample_100.lmdb"
+PUBLISHED = SHARED / "data" / "horm_sample_100.lmdb"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,7 @@ def mini() -> HormCalculator:
 def molecules() -> list[Atoms]:
     """Both ends of the example reactions of neutral molecules, somewhat out of shape."""
     found = []
-    for file in sorted(EXAMPLES.glob("*.xyz")):
+    for file in sorted(STRUCTURES.glob("*.xyz")):
         for atoms in read(file, ":") if file.stem != "sn2" else []:
             atoms.rattle(0.05, seed=len(found))
             found.append(atoms)

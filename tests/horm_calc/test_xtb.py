@@ -10,7 +10,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.calculators.fd import calculate_numerical_forces
 from tblite.ase import TBLite
 
-from horm_calc.training.levels import LEVELS
+from horm_calc.data.labelling.levels import LEVELS
 from horm_calc.xtb import XTB
 
 

@@ -8,8 +8,9 @@ import time
 from ase import Atoms
 
 from horm_calc.xtb import XTB
-from reactbench_runner import calculators, workers
+from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
+from reactbench_runner.execution import workers
 
 
 class Hanging(XTB):

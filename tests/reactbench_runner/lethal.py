@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from reactbench_runner import workers
+from reactbench_runner.execution import workers
 from workflows.records import Reaction, SearchResult
 
 

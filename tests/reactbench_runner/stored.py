@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from horm_calc.thermochemistry import normal_modes
-from reactbench_runner.store import Store
+from horm_calc.chemistry.thermochemistry import normal_modes
+from reactbench_runner.storage.store import Store
 from workflows.records import (
     IRC,
     Label,

@@ -17,17 +17,18 @@ from ase.db import connect
 from ase.io import read
 
 from horm_calc.configuration import SettingsError
-from reactbench_runner import batch, database, run_folder, store, workers
+from reactbench_runner import batch
 from reactbench_runner.batch import run_batch
-from reactbench_runner.database import database_name
 from reactbench_runner.errors import StorageError
-from reactbench_runner.reactions import Unreadable
+from reactbench_runner.execution import workers
+from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.storage import database, run_folder, store
+from reactbench_runner.storage.database import database_name
+from tests.places import REPOSITORY
 from tests.reactbench_runner import lethal
 from workflows.errors import InputError
 from workflows.records import Reaction
 from workflows.settings import SearchSettings, from_mapping
-
-REPOSITORY = Path(__file__).parents[2]
 
 #: Cheap and still real: HCN has one small saddle that all methods find.
 FAST = from_mapping(
@@ -171,7 +172,7 @@ def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run([Unreadable("a", "no file")], out)
     code = (
-        "import sys, pathlib, reactbench_runner.run_folder as s\n"
+        "import sys, pathlib, reactbench_runner.storage.run_folder as s\n"
         "with s.only_one(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

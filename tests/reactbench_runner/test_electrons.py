@@ -11,15 +11,16 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 
-from reactbench_runner.provenance import fingerprint
-from reactbench_runner.reactions import Unreadable, read_reactions
-from reactbench_runner.structures import write_search
-from tests.reactbench_runner.commands import call
+from reactbench_runner.inputs.reactions import Unreadable, read_reactions
+from reactbench_runner.storage.provenance import fingerprint
+from reactbench_runner.storage.structures import write_search
+from tests.places import SHARED
+from tests.reactbench_runner.calling import call
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, ReactionPath, SearchResult, Verdict
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
+CASES = SHARED / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared")
 
 #: The exit status.

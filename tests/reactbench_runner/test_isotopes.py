@@ -11,10 +11,10 @@ from ase import Atoms
 from ase.db import connect
 from ase.io import read
 
-from horm_calc.thermochemistry import normal_modes
+from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner.batch import run_batch
-from reactbench_runner.rows import to_row
-from reactbench_runner.structures import write_search
+from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.structures import write_search
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, ReactionPath, SearchResult, Verdict
 from workflows.settings import from_mapping

@@ -12,17 +12,17 @@ import torch
 from ase.build import molecule
 from ase.io import write
 
-from horm_calc.checkpoints import save
+from horm_calc.checkpoints.files import save
 from horm_calc.configuration import SettingsError
-from horm_calc.models.leftnet import LEFTNet
+from horm_calc.models.leftnet.network import LEFTNet
 from reactbench_runner import calculators
 from reactbench_runner.batch import run_batch
-from reactbench_runner.workers import search_one, workers_of
-from tests.reactbench_runner.commands import call, refused
+from reactbench_runner.execution.workers import search_one, workers_of
+from tests.places import STRUCTURES
+from tests.reactbench_runner.calling import call, refused
 from workflows.records import Reaction
 from workflows.settings import SearchSettings
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 FAST_FLAGS = ["--path.method", "geodesic", "--attempts", "1"]
 
 #: Loose, because random weights make no chemistry: what counts is that the stages run.
@@ -51,8 +51,8 @@ def test_a_run_from_end_to_end(
     write(tmp_path / "chloride.xyz", [chloride, other])
     (tmp_path / "reactions.csv").write_text(
         "id,reaction,charge\n"
-        f"hcn,{EXAMPLES / 'hcn.xyz'},0\n"
-        f"sn2,{EXAMPLES / 'sn2.xyz'},-1\n"
+        f"hcn,{STRUCTURES / 'hcn.xyz'},0\n"
+        f"sn2,{STRUCTURES / 'sn2.xyz'},-1\n"
         "chloride,chloride.xyz,0\n"
     )
     command = ["reactions.csv", "--out", "out", *LOOSE, "--calculator"]
@@ -92,7 +92,7 @@ def test_without_a_calculator_it_is_the_network_of_the_package(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "reactions.csv", tmp_path / "out"
-    source.write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
+    source.write_text(f"id,reaction\nhcn,{STRUCTURES / 'hcn.xyz'}\n")
     assert call(source, "--out", out, *FAST_FLAGS) == 0
     level = "MomentNet 'horm-mini' trained on GFN2-xTB"
     run = json.loads((out / "run.json").read_text("utf-8"))
@@ -130,7 +130,7 @@ def test_what_cannot_be_had_is_known_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("damaged.ckpt").write_text("<html>Not found</html>")
-    Path("reactions.csv").write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
+    Path("reactions.csv").write_text(f"id,reaction\nhcn,{STRUCTURES / 'hcn.xyz'}\n")
     error = refused(capsys, "reactions.csv", "--out", "out", "--calculator", name)
     assert message in error
     assert len(error.splitlines()) == 1

@@ -10,14 +10,14 @@ from ase import Atoms
 from ase.io import read
 
 from reactbench_runner import calculators
-from reactbench_runner.rows import COLUMNS, to_row
-from reactbench_runner.workers import search_one
-from tests.reactbench_runner.commands import call
+from reactbench_runner.execution.workers import search_one
+from reactbench_runner.storage.rows import COLUMNS, to_row
+from tests.places import EXAMPLES, STRUCTURES
+from tests.reactbench_runner.calling import call
 from workflows.records import Label, Reaction, SearchResult
 from workflows.settings import from_mapping
 from workflows.tssearch import search
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 FLAGS = ["--path.method=geodesic", "--attempts=1", "--lower_way.steps=0", "--irc.method=sella"]
 QUICK = {
     "path": {"method": "geodesic"},
@@ -111,7 +111,7 @@ def test_the_molecules_are_kept_with_charge_and_energy(substitution) -> None:
 
 def test_one_molecule_at_each_end_adds_nothing() -> None:
     stages: list[str] = []
-    reactant, product = read(EXAMPLES / "xyz" / "hcn.xyz", ":")
+    reactant, product = read(STRUCTURES / "hcn.xyz", ":")
     result = search(
         Reaction("hcn", reactant, product),
         calculators.build("gfn2-xtb"),

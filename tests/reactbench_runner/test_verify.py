@@ -12,17 +12,20 @@ import pytest
 from ase.db import connect
 from ase.io import read
 
-from reactbench_runner import batch, cli, report, store, workers
+from reactbench_runner import batch, report
 from reactbench_runner.batch import run_batch
-from reactbench_runner.rows import COLUMNS, to_row
-from reactbench_runner.workers import search_one
+from reactbench_runner.commands import tssearch as cli
+from reactbench_runner.execution import workers
+from reactbench_runner.execution.workers import search_one
+from reactbench_runner.storage import store
+from reactbench_runner.storage.rows import COLUMNS, to_row
+from tests.places import STRUCTURES
 from tests.reactbench_runner import lethal
-from tests.reactbench_runner.commands import call, refused
+from tests.reactbench_runner.calling import call, refused
 from tests.reactbench_runner.test_networks import network
 from workflows.records import Reaction, SearchResult
 from workflows.settings import from_mapping
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 FLAGS = ["--path.method", "geodesic", "--attempts", "1"]
 FAST = from_mapping({"path": {"method": "geodesic"}, "attempts": 1})
 
@@ -30,7 +33,7 @@ FAST = from_mapping({"path": {"method": "geodesic"}, "attempts": 1})
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("input") / "reactions.csv"
-    path.write_text(f"id,reaction\nhcn,{EXAMPLES / 'hcn.xyz'}\n")
+    path.write_text(f"id,reaction\nhcn,{STRUCTURES / 'hcn.xyz'}\n")
     return path
 
 
@@ -249,7 +252,7 @@ def test_wrong_levels_are_known_before_anything_runs(
     tiny, copy = network(tmp_path / "tiny.safetensors"), tmp_path / "copy.safetensors"
     shutil.copy(tiny, copy)
     charged = tmp_path / "charged.csv"
-    charged.write_text(f"id,reaction,charge\nsn2,{EXAMPLES / 'sn2.xyz'},-1\n")
+    charged.write_text(f"id,reaction,charge\nsn2,{STRUCTURES / 'sn2.xyz'},-1\n")
     cases = [
         (table, "gfn2-xtb", "gfn2-xtb", "calculator of the search itself"),
         (table, f"horm:{tiny}", f"horm:{copy}", "calculator of the search itself"),
@@ -268,7 +271,7 @@ def test_wrong_levels_are_known_before_anything_runs(
 def test_what_the_search_cannot_do_either_is_no_reason_to_refuse(tmp_path: Path) -> None:
     """The reaction fails at its own level, as it does without verification."""
     levels = [f"horm:{network(tmp_path / f'{seed}.safetensors', seed)}" for seed in (0, 1)]
-    sn2 = Reaction("sn2", *read(EXAMPLES / "sn2.xyz", ":"), charge=-1)
+    sn2 = Reaction("sn2", *read(STRUCTURES / "sn2.xyz", ":"), charge=-1)
     [row] = run_batch([sn2], tmp_path / "out", levels[0], FAST, verify=levels[1])
     assert row["stage"] == "input"
     assert row["verify_converged"] == ""
@@ -276,7 +279,7 @@ def test_what_the_search_cannot_do_either_is_no_reason_to_refuse(tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def searched() -> SearchResult:
-    hcn = Reaction("hcn", *read(EXAMPLES / "hcn.xyz", ":"))
+    hcn = Reaction("hcn", *read(STRUCTURES / "hcn.xyz", ":"))
     return search_one(hcn, "gfn2-xtb", FAST)
 
 

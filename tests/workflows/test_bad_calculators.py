@@ -14,16 +14,16 @@ from ase import Atoms
 
 from tests.surfaces import LEPS
 from workflows import remarks
-from workflows.endpoints import relax, settle
 from workflows.errors import CalculatorFailed, StageError, StageTimeout, described
-from workflows.free_energy import free_energies
-from workflows.irc import follow
 from workflows.limits import run_with_limit
-from workflows.lower_way import relaxed_string
-from workflows.path import find_path
 from workflows.records import Label, Minimum, Reaction, Saddle, SearchResult, Verdict
-from workflows.saddle import refine
 from workflows.settings import EndpointSettings, SaddleSettings, from_mapping
+from workflows.stages.endpoints import relax, settle
+from workflows.stages.free_energy import free_energies
+from workflows.stages.irc import follow
+from workflows.stages.lower_path import relaxed_string
+from workflows.stages.path import find_path
+from workflows.stages.saddle import refine
 from workflows.surface import Surface
 from workflows.trust import check_hessian
 from workflows.tssearch import search

@@ -11,19 +11,19 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
+from horm_calc.units import KCAL_PER_MOL, to_kcal_per_mol
 from reactbench_runner import calculators
-from reactbench_runner.cli import main
-from reactbench_runner.rows import to_row
+from reactbench_runner.commands.tssearch import main
+from reactbench_runner.storage.rows import to_row
 from tests.workflows.molecules import numbered
 from workflows.barrierless import bar, fallen_end, is_loose, only_rises, rises
-from workflows.endpoints import descend, settle
-from workflows.free_energy import connected_sides
-from workflows.lower_way import followed
 from workflows.records import Label, Reaction, ReactionPath, StringPath, Verdict
 from workflows.settings import EndpointSettings, LowerWaySettings, VerdictSettings
+from workflows.stages.endpoints import descend, settle
+from workflows.stages.free_energy import connected_sides
+from workflows.stages.lower_path import followed
 from workflows.surface import Surface
 from workflows.tssearch import search
-from workflows.units import KCAL_PER_MOL, to_kcal_per_mol
 from workflows.verdict import question_relaxation
 
 ENERGIES = ("barrier", "reverse_barrier", "reaction_energy", "gibbs_barrier",

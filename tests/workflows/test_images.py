@@ -8,10 +8,10 @@ from ase import Atoms
 
 from tests.surfaces import LEPS
 from workflows.errors import CalculatorFailed, StageError
-from workflows.lower_way import relaxed_string
-from workflows.path import METHODS, find_path
 from workflows.records import Label, Reaction
 from workflows.settings import LowerWaySettings, PathSettings, from_mapping
+from workflows.stages.lower_path import relaxed_string
+from workflows.stages.path import METHODS, find_path
 from workflows.surface import Surface
 from workflows.tssearch import search
 

@@ -11,8 +11,8 @@ from ase import Atoms
 from tests.surfaces import LEPS
 from workflows.errors import CalculatorFailed, StageError
 from workflows.logs import KEPT, Log, cause_of, log_of
-from workflows.path import find_path
 from workflows.settings import PathSettings
+from workflows.stages.path import find_path
 from workflows.surface import Surface
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from horm_calc.configuration import SettingsError, to_mapping
+from tests.places import REPOSITORY
 from workflows.settings import SearchSettings, from_mapping, stage_types
 
-DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+DOCS = REPOSITORY / "docs" / "settings.md"
 
 
 def test_round_trip() -> None:

@@ -9,13 +9,13 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from horm_calc.thermochemistry import normal_modes
+from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner import calculators
 from tests.surfaces import LEPS
-from workflows import saddle
 from workflows.records import Label, Reaction
-from workflows.saddle import refine
 from workflows.settings import from_mapping
+from workflows.stages import saddle
+from workflows.stages.saddle import refine
 from workflows.surface import Evaluations, Surface
 from workflows.trust import check_hessian
 from workflows.tssearch import search

@@ -11,21 +11,22 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.io import read
 
+from horm_calc.chemistry.connectivity import same_bonds
+from horm_calc.chemistry.superposition import superposition
+from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import calculators
-from reactbench_runner.rows import to_row
-from reactbench_runner.structures import points, read_back
-from workflows import endpoints, remarks
+from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.structures import points, read_back
+from tests.places import STRUCTURES
+from workflows import remarks
 from workflows.attempts import Attempt
-from workflows.connectivity import same_bonds
-from workflows.geometry import superposition
 from workflows.records import Label, Reaction, Verdict
 from workflows.settings import from_mapping
+from workflows.stages import endpoints
 from workflows.surface import Surface
 from workflows.tssearch import search
-from workflows.units import to_kcal_per_mol
 from workflows.verify import verify
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "xyz"
 FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
 
 
@@ -130,7 +131,7 @@ def test_the_better_of_two_attempts() -> None:
 
 
 def test_a_charged_reaction_carries_its_charge_through_every_stage() -> None:
-    reactant, product = read(EXAMPLES / "sn2.xyz", ":")
+    reactant, product = read(STRUCTURES / "sn2.xyz", ":")
     result = search(
         Reaction("sn2", reactant, product, charge=-1), calculators.build("gfn2-xtb", -1)
     )

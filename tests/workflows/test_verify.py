@@ -10,13 +10,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from reactbench_runner import calculators
+from tests.places import STRUCTURES
 from tests.surfaces import LEPS
-from workflows import saddle as saddle_stage
-from workflows.endpoints import relax
 from workflows.errors import InputError
 from workflows.records import Label, Minimum, Reaction, SearchResult, Verdict
-from workflows.saddle import METHODS, refine, refine_again
 from workflows.settings import EndpointSettings, SaddleSettings, SearchSettings
+from workflows.stages import saddle as saddle_stage
+from workflows.stages.endpoints import relax
+from workflows.stages.saddle import METHODS, refine, refine_again
 from workflows.surface import Surface
 from workflows.verify import superpose, verify
 
@@ -245,17 +246,16 @@ def test_superposition_undoes_any_motion_of_the_whole(hcn_guess) -> None:
 
 def test_charge_reaches_the_other_level() -> None:
     """Cl⁻ + CH₃Br with GFN2-xTB: its own saddle, verified, stays where it is."""
-    from pathlib import Path
 
     from ase.io import read
 
-    from workflows.path import find_path
     from workflows.settings import PathSettings
+    from workflows.stages.path import find_path
 
     def anion() -> Calculator:
         return calculators.build("gfn2-xtb", -1)
 
-    file = Path(__file__).parents[2] / "examples" / "xyz" / "sn2.xyz"
+    file = STRUCTURES / "sn2.xyz"
     surface = Surface(anion(), -1)
     ends = [relax(atoms, surface, EndpointSettings()) for atoms in read(file, ":")]
     path = find_path(ends[0].atoms, ends[1].atoms, surface, PathSettings())

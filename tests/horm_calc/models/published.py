@@ -18,14 +18,14 @@ import pytest
 import torch
 from ase import Atoms
 
-from horm_calc.checkpoints import Checkpoint, load_network, network_class
+from horm_calc.checkpoints.files import Checkpoint, load_network, network_class
+from horm_calc.checkpoints.torch_archive import CheckpointError
+from horm_calc.derivatives.hessian import hessians
 from horm_calc.graphs import Molecules
-from horm_calc.hessian import hessians
 from horm_calc.models.contract import Network
-from horm_calc.torch_archive import CheckpointError
 from tests.goldens.weights import fill
+from tests.places import GOLDENS
 
-GOLDENS = Path(__file__).parents[2] / "goldens"
 PREFIX = "potential."
 PUBLISHED = ("LEFTNet", "LEFTNet-df", "AlphaNet", "EquiformerV2")
 #: Those of which there are no reference values, as they are this project's own, too.

@@ -11,9 +11,9 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from horm_calc.configuration import SettingsError
+from horm_calc.derivatives.hessian import energies_and_forces, hessians
 from horm_calc.graphs import Molecules
-from horm_calc.hessian import energies_and_forces, hessians
-from horm_calc.models.alphanet import AlphaNet
+from horm_calc.models.alphanet.network import AlphaNet
 from tests.horm_calc.models import published
 
 CONFIG = published.config("AlphaNet")

@@ -11,8 +11,8 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
+from horm_calc.derivatives.hessian import energies_and_forces
 from horm_calc.graphs import Molecules, pairs, pairs_within
-from horm_calc.hessian import energies_and_forces
 from horm_calc.models.contract import ArchitectureMismatch, Network
 from tests.horm_calc.models.published import NAMES, config, golden, network, shapes
 from tests.horm_calc.molecules import crooked
@@ -94,7 +94,7 @@ def test_rotation(name, seed):
 
 @all_networks
 def test_what_is_said_of_rotations(name):
-    """It decides what `horm_calc.hessian` completes instead of computing."""
+    """It decides what `horm_calc.derivatives.hessian` completes instead of computing."""
     expected = {"AlphaNet": "unknown", "EquiformerV2": "ignored"}
     assert network(name).rotations == expected.get(name, "equivariant")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from horm_calc.graphs import Molecules
 from horm_calc.models import so3, sphere
-from horm_calc.models.equiformer_v2 import EquiformerV2
+from horm_calc.models.equiformer_v2.network import EquiformerV2
 from tests.horm_calc.models import published
 
 NAME = "EquiformerV2"

@@ -8,10 +8,10 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from horm_calc.derivatives.hessian import energies_and_forces, hessians
 from horm_calc.graphs import Molecules
-from horm_calc.hessian import energies_and_forces, hessians
 from horm_calc.models.contract import ArchitectureMismatch
-from horm_calc.models.leftnet import LEFTNet, LEFTNetDirect, LEFTNetGraph
+from horm_calc.models.leftnet.network import LEFTNet, LEFTNetDirect, LEFTNetGraph
 from tests.horm_calc.models.published import (
     config,
     golden,

@@ -12,9 +12,9 @@ from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
 from horm_calc.configuration import SettingsError
+from horm_calc.derivatives.hessian import energies_and_forces, hessians
 from horm_calc.graphs import Molecules
-from horm_calc.hessian import energies_and_forces, hessians
-from horm_calc.models.momentnet import MomentNet, applied, harmonics, traceless
+from horm_calc.models.momentnet.network import MomentNet, applied, harmonics, traceless
 from tests.horm_calc.models.published import network
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small

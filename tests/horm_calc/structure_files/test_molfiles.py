@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,9 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from horm_calc.structure_files.molfiles import read_molfile
+from tests.places import SHARED
 
-CASES = Path(__file__).parents[4] / "shared" / "cases"
+CASES = SHARED / "cases"
 
 
 def in_space(smiles: str) -> Chem.Mol:

@@ -14,8 +14,9 @@ from ase.build import molecule
 from ase.io import write
 
 from horm_calc.structure_files.xyz import read_xyz
+from tests.places import SHARED
 
-CASES = Path(__file__).parents[4] / "shared" / "cases" / "files"
+CASES = SHARED / "cases" / "files"
 
 FORMALDEHYDE = [("C", 0, 0, 0), ("O", 1.21, 0, 0), ("H", -0.58, 0.94, 0), ("H", -0.58, -0.94, 0)]
 SYMBOLS = "COHH"

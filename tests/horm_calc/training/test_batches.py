@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from horm_calc.training.ase_frames import Listed
+from horm_calc.data.formats.ase_files import Listed
+from horm_calc.data.frames import Frame
 from horm_calc.training.batches import Making, Steps, batch_of, fixed_batches
-from horm_calc.training.frames import Frame
 from horm_calc.training.probes import probes, weights_of
-from tests.horm_calc.training.labelled import frames
+from tests.horm_calc.data.labelled import frames
 
 NO_REFERENCES = dict.fromkeys((1, 6, 7, 8), 0.0)
 MAKING = Making(NO_REFERENCES, "projections", 2, torch.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from horm_calc import hessian
+from horm_calc.derivatives import hessian
 from horm_calc.graphs import Molecules
 from horm_calc.training.batches import Making, Part, batch_of
 from horm_calc.training.losses import (
@@ -18,8 +18,8 @@ from horm_calc.training.losses import (
     predict,
     product_errors,
 )
+from tests.horm_calc.data.labelled import frames, network
 from tests.horm_calc.small_networks import small
-from tests.horm_calc.training.labelled import frames, network
 
 NO_REFERENCES = dict.fromkeys((1, 6, 7, 8), 0.0)
 NAMES = ("LEFTNet", "LEFTNet-df", "AlphaNet")

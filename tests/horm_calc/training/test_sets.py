@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from horm_calc.configuration import from_mapping
-from horm_calc.training.frames import DataError, Frames
-from horm_calc.training.hdf5 import write_hdf5
+from horm_calc.data.formats.hdf5 import write_hdf5
+from horm_calc.data.frames import DataError, Frames
 from horm_calc.training.sets import SharedFrames, load, warn_of_shared
 from horm_calc.training.settings import TrainingSettings
-from tests.horm_calc.training.frame_sets import frame
+from tests.horm_calc.data.frame_sets import frame
 
 
 @pytest.fixture(autouse=True)

@@ -18,15 +18,15 @@ import yaml
 from ase.build import molecule
 
 from horm_calc import HormCalculator
-from horm_calc.checkpoints import read
+from horm_calc.checkpoints.files import read
+from horm_calc.commands.train import default_config, main
 from horm_calc.configuration import from_mapping, to_mapping
+from horm_calc.data.formats.hdf5 import write_hdf5
 from horm_calc.training.callbacks import KeepBest
 from horm_calc.training.curves import read_metrics
-from horm_calc.training.hdf5 import write_hdf5
 from horm_calc.training.module import TrainingModule
 from horm_calc.training.settings import TrainingSettings
-from horm_calc.training.train_cli import default_config, main
-from tests.horm_calc.training.labelled import TINY, frames
+from tests.horm_calc.data.labelled import TINY, frames
 
 Values = dict[str, Any]
 
@@ -104,7 +104,7 @@ def test_checkpoints_carry_what_they_were_trained_on(data, empty) -> None:
 def command(values: Values, folder: Path, out: str) -> list[str]:
     config = folder / f"{out}.yaml"
     config.write_text(yaml.safe_dump(values))
-    program = "from horm_calc.training.train_cli import main; raise SystemExit(main())"
+    program = "from horm_calc.commands.train import main; raise SystemExit(main())"
     return [sys.executable, "-c", program, str(config), "--out", str(folder / out)]
 
 

@@ -1,0 +1,174 @@
+"""Labelled frames: what networks learn from, wherever it is stored.
+
+A frame is one geometry with its energy and forces, and sometimes second derivatives: the whole
+Hessian, or its products with some vectors. Sets of frames mix all three kinds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """A file of frames that cannot be used; the message names it and says what helps."""
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
+        super().__init__(path, problem, remedy)  # all three, so that it passes between processes
+
+    def __str__(self) -> str:
+        path, problem, remedy = self.args
+        return f"{path}: {problem}" + (f". {remedy}" if remedy else "")
+
+
+def sound(numbers: np.ndarray) -> bool:
+    """Whether all of them are finite, in single precision and squared too."""
+    return float(np.abs(numbers).max(initial=0)) < 1e18  # a NaN is no number below it
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One labelled geometry.
+
+    numbers: (n,) atomic numbers. positions: (n, 3), Å. energy: total energy, eV. forces:
+    (n, 3), eV/Å. hessian: (3n, 3n), eV/Å², or None. vectors, products: (k, n, 3), the Hessian's
+    products (eV/Å²) with k dimensionless vectors, where only these are known, or None.
+    reaction: frames of one reaction are never split between training and test.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    energy: float
+    forces: np.ndarray
+    hessian: np.ndarray | None = None
+    vectors: np.ndarray | None = None
+    products: np.ndarray | None = None
+    reaction: str = ""
+
+    @property
+    def curved(self) -> bool:
+        """Whether second derivatives are known, all of them or some products."""
+        return self.hessian is not None or self.products is not None
+
+
+class Frames(Protocol):
+    """A set of frames with random access.
+
+    sizes: (frames,) atoms of each. curved: (frames,) whether second derivatives are known.
+    reactions: the reaction of each. level_of_theory: such as "GFN2-xTB"; "" if unknown.
+    """
+
+    sizes: np.ndarray
+    curved: np.ndarray
+    reactions: list[str]
+    level_of_theory: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Frame: ...
+
+
+class Chosen:
+    """Some frames of others, in a given order; of several sets one after the other too."""
+
+    def __init__(
+        self, parts: Sequence[Frames], chosen: Sequence[int] | np.ndarray | None = None
+    ) -> None:
+        self._parts = parts
+        starts = np.cumsum([0, *map(len, parts)])
+        self._starts = starts[:-1]
+        self._chosen = np.arange(starts[-1]) if chosen is None else np.asarray(chosen, dtype=int)
+        self.sizes = np.concatenate([part.sizes for part in parts])[self._chosen]
+        self.curved = np.concatenate([part.curved for part in parts])[self._chosen]
+        reactions = [name for part in parts for name in part.reactions]
+        self.reactions = [reactions[i] for i in self._chosen]
+        levels = {part.level_of_theory for part in parts} - {""}
+        self.level_of_theory = " and ".join(sorted(levels))
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> Frame:
+        place = int(self._chosen[index])
+        part = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return self._parts[part][place - int(self._starts[part])]
+
+
+def chosen(frames: Frames, indices: Sequence[int] | np.ndarray) -> Frames:
+    """The frames number `indices`, in that order."""
+    return Chosen([frames], indices)
+
+
+def open_frames(*paths: Path | str, level_of_theory: str = "") -> Frames:
+    """The frames of files and folders, told apart by their names' endings.
+
+    `.h5`, `.hdf5`: this project's own format (see `hdf5`). `.lmdb`: HORM's (see `lmdb`).
+    `.xyz`, `.extxyz`, `.traj`, `.db`: ASE's, with energies and forces (see `ase_frames`). A
+    folder stands for all such files in it. level_of_theory: of the files that do not say theirs.
+    Raises `DataError`, also where files say different ones, or some one and others none.
+    """
+    if not paths:
+        raise DataError("frames", "no file given")
+    files = [file for path in paths for file in files_of(Path(path).expanduser())]
+    sets = [_open(file, level_of_theory) for file in files]
+    levels = {one.level_of_theory: file for file, one in zip(files, sets, strict=True)}
+    known = sorted(levels.keys() - {""})
+    if level_of_theory and (other := [one for one in known if one != level_of_theory]):
+        raise DataError(levels[other[0]], f"labels of {other[0]}, not of {level_of_theory}")
+    if len(known) > 1:
+        remedy = "Energies of different methods do not compare: train on one of them."
+        raise DataError(paths[0], f"labels of {' and '.join(known)} together", remedy)
+    if "" in levels and known and not level_of_theory:
+        problem = f"does not say how its labels were computed, others are of {known[0]}"
+        remedy = "If it is the same, write it into the file: horm-data convert --level."
+        raise DataError(levels[""], problem, remedy)
+    return sets[0] if len(sets) == 1 else Chosen(sets)
+
+
+_ENDINGS = (".h5", ".hdf5", ".lmdb", ".xyz", ".extxyz", ".traj", ".db")
+
+
+def files_of(path: Path) -> list[Path]:
+    if not path.exists():
+        raise DataError(path, "does not exist")
+    if path.is_file() or path.suffix == ".lmdb":
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS)
+    if not files:
+        raise DataError(path, f"a folder without frames ({', '.join(_ENDINGS)})")
+    return files
+
+
+def _open(path: Path, level_of_theory: str) -> Frames:
+    if path.suffix in (".h5", ".hdf5"):
+        from horm_calc.data.formats.hdf5 import HDF5Frames
+
+        return HDF5Frames(path)
+    if path.suffix == ".lmdb":
+        from horm_calc.data.formats.lmdb import LMDBFrames
+
+        return LMDBFrames(path)
+    from horm_calc.data.formats.ase_files import read_ase
+
+    return read_ase(path, level_of_theory)
+
+
+def iterate(frames: Frames) -> Iterator[Frame]:
+    """All frames, one after the other."""
+    for index in range(len(frames)):
+        yield frames[index]
+
+
+def fingerprint(frames: Frames) -> str:
+    """A digest of numbers, positions and energies, to tell which data a network has seen."""
+    digest = hashlib.sha256()
+    for frame in iterate(frames):
+        digest.update(frame.numbers.astype("<i8").tobytes())
+        digest.update(frame.positions.astype("<f8").round(6).tobytes())
+        digest.update(np.float64(frame.energy).round(6).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,227 @@
+"""`horm-tssearch`: transition states of a table of reactions from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from horm_calc.commands.common import entry_point, parser_of
+from horm_calc.configuration import SettingsError, read_yaml
+from workflows.errors import InputError, WorkflowError
+from workflows.settings import SearchSettings, from_mapping, stage_types
+
+_DESCRIPTION = """\
+Find and verify the transition states of many reactions.
+
+For each reaction: relax reactant and product, find a path between them, refine its highest
+point to a first-order saddle, follow the IRC both ways, relax its ends, and compare them
+with what was intended. Then Gibbs free energies, and with --verify the same transition state
+at a second, trusted level of theory.
+"""
+
+_EPILOG = """\
+input:
+  reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
+                  product) or 'reactant' and 'product' (files; opt.log@-1 is the last
+                  geometry of opt.log); optional: charge, multiplicity. Paths are relative to
+                  the CSV. Both ends need the same atoms in the same order.
+  reaction.xyz    one file with two frames, or an .sdf with two molecules
+  folder          every such file in it is a reaction
+Molecules are neutral singlets where neither the CSV nor their files (in comment lines,
+charge=-1 multiplicity=2) say otherwise. docs/inputs.md: all kinds of files and tables.
+
+output, in the folder given with --out:
+  results.csv     one row a reaction: verdict, energies, cost
+  results.db      all structures, an ASE database: try 'ase db results.db'
+  <id>/           path.xyz, ts.xyz, irc.xyz, log.txt; ts_verified.xyz with --verify,
+                  lower_way.xyz where a warning speaks of it
+  run.json        versions, calculator, settings
+
+An interrupted run is resumed by the same command. Exit code: 0 when every reaction was
+searched, whatever came of it; 3 when some could not be (a file is missing, say) and the others
+were; 2 for input from which nothing can begin, 1 when results could not be written or a cluster
+was lost, 130 when interrupted.
+
+examples:
+  horm-tssearch reactions.csv --out runs/first
+  horm-tssearch reactions.csv --out runs/second --verify gfn2-xtb --workers 8
+  horm-tssearch reactions.csv --out runs/third --calculator gfn2-xtb --path.method neb
+"""
+
+
+@entry_point
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        _say("Interrupted. Finished reactions are safe; the same command goes on from here.")
+        return 130
+    except (InputError, SettingsError) as error:
+        _say(f"horm-tssearch: {error}")
+        return 2
+    except WorkflowError as error:
+        _say(f"horm-tssearch: {error}")
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    calculator, verify, settings = _configuration(options)
+    # Heavy imports only now: --help and wrong flags answer at once.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from reactbench_runner import calculators, report
+    from reactbench_runner.batch import NOT_SEARCHED, run_batch
+    from reactbench_runner.inputs.reactions import read_reactions
+
+    console = Console()
+    level = calculators.entry(calculator).level_of_theory
+    if verify is not None:
+        level += f" verified with {calculators.entry(verify).level_of_theory}"
+    reactions = read_reactions(options.reactions)
+    console.print(f"{len(reactions)} reactions, {level}, results in {options.out}", markup=False)
+    intended = 0
+    with Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console,
+    ) as progress:  # fmt: skip
+        bar = progress.add_task("searching", total=len(reactions))
+
+        def on_finished(row: dict[str, Any]) -> None:
+            nonlocal intended
+            intended += row["verdict"] == "intended"
+            progress.update(bar, advance=1, description=f"{intended} intended")
+
+        rows = run_batch(
+            reactions,
+            options.out,
+            calculator,
+            settings,
+            verify=verify,
+            workers=options.workers,
+            dask_address=options.dask,
+            database=options.db,
+            on_finished=on_finished,
+            say=_say,
+        )
+    console.print(report.summary_table(rows))
+    for line in report.remarks(rows):
+        console.print(line, style="dim", markup=False, highlight=False)
+    if len(rows) > report.MOST_ROWS:
+        console.print(f"... and {len(rows) - report.MOST_ROWS} more")
+    if line := report.verification(rows):
+        console.print(line, markup=False, highlight=False)
+    console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
+    return 3 if any(row["stage"] in NOT_SEARCHED for row in rows) else 0
+
+
+def _configuration(options: argparse.Namespace) -> tuple[str, str | None, SearchSettings]:
+    """Calculator, the one to verify with, and settings.
+
+    Flags go before the file of --config, and that before the defaults.
+    """
+    from reactbench_runner.calculators import DEFAULT
+
+    values = read_yaml(options.config, "path: {images: 9}") if options.config else {}
+    named = [values.pop(name, None) for name in ("calculator", "verify")]
+    calculator = options.calculator or named[0] or DEFAULT
+    verify = options.verify or named[1]
+    for name, value in (("calculator", calculator), ("verify", verify)):
+        if value is not None and not isinstance(value, str):
+            raise SettingsError(f"'{name}' in {options.config} needs a name, not {value!r}")
+    for name, value in vars(options).items():
+        if not name.startswith("set:") or value is None:
+            continue
+        stage, _, key = name.removeprefix("set:").rpartition(".")
+        target = values.setdefault(stage, {}) if stage else values
+        if not isinstance(target, dict):
+            raise SettingsError(f"'{stage}' in {options.config} needs settings below it")
+        target[key] = value
+    return calculator, verify or None, from_mapping(values)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from reactbench_runner.calculators import CALCULATORS, DEFAULT
+
+    parser = parser_of("horm-tssearch", _DESCRIPTION, _EPILOG)
+    # All flags would fill a screen above every error message.
+    parser.usage = "%(prog)s REACTIONS --out FOLDER [options]; --help lists them"
+    parser.add_argument(
+        "reactions",
+        type=Path,
+        metavar="REACTIONS",
+        help="a CSV, an xyz file with two frames, or a folder of these",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for the results"
+    )
+    parser.add_argument(
+        "--calculator",
+        metavar="NAME",
+        help=f"one of {', '.join(CALCULATORS)}; horm:NAME, a network that horm-models lists; or "
+        f"horm:FILE, a checkpoint of your own (default {DEFAULT}, which stands for GFN2-xTB)",
+    )
+    parser.add_argument(
+        "--verify",
+        metavar="NAME",
+        help="another calculator, slower and trusted: every transition state is refined once "
+        "more with it, from the geometry and the Hessian of the search, and compared; a finished "
+        "run can be verified later",
+    )
+    parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="reactions at once, one process and core each (default 1)",
+    )
+    parser.add_argument("--dask", metavar="tcp://HOST:PORT", help="use this Dask cluster instead")
+    parser.add_argument(
+        "--db",
+        metavar="URL",
+        help="database (default OUT/results.db); a postgresql:// URL works too",
+    )
+    _add_settings(parser.add_argument_group("search"), SearchSettings, "")
+    for stage, kind in stage_types().items():
+        title = (kind.__doc__ or stage).splitlines()[0]
+        _add_settings(parser.add_argument_group(stage, title), kind, f"{stage}.")
+    return parser
+
+
+def _add_settings(group: Any, kind: type, prefix: str) -> None:
+    """One flag for each setting: `--path.images N` is `path: {images: N}` in the YAML."""
+    hints = typing.get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        if "doc" not in spec.metadata:
+            continue
+        group.add_argument(
+            f"--{prefix}{spec.name}",
+            dest=f"set:{prefix}{spec.name}",
+            type=hints[spec.name],
+            choices=spec.metadata["choices"] or None,
+            metavar=None if spec.metadata["choices"] else spec.name.upper(),
+            help=f"{spec.metadata['doc']} (default {spec.default})".replace("%", "%%"),
+        )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

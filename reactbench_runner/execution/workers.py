@@ -1,0 +1,187 @@
+"""The processes that search: one thread each, on this machine or on a cluster.
+
+They stay alive from one reaction to the next. One that dies costs the reaction that killed it, and
+no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from horm_calc.input_checks import OutsideTrainingDomain
+from horm_calc.processes import in_processes
+from reactbench_runner import calculators
+from reactbench_runner.errors import WorkersLost
+from reactbench_runner.execution.scratch import scratch_folder
+from reactbench_runner.execution.stuck import end_when_stuck, last_words
+from workflows.errors import InputError
+from workflows.input_checks import check_reaction
+from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
+from workflows.settings import SearchSettings
+from workflows.tssearch import search
+from workflows.verify import verify as verify_saddle
+
+#: How a worker searches: the calculator, the settings, and what it verifies with, if at all.
+How = tuple[str, SearchSettings, str | None]
+
+#: A reaction to search, or a finished search to verify.
+Task = Reaction | SearchResult
+
+#: What the reasons of failures begin with that say nothing about a reaction.
+_DIED, _UNEXPECTED = "the worker process died twice", "unexpected"
+
+#: What a worker is at after the search, when it ends itself.
+VERIFYING = "verification"
+
+#: What works on tasks: each with what it found, or with None when its worker died.
+Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Any]]]
+
+
+def search_all(pool: Pool, tasks: Sequence[Task], how: How) -> Generator[SearchResult, None, None]:
+    """The results in the order in which they finish.
+
+    When a worker dies, what it was doing is suspect. The suspects run again one by one at the
+    end, so that only a reaction that kills its worker is blamed, and has all the memory.
+    """
+    suspects: list[Task] = []
+    for task, result in pool(partial(_work, how), tasks):
+        result = result or _given_up(pool, task, how)
+        if result is None:
+            suspects.append(task)
+        else:
+            yield result
+    for suspect in suspects:
+        yield _search_alone(pool, suspect, how)
+
+
+def _given_up(pool: Pool, task: Task, how: How) -> SearchResult | None:
+    """The result of a task whose worker ended itself, as a call never came back; else None."""
+    reaction = task.reaction if isinstance(task, SearchResult) else task
+    words = last_words(reaction.id)
+    if words is None:
+        return None
+    if words[0] != VERIFYING:
+        return failed(reaction, *words)
+    found: SearchResult | None = task if isinstance(task, SearchResult) else None
+    if found is None:  # what the search had found went with the worker
+        [(_, found)] = pool(partial(_work, (*how[:2], None)), [task])
+    return found and dataclasses.replace(found, verification=Verification(reason=words[1]))
+
+
+def _search_alone(pool: Pool, task: Task, how: How) -> SearchResult:
+    """Once more; and if that kills the worker too, without the verification, if there is one."""
+    calculator, settings, trusted = how
+    reaction = task.reaction if isinstance(task, SearchResult) else task
+    [(_, result)] = pool(partial(_work, how), [task])
+    if result is None and trusted is not None:
+        [(_, result)] = pool(partial(_work, (calculator, settings, None)), [task])
+        if result is not None:
+            reason = f"{_DIED} while it verified (killed, or out of memory)"
+            return dataclasses.replace(result, verification=Verification(reason=reason))
+    return result or failed(
+        reaction,
+        "worker",
+        f"{_DIED} while it ran this reaction (killed, or out of memory); run again with fewer "
+        "--workers",
+    )
+
+
+def _work(how: How, task: Task) -> SearchResult:
+    """What a worker does. Nothing but a result may leave it, whatever a library raises."""
+    try:
+        return search_one(task, *how)
+    except BaseException as error:
+        if isinstance(task, SearchResult):
+            return dataclasses.replace(task, verification=Verification(reason=_unexpected(error)))
+        return _broken(task, error)
+
+
+def search_one(
+    task: Task, calculator: str, settings: SearchSettings, trusted: str | None = None
+) -> SearchResult:
+    """Build the calculator, search, and verify with the `trusted` one."""
+    result = task if isinstance(task, SearchResult) else _searched(task, calculator, settings)
+    if trusted is None or result.saddle is None or not result.saddle.converged:
+        return result
+    reaction = result.reaction
+    end_when_stuck(reaction.id)(VERIFYING)
+    try:
+        built = calculators.build(trusted, reaction.charge, reaction.multiplicity)
+        verification = verify_saddle(result, built, settings)
+    except (Exception, SystemExit) as error:  # it must not cost what the search has found
+        verification = Verification(reason=_unexpected(error), log=traceback.format_exc())
+    log = f"{result.log}\n===== verification =====\n{verification.log.strip()}\n"
+    return dataclasses.replace(result, verification=verification, log=log)
+
+
+def _searched(reaction: Reaction, calculator: str, settings: SearchSettings) -> SearchResult:
+    try:
+        check_reaction(reaction)
+        if problem := calculators.refusal(calculator, reaction):
+            raise InputError(problem)
+        built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
+        # Those of the structures that count are among the warnings of the result.
+        with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
+            build = partial(calculators.build, calculator)
+            return search(reaction, built, settings, end_when_stuck(reaction.id), build)
+    except InputError as error:
+        return failed(reaction, "input", str(error))
+    except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
+        return _broken(reaction, error)
+
+
+def not_verified(reason: str) -> bool:
+    """Whether a verification that failed for this reason should be tried again."""
+    return reason.startswith((_DIED, _UNEXPECTED))
+
+
+def failed(reaction: Reaction, stage: str, reason: str) -> SearchResult:
+    """The result of a reaction that was not searched, or not to an end."""
+    return SearchResult(reaction, Verdict(Label.FAILED, reason, stage=stage))
+
+
+def _broken(reaction: Reaction, error: BaseException) -> SearchResult:
+    """The result of a search that an error has ended; the log says where."""
+    result = failed(reaction, "worker", _unexpected(error))
+    return dataclasses.replace(result, log="".join(traceback.format_exception(error)))
+
+
+def _unexpected(error: BaseException) -> str:
+    """Name and message, also of errors that have none or fail to say it."""
+    return f"{_UNEXPECTED} " + " ".join("".join(traceback.format_exception_only(error)).split())
+
+
+@contextlib.contextmanager
+def workers_of(
+    workers: int, address: str | None, how: How, say: Callable[[str], None]
+) -> Iterator[Pool]:
+    """A pool: of the cluster at `address`, or of processes on this machine.
+
+    Raises as `cluster.cluster_at` does; so does the pool of a cluster. That of processes raises
+    `WorkersLost` where the machine cannot start one.
+    """
+    if address is not None:
+        from reactbench_runner.execution.cluster import Same, cluster_at
+
+        same = Same.as_here([name for name in (how[0], how[2]) if name is not None])
+        with cluster_at(address, same, say) as of_cluster:
+            yield of_cluster
+        return
+
+    def pool(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        try:
+            yield from in_processes(work, iter(tasks), min(workers, len(tasks)))
+        except OSError as error:
+            raise WorkersLost(
+                f"no process can be started to search: {error}. Everything finished before is "
+                "safe; run the same command to go on, with fewer --workers."
+            ) from error
+
+    with scratch_folder():
+        yield pool

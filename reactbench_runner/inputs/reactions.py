@@ -1,0 +1,144 @@
+"""Read the reactions of a run: a CSV, a two-frame xyz file, or a folder of these.
+
+What is wrong with the whole table stops the run before it begins. What is wrong with one
+row costs that row only: it becomes an `Unreadable`, and a *failed* line of the results.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+from ase.data import atomic_masses
+
+from horm_calc.structure_files.electrons import (
+    KEY,
+    Electrons,
+    UnclearElectrons,
+    charge_of,
+    multiplicity_of,
+    settle,
+)
+from reactbench_runner.inputs.files import UnusableFile, read_frames
+from reactbench_runner.inputs.tables import check_id, read_table
+from workflows.errors import InputError
+from workflows.records import Reaction
+
+#: Ends of the names of files that are a reaction by themselves.
+_OF_TWO = (".xyz", ".extxyz", ".sdf")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row from which no reaction could be made, and why: file, line and remedy."""
+
+    id: str
+    reason: str
+
+
+class _BadRow(Exception):
+    """What is wrong with one row."""
+
+
+def read_reactions(source: Path) -> list[Reaction | Unreadable]:
+    """All reactions of a CSV, an xyz file or a folder, in order.
+
+    The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
+    have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz or .sdf file with
+    two structures is a reaction, and so is every such file in a folder; a neutral singlet, unless
+    the file says otherwise. Raises `InputError` for what makes the whole input unusable.
+    """
+    if source.is_dir():
+        return _read_files(_files(source))
+    if source.suffix.lower() in _OF_TWO and source.is_file():
+        return _read_files([source])
+    rows = read_table(source)
+    return [_read_row(row, line, source) for line, row in rows]
+
+
+def _files(folder: Path) -> list[Path]:
+    found = [file for file in folder.iterdir() if file.suffix.lower() in _OF_TWO]
+    files = [file for file in found if not file.name.startswith(".")]  # as Macintoshes leave them
+    if not files:
+        raise InputError(
+            f"{folder} holds no .xyz or .sdf file; each needs two structures, reactant and product"
+        )
+    stems = Counter(file.stem.lower() for file in files)
+    if twice := [file.name for file in files if stems[file.stem.lower()] > 1]:
+        raise InputError(f"{folder}: {' and '.join(sorted(twice))} would be one id; rename one")
+    return sorted(files, key=lambda file: _natural(file.stem))
+
+
+def _read_files(files: list[Path]) -> list[Reaction | Unreadable]:
+    for file in files:
+        check_id(file.stem, str(file))
+    return [_make(file.stem, {"reaction": file.name}, file.parent, str(file)) for file in files]
+
+
+def _read_row(row: dict[str, str], line: int, source: Path) -> Reaction | Unreadable:
+    return _make(row["id"], row, source.parent, f"{source}, line {line}")
+
+
+def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
+    try:
+        if "reaction" in row:
+            frames = read_frames(folder, row["reaction"], 2, "reactant and product")
+        else:
+            frames = [
+                *read_frames(folder, row["reactant"], 1, "the reactant"),
+                *read_frames(folder, row["product"], 1, "the product"),
+            ]
+        charge, multiplicity = _electrons(row, frames)
+        _share_masses(*frames)
+    except (_BadRow, UnusableFile) as error:
+        return Unreadable(identifier, f"{where}: {error}")
+    return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
+
+
+def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:
+    """Charge and multiplicity, on which the table and its files must agree."""
+    told = Electrons()
+    if (charge := _whole_number(row, "charge")) is not None:
+        told += charge_of(f"{charge} in the table", charge)
+    if (multiplicity := _whole_number(row, "multiplicity")) is not None:
+        if multiplicity < 1:
+            raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
+        told += multiplicity_of(f"{multiplicity} in the table", multiplicity)
+    for atoms in frames:
+        told += atoms.info.pop(KEY)
+    try:
+        charge, multiplicity = settle(told, frames[0].numbers)
+    except UnclearElectrons as error:
+        raise _BadRow(
+            f"{error}. What is meant stands in the columns 'charge' and 'multiplicity' of a CSV, "
+            "or in the comment lines of an xyz file (charge=-1 multiplicity=2), once or each time "
+            "the same"
+        ) from None
+    return charge or 0, multiplicity or 1
+
+
+def _whole_number(row: dict[str, str], column: str) -> int | None:
+    text = row.get(column, "")
+    if text and not re.fullmatch(r"[+-]?\d{1,9}", text):
+        raise _BadRow(f"'{column}' is {text!r}; it must be a whole number")
+    return int(text) if text else None
+
+
+def _share_masses(reactant: Atoms, product: Atoms) -> None:
+    """An end of whose masses its file says nothing has those of the other end."""
+    if reactant.has("masses") != product.has("masses"):
+        said, silent = (reactant, product) if reactant.has("masses") else (product, reactant)
+        if (said.numbers.shape == silent.numbers.shape) and (said.numbers == silent.numbers).all():
+            silent.set_masses(said.get_masses())
+    for atoms in (reactant, product):
+        if atoms.has("masses") and (atoms.get_masses() == atomic_masses[atoms.numbers]).all():
+            atoms.set_array("masses", None)
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key by which rxn9 stands before rxn10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

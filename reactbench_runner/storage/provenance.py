@@ -1,0 +1,195 @@
+"""What a run was made with, so that it can be resumed, repeated and believed."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from horm_calc.checkpoints.catalogue import CATALOGUE, present
+from horm_calc.chemistry.masses import has_isotopes
+from horm_calc.configuration import to_mapping
+from reactbench_runner.calculators import HORM, Entry
+from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.storage.database import without_password
+from reactbench_runner.storage.run_folder import read_record, replacing
+from workflows.errors import InputError
+from workflows.records import Reaction
+from workflows.settings import SearchSettings
+
+#: The packages whose version can change a result.
+PACKAGES = (
+    "horm-tssearch", "ase", "geodesic-interpolate", "geometric", "numpy",
+    "pysisyphus", "rdkit", "scipy", "sella", "tblite", "torch",
+)  # fmt: skip
+
+#: What must agree for results to stand in one table, and what it is in files without it.
+_MUST_AGREE: dict[str, Any] = {
+    "calculator": None, "network": {}, "verify": None, "verify_network": {}, "settings": {},
+}  # fmt: skip
+
+#: What the entries of run.json are that are looked into.
+_KINDS: dict[str, Any] = {
+    "calculator": str, "verify": str | None, "settings": dict, "versions": dict, "run": str,
+    "network": dict, "verify_network": dict, "resumed": list,
+}  # fmt: skip
+
+#: What a run can get later.
+_VERIFICATION = ("verify", "verify_level_of_theory", "verify_network")
+
+
+def describe_run(
+    calculator: Entry, settings: SearchSettings, verify: Entry | None = None
+) -> dict[str, Any]:
+    """The content of run.json."""
+    return {
+        "calculator": calculator.name,
+        "level_of_theory": calculator.level_of_theory,
+        "network": calculator.network,
+        "verify": verify.name if verify else None,
+        "verify_level_of_theory": verify.level_of_theory if verify else None,
+        "verify_network": verify.network if verify else {},
+        "settings": to_mapping(settings),
+        "seed": settings.path.seed,
+        "run": f"run-{uuid.uuid4().hex[:12]}",
+        "versions": versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": without_password(" ".join(["horm-tssearch", *sys.argv[1:]])),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def start_or_resume(out: Path, run: dict[str, Any]) -> str:
+    """Write run.json, or check it against the run that `out` holds; returns the run's name.
+
+    `out` is a folder that no other process writes to. Raises `InputError` naming every
+    difference in calculator or settings. The same weights are the same calculator, wherever
+    their file lies. A run without verification may get one. Versions that have changed since
+    are noted in run.json.
+    """
+    path = out / "run.json"
+    if path.exists():
+        before = _read(path)
+        known = dict(before)
+        if before.get("verify") is None:
+            before |= {key: run[key] for key in _VERIFICATION}
+        for name, network in (("calculator", "network"), ("verify", "verify_network")):
+            if run[network] and before.get(network) == run[network]:
+                before[name] = run[name]
+        there = {key: before.get(key, absent) for key, absent in _MUST_AGREE.items()}
+        for name, network in (("calculator", "network"), ("verify", "verify_network")):
+            if there[name] != run[name]:
+                there[network] = run[network]  # the name says it all
+        differences = [
+            line for key, value in there.items() for line in _differences(key, value, run[key])
+        ]
+        if differences:
+            raise InputError(
+                f"{out} holds a run made otherwise; results are not mixed. Use another --out, or "
+                "repeat what was used there:\n  " + "\n  ".join(differences)
+            )
+        return _resumed(path, known, run)
+    begun = replacing(path).temporary  # by a process that was killed then
+    if any(entry != begun for entry in out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no run (no run.json); use another --out")
+    _write(path, run)
+    return str(run["run"])
+
+
+def _resumed(path: Path, known: dict[str, Any], run: dict[str, Any]) -> str:
+    """Note in run.json what has changed since; the run's name."""
+    now = dict(known)
+    if now.get("verify") is None:
+        now |= {key: run[key] for key in _VERIFICATION if run["verify"]}
+    now.setdefault("run", run["run"])
+    last = [known, *known.get("resumed", ())][-1]
+    if last.get("versions") != run["versions"]:
+        again = {key: run[key] for key in ("started", "versions", "python")}
+        now["resumed"] = [*known.get("resumed", []), again]
+    if now != known:
+        _write(path, now)
+    return str(now["run"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The run.json of a folder."""
+    try:
+        run = read_record(path)
+        for key, kind in _KINDS.items():
+            if key in run and not isinstance(run[key], kind):
+                raise ValueError(f"'{key}' is {run[key]!r}")
+        if not {"calculator", "settings"} <= run.keys():
+            raise ValueError("it names no calculator or no settings")
+        if not all(isinstance(again, dict) for again in run.get("resumed", ())):
+            raise ValueError(f"'resumed' is {run['resumed']!r}")
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({error}), so that nobody knows what its results were made with; "
+            "put a copy of it there, or use another --out"
+        ) from None
+    return run
+
+
+def _write(path: Path, run: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(run, indent=1), "utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that can change a result, as they are installed here."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def fingerprint(item: Reaction | Unreadable) -> str:
+    """A digest of what a search starts from: isotopes, positions, charge and multiplicity."""
+    if isinstance(item, Unreadable):
+        return f"unreadable: {item.reason}"
+    digest = hashlib.sha256()
+    for atoms in (item.reactant, item.product):
+        digest.update(atoms.numbers.astype("int64").tobytes())
+        digest.update(atoms.positions.astype("float64").tobytes())
+        if has_isotopes(atoms):
+            digest.update(atoms.get_masses().astype("float64").tobytes())
+    digest.update(f"{item.charge} {item.multiplicity}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [
+            line
+            for key in keys
+            for line in _differences(
+                key if name == "settings" else f"{name}.{key}", before.get(key), now.get(key)
+            )
+        ]
+    if before == now:
+        return []
+    remedy = ""
+    if name in ("calculator", "verify"):
+        before, now = _short(before), _short(now)
+        remedy = f"; go on with --{name} {before}" if before else f"; go on without --{name}"
+    return [f"{name}: {before} there, {now} now{remedy}"]
+
+
+def _short(calculator: str | None) -> str | None:
+    """Networks of this package by the names that people know them by."""
+    for entry in CATALOGUE.values():
+        if not entry.repository and calculator == f"{HORM}{present(entry)}":
+            return HORM + entry.name
+    return calculator
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

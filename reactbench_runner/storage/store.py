@@ -1,0 +1,234 @@
+"""Where results live, so that a finished reaction is never lost and never half written.
+
+`<out>/<id>/` holds one reaction; `result.json` in it is the record that the tables are made
+of. The folder is written beside its place and renamed into it, which the file system does
+all at once: it is there completely or not at all, whatever kills the process. The
+structures go into an ASE database after that, and are put there from the folders at the next
+start where that was not reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from reactbench_runner.storage.database import DamagedDatabase, Database, write_entries
+from reactbench_runner.storage.rows import COLUMNS, Row, checked, to_row, verification_of
+from reactbench_runner.storage.run_folder import UNFINISHED, flush, read_record, replacing
+from reactbench_runner.storage.structures import (
+    VERIFY,
+    entries,
+    points_of,
+    read_back,
+    write_search,
+    write_verification,
+)
+from workflows.errors import InputError
+from workflows.records import Reaction, SearchResult
+
+#: Seconds between two writings of results.csv while a run goes on.
+TABLE_EVERY = 5.0
+
+#: Characters of the beginning and of the end of a log that are kept of a longer one.
+LOG_ENDS = 500_000
+
+#: Told to the user.
+Say = Callable[[str], None]
+
+_STRUCTURES = "structures.json"
+
+#: What becomes of bytes of file names that are no text.
+_NO_TEXT = "backslashreplace"
+
+
+def to_stderr(text: str) -> None:
+    """Where it does not mix with results."""
+    print(text, file=sys.stderr)
+
+
+def finished(out: Path, say: Say = lambda text: None) -> dict[str, Row]:
+    """The rows of all finished reactions of a run, by id; their structures are in `out / id`.
+
+    A reaction whose record is damaged counts as not finished; `say` hears of it.
+    """
+    rows = {}
+    for file in sorted(out.glob("*/result.json")):
+        identifier = file.parent.name
+        if identifier.startswith(UNFINISHED):
+            continue
+        try:
+            rows[identifier] = checked(read_record(file), identifier)
+        except ValueError as error:
+            say(f"{file} is damaged ({error}): reaction '{identifier}' counts as not finished")
+    return rows
+
+
+class Store:
+    """The results of the run named `run` in the folder `out`, its structures in `database`.
+
+    `database` is a file name or a PostgreSQL URL; by default `<out>/results.db` (SQLite), which is
+    made anew where it is damaged. Several runs can share one. `say` hears what was repaired.
+    """
+
+    def __init__(
+        self, out: Path, run: str, database: str | None = None, say: Say = lambda text: None
+    ) -> None:
+        self.out = out
+        self._table_written = -TABLE_EVERY
+        # A wrong password is better known before the first search.
+        try:
+            self.database = Database(database or str(out / "results.db"), run)
+        except DamagedDatabase as error:
+            if database is not None:
+                raise DamagedDatabase(
+                    f"{error}. Move it away and run the same command: what this run has in it is "
+                    f"put into a new one from {out}, and so it is of other runs that share it"
+                ) from error
+            kept = _move_aside(out / "results.db")
+            say(f"{error}: it is {kept.name} now, and a new one is made")
+            self.database = Database(str(out / "results.db"), run)
+
+    def add(
+        self, result: SearchResult, fingerprint: str, level: str, verify_level: str = ""
+    ) -> Row:
+        """Store one finished reaction for good and return its row.
+
+        `level` is the level of theory of this run, `verify_level` that of its verifications,
+        "" without them.
+
+        Raises `OSError` (a full disk, say); the reaction then counts as not finished. What it
+        was to leave in the database is not there before `complete_database`.
+        """
+        identifier = result.reaction.id
+        folder = self.out / f"{UNFINISHED}{identifier}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        structures = write_entries(folder / _STRUCTURES, entries(result, level, verify_level))
+        row = to_row(result) | {
+            "fingerprint": fingerprint,
+            "level_of_theory": level,
+            "verify_level": verify_level,
+            "structures": structures,
+        }
+        write_search(result, folder, level)
+        write_verification(result, folder, verify_level)
+        levels = f"{level}, verified with {verify_level}" if verify_level else level
+        _write_text(folder / "log.txt", f"{levels}\n{bounded(result.log)}")
+        _write_text(folder / "result.json", json.dumps(row, indent=1))
+        for path in [*folder.iterdir(), folder]:  # before a power cut, and before it has its name
+            flush(path)
+        shutil.rmtree(self.out / identifier, ignore_errors=True)
+        folder.rename(self.out / identifier)
+        flush(self.out)
+        return row
+
+    def read(self, reaction: Reaction, row: Row) -> SearchResult:
+        """A finished search of this run, as far as a verification needs it.
+
+        Raises `InputError` when its structures are not in the database.
+        """
+        try:
+            return read_back(reaction, row, points_of(self.database.rows(reaction.id)))
+        except KeyError as error:
+            raise InputError(
+                f"reaction '{reaction.id}' is finished in {self.out}, but neither its folder nor "
+                f"the database holds its {error}; name the database of that run with --db, or "
+                f"delete the folder {self.out / reaction.id} to search anew"
+            ) from None
+
+    def add_verification(self, result: SearchResult, row: Row, verify_level: str) -> Row:
+        """Store what was verified of a search that is stored already; its new row.
+
+        Raises `OSError`; the reaction then counts as not verified.
+        """
+        folder = self.out / result.reaction.id
+        searched = [
+            (known, dict(known.key_value_pairs), dict(known.data))
+            for known in self.database.rows(result.reaction.id)
+            if not known.role.startswith(VERIFY)
+        ]
+        verified = entries(result, row["level_of_theory"], verify_level, VERIFY)
+        with replacing(folder / _STRUCTURES) as temporary:
+            structures = write_entries(temporary, [*searched, *verified])
+        write_verification(result, folder, verify_level)
+        with replacing(folder / "log.txt") as temporary:
+            _write_text(temporary, _with_verification(folder / "log.txt", result, verify_level))
+        row = row | verification_of(result)
+        row |= {"verify_level": verify_level, "structures": structures}
+        flush(folder)
+        with replacing(folder / "result.json") as temporary:  # last: now it is verified
+            _write_text(temporary, json.dumps(row, indent=1))
+        return row
+
+    def complete_database(self, rows: Iterable[Row]) -> tuple[list[str], list[str]]:
+        """Put in what it lacks of finished reactions, from their folders.
+
+        Returns the reactions of which it did, and those whose structures are in neither place.
+        Raises `DatabaseError`.
+        """
+        self.database.look()
+        missing = {}
+        for row in rows:
+            held = self.database.structures(row["id"])
+            if "structures" in row:
+                complete = held == set(row["structures"])
+            else:  # of an older version, which wrote them into the database alone
+                complete = bool(held) or row["reactant_energy_ev"] == ""
+            if not complete:
+                missing[row["id"]] = self.out / row["id"] / _STRUCTURES
+        lost = self.database.take(missing) if missing else []
+        return [name for name in missing if name not in lost], lost
+
+    def write_table(self, rows: Iterable[Row]) -> Path:
+        """Write `results.csv`, one row a reaction, replacing it all at once."""
+        path = self.out / "results.csv"
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8", errors=_NO_TEXT) as f,
+        ):
+            table = csv.DictWriter(f, COLUMNS, extrasaction="ignore")
+            table.writeheader()
+            table.writerows(rows)
+        return path
+
+    def refresh_table(self, rows: Callable[[], Iterable[Row]]) -> None:
+        """`write_table`, unless that was done less than `TABLE_EVERY` ago."""
+        if time.monotonic() - self._table_written > TABLE_EVERY:
+            self.write_table(rows())
+            self._table_written = time.monotonic()
+
+
+def bounded(log: str) -> str:
+    """A log without its middle, where it is longer than anyone reads."""
+    left_out = len(log) - 2 * LOG_ENDS
+    if left_out <= 0:
+        return log
+    return f"{log[:LOG_ENDS]}\n[... {left_out} characters left out ...]\n{log[-LOG_ENDS:]}"
+
+
+def _with_verification(path: Path, result: SearchResult, level: str) -> str:
+    """The log of a search and its verification, in the place of one that was not stored."""
+    searched = path.read_text("utf-8") if path.exists() else ""
+    heading = f"\nverified with {level}\n"
+    return searched.partition(heading)[0] + heading + bounded(result.log.removeprefix("\n"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", _NO_TEXT)
+
+
+def _move_aside(path: Path) -> Path:
+    """Give a damaged database a name that is free, with what SQLite keeps beside it."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    kept = next(name for name in names if not name.exists())
+    for ending in ("-journal", "-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(kept.with_name(kept.name + ending))
+    return kept

@@ -1,0 +1,96 @@
+"""Barriers and reaction energies, electronic and Gibbs, of a finished search."""
+
+from __future__ import annotations
+
+import time
+
+from horm_calc.chemistry.thermochemistry import (
+    NormalModes,
+    Thermochemistry,
+    ThermochemistryError,
+    normal_modes,
+    thermochemistry,
+)
+from workflows.errors import StageError
+from workflows.limits import run_with_limit
+from workflows.records import Cost, Label, Minimum, Saddle, Verdict
+from workflows.settings import SearchSettings
+from workflows.surface import Surface
+
+
+def free_energies(
+    reactant: Minimum,
+    product: Minimum,
+    saddle: Saddle | None,
+    verdict: Verdict,
+    surface: Surface,
+    settings: SearchSettings,
+) -> tuple[dict[str, Thermochemistry], dict[str, str], Cost]:
+    """Thermochemistry of `reactant`, `product` and `saddle`, and why any is missing.
+
+    Nothing is computed from a point that is unconverged or has the wrong number of
+    imaginary modes; its name then stands in the second dictionary with the reason. The
+    third item is what it cost.
+    """
+    found: dict[str, Thermochemistry] = {}
+    skipped: dict[str, str] = {}
+    before, start = surface.evaluations, time.perf_counter()
+
+    def add(name: str, point: Minimum | Saddle, order: int) -> None:
+        try:
+            found[name] = ideal_gas(point, order, surface, settings)
+        except (ThermochemistryError, StageError) as error:
+            skipped[name] = str(error)
+
+    add("reactant", reactant, 0)
+    add("product", product, 0)
+    if saddle is None:
+        skipped["saddle"] = f"no saddle: {verdict.reason}"
+    elif not saddle.converged:
+        skipped["saddle"] = saddle.reason
+    else:
+        add("saddle", saddle, 1)
+    cost = Cost(surface.evaluations - before, time.perf_counter() - start)
+    return found, skipped, cost
+
+
+def ideal_gas(
+    point: Minimum | Saddle, order: int, surface: Surface, settings: SearchSettings
+) -> Thermochemistry:
+    """Thermochemistry of a stationary point with `order` imaginary modes, under the settings.
+
+    The multiplicity is that of the surface. Raises `ThermochemistryError`, `StageError`.
+    """
+
+    def modes_of() -> NormalModes:
+        return normal_modes(point.atoms, surface.get_hessian(point.atoms))
+
+    modes = point.modes or run_with_limit(modes_of, settings.endpoints.wall_time)
+    return thermochemistry(
+        point.atoms,
+        modes,
+        point.energy,
+        order=order,
+        temperature=settings.thermo.temperature,
+        pressure=settings.thermo.pressure,
+        multiplicity=surface.multiplicity,
+        treatment=settings.thermo.treatment,
+        cutoff=settings.thermo.cutoff,
+        imaginary_threshold=settings.saddle.imaginary_threshold,
+    )
+
+
+def connected_sides(verdict: Verdict) -> tuple[bool, bool]:
+    """Is the saddle connected with the reactant, and with the product?
+
+    A barrier is only a barrier from an end that the saddle connects to, and of the reaction only
+    where relaxation has made nothing else of the ends.
+    """
+    if verdict.lost:
+        return False, False
+    label = verdict.at_limit if verdict.label is Label.AMBIGUOUS else verdict.label
+    if label is Label.INTENDED:
+        return True, True
+    if label is Label.PARTLY:
+        return verdict.side == "reactant", verdict.side == "product"
+    return False, False

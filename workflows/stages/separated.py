@@ -1,0 +1,148 @@
+"""The molecules of an end that is in pieces, each relaxed alone.
+
+Where two molecules react, six motions of one against the other are vibrations of the end as it
+stands, however far they are apart, but translations and rotations of separated molecules. Only
+barriers from these belong to the rate of a bimolecular reaction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from scipy.spatial.distance import cdist
+
+from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds, pieces
+from horm_calc.chemistry.stereochemistry import isomer
+from horm_calc.chemistry.thermochemistry import ThermochemistryError
+from workflows.answers import asked
+from workflows.electrons import State, named, shared
+from workflows.errors import NotConverged, StageError
+from workflows.limits import run_with_limit
+from workflows.records import Cost, Minimum, Reaction, SeparatedMolecule, SeparatedMolecules
+from workflows.settings import SearchSettings, VerdictSettings
+from workflows.stages.endpoints import settle
+from workflows.stages.free_energy import ideal_gas
+from workflows.surface import Evaluations, Surface
+from workflows.trust import concerns_about
+
+#: Builds a calculator for a charge and a multiplicity.
+Build = Callable[[int, int], Calculator]
+
+#: Makes the surface of a molecule in some state; may raise `StageError`.
+SurfaceOf = Callable[[State], Surface]
+
+
+def in_pieces(atoms: Atoms, settings: VerdictSettings) -> list[Atoms]:
+    """The molecules of a structure; bonds in doubt hold them together."""
+    limit = settings.bond_factor * (1 + settings.margin)
+    return [atoms[piece] for piece in pieces(atoms, limit)]
+
+
+def shortest_distance(molecules: Sequence[Atoms]) -> float:
+    """Between atoms of two of these molecules, Å."""
+    pairs = itertools.combinations([molecule.positions for molecule in molecules], 2)
+    return min(float(cdist(*pair).min()) for pair in pairs)
+
+
+def surfaces(reaction: Reaction, calculator: Calculator, build: Build | None) -> SurfaceOf:
+    """Makes the surface of a molecule in some state.
+
+    Without `build` only where that is the state of the whole reaction: of a calculator that is
+    there it is not known whether it heeds another charge and multiplicity.
+    """
+
+    def surface_of(state: State) -> Surface:
+        if build is not None:
+            return Surface(asked(lambda: build(*state), []), *state)
+        if state == (reaction.charge, reaction.multiplicity):
+            return Surface(calculator, *state)
+        raise StageError(
+            "a calculator is needed for other charges and multiplicities than those of the "
+            "reaction; give search() a function `build` that makes one from both"
+        )
+
+    return surface_of
+
+
+def separate(
+    end: Minimum, reaction: Reaction, surface_of: SurfaceOf, settings: SearchSettings
+) -> SeparatedMolecules:
+    """The molecules of an end that is in pieces, each relaxed with its own charge and spin.
+
+    The same stereoisomer is relaxed once, from where its first copy stands. Raises `StageError`
+    where charges and spins are not certain, the calculator fails, or a molecule alone is none.
+    """
+    made: list[Surface] = []
+    start = time.perf_counter()
+
+    def counted(state: State) -> Surface:
+        made.append(surface_of(state))
+        return made[-1]
+
+    def cost() -> Cost:
+        gradients = sum(surface.evaluations.gradients for surface in made)
+        hessians = sum(surface.evaluations.hessians for surface in made)
+        return Cost(Evaluations(gradients, hessians), time.perf_counter() - start)
+
+    try:
+        molecules = _molecules(end.atoms, reaction, counted, settings)
+    except StageError as error:
+        error.cost = cost()
+        raise
+    log = "\n".join(f"{one.name}\n{one.minimum.log}" for one in molecules)
+    return SeparatedMolecules(tuple(molecules), cost=cost(), log=log)
+
+
+def _molecules(
+    atoms: Atoms, reaction: Reaction, surface_of: SurfaceOf, settings: SearchSettings
+) -> list[SeparatedMolecule]:
+    found = in_pieces(atoms, settings.verdict)
+    kinds = [isomer(molecule, settings.verdict.bond_factor) for molecule in found]
+
+    @cache
+    def of(kind: str, state: State) -> float:
+        molecule = found[kinds.index(kind)]
+        try:
+            limit = settings.endpoints.wall_time
+            return run_with_limit(lambda: surface_of(state).at(molecule)[0], limit)
+        except StageError as error:
+            raise StageError(f"{named(molecule, state)}: {error}") from error
+
+    total = reaction.charge, reaction.multiplicity
+    states = shared(found, kinds, total, lambda place, state: of(kinds[place], state))
+    alike = Counter(zip(kinds, states, strict=True))
+    return [
+        _alone(found[kinds.index(kind)], state, count, surface_of(state), settings)
+        for (kind, state), count in alike.items()
+    ]
+
+
+def _alone(
+    molecule: Atoms, state: State, count: int, surface: Surface, settings: SearchSettings
+) -> SeparatedMolecule:
+    name = named(molecule, state)
+    threshold = settings.saddle.imaginary_threshold
+    try:
+        minimum = settle(molecule, threshold, surface, settings.endpoints)
+    except StageError as error:
+        raise StageError(f"{name} alone: {error}") from error
+    if not minimum.converged:
+        raise NotConverged(f"{name} alone did not relax: {minimum.reason}")
+    limit, margin = settings.verdict.bond_factor, settings.verdict.margin
+    if match_bonds(molecule, minimum.atoms, limit, margin)[0] is Match.NO:
+        changes = describe_changes(molecule, minimum.atoms, limit)
+        raise StageError(f"{name} alone relaxes to another structure: {changes}")
+    said = concerns_about([minimum.atoms], surface, settings.endpoints.wall_time)
+    concerns = tuple(f"{name} alone: {text}" for text in said)
+    alone = SeparatedMolecule(minimum, *state, count, name, concerns=concerns)
+    try:
+        return dataclasses.replace(alone, thermochemistry=ideal_gas(minimum, 0, surface, settings))
+    except (ThermochemistryError, StageError) as error:
+        return dataclasses.replace(alone, reason=f"{name}: {error}")
