@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from horm_calc.checkpoints.files import save
-from horm_calc.models.alphanet.network import layers as alphanet_layers
-from horm_calc.models.alphanet.network import network as alphanet
+from horm_calc.models.alphanet import layers as alphanet_layers
+from horm_calc.models.alphanet import network as alphanet
 from horm_calc.models.contract import Network
-from horm_calc.models.equiformer_v2.network import layers as equiformer_v2_layers
-from horm_calc.models.equiformer_v2.network import network as equiformer_v2
+from horm_calc.models.equiformer_v2 import layers as equiformer_v2_layers
+from horm_calc.models.equiformer_v2 import network as equiformer_v2
 from horm_calc.models.leftnet.network import LEFTNet, LEFTNetDirect
-from horm_calc.models.momentnet.network import network as momentnet
+from horm_calc.models.momentnet import network as momentnet
 from tests.horm_calc.models.published import fill_by_rule
 
 ALPHANET = alphanet_layers.Sizes(

@@ -6,8 +6,9 @@ from typing import Any
 import huggingface_hub
 import pytest
 
+from horm_calc.checkpoints import catalogue
 from horm_calc.checkpoints.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find, present
-from horm_calc.checkpoints.files import NETWORKS, catalogue
+from horm_calc.checkpoints.files import NETWORKS
 
 
 @pytest.fixture
