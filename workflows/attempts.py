@@ -74,7 +74,9 @@ class Attempt:
         label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
         came = -_STAGES.index(verdict.stage) if verdict.stage else 0
         energy = self.saddle.energy if self.intended and self.saddle else 0.0
-        return _ORDER.index(label), ambiguous, came, energy
+        # Doubt is worse than *intended*, and better than the certainty that it is not.
+        doubt = ambiguous if label is Label.INTENDED else not ambiguous
+        return _ORDER.index(label), doubt, came, energy
 
 
 @dataclass(frozen=True)

@@ -118,10 +118,10 @@ def test_the_better_of_two_attempts() -> None:
     order = [
         Verdict(Label.INTENDED),
         Verdict(Label.AMBIGUOUS, at_limit=Label.INTENDED),
-        Verdict(Label.PARTLY),
         Verdict(Label.AMBIGUOUS, at_limit=Label.PARTLY),
-        Verdict(Label.UNINTENDED),
+        Verdict(Label.PARTLY),
         Verdict(Label.AMBIGUOUS, at_limit=Label.UNINTENDED),
+        Verdict(Label.UNINTENDED),
         Verdict(Label.FAILED, stage="irc"),
         Verdict(Label.FAILED, stage="saddle"),
     ]
