@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,13 @@ def test_radicals_with_a_network_are_refused_in_words() -> None:
     assert "HO (doublet): the molecule has unpaired electrons" in why
     assert result.skipped["separated product"] in why
     assert to_row(result)["separated_reaction_energy_kcal_per_mol"] == ""
+
+
+def test_energies_are_not_from_molecules_to_a_complex(dissociation) -> None:
+    """Both ends in pieces, and of the molecules of one of them nothing is known."""
+    skipped = {"separated reactant": "their charges and spins are not certain"}
+    found = to_row(dataclasses.replace(dissociation, skipped=skipped))
+    assert found["product_molecules"] == "CO + H2"
+    assert found["separated_reverse_barrier_kcal_per_mol"] != ""
+    for name in ("energy", "gibbs", "gibbs_1m"):
+        assert found[f"separated_reaction_{name}_kcal_per_mol"] == ""
