@@ -21,11 +21,12 @@ from ase.calculators.calculator import (
     compare_atoms,
 )
 
+from horm_calc.capabilities import Capabilities
 from horm_calc.checkpoints.catalogue import SHIPPED
 from horm_calc.checkpoints.files import CheckpointError
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
-from horm_calc.references import reference_energy
+from horm_calc.references import ELEMENTS, reference_energy
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,17 @@ class HormCalculator(Calculator):
             self.potential.name,
             self.level_of_theory,
             self.potential.hessian_kind,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked, for searches that must know before they begin."""
+        return Capabilities(
+            level_of_theory=self.level_of_theory,
+            elements=frozenset(ELEMENTS),
+            charges=frozenset({0}),
+            multiplicities=frozenset({1}),
+            device=str(next(self.potential.network.parameters()).device),
         )
 
     @property
