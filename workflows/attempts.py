@@ -68,15 +68,16 @@ class Attempt:
         return ", ".join(words)
 
     @property
-    def rank(self) -> tuple[int, bool, int, float]:
+    def rank(self) -> tuple[int, bool, bool, int, float]:
         verdict = self.verdict
         ambiguous = verdict.label is Label.AMBIGUOUS
         label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
+        other = ORDER not in verdict.reason  # than what is intended but for the order of atoms
         came = -_STAGES.index(verdict.stage) if verdict.stage else 0
         energy = self.saddle.energy if self.intended and self.saddle else 0.0
         # Doubt is worse than *intended*, and better than the certainty that it is not.
         doubt = ambiguous if label is Label.INTENDED else not ambiguous
-        return _ORDER.index(label), doubt, came, energy
+        return _ORDER.index(label), doubt, other, came, energy
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import calculators
 from tests.places import STRUCTURES
 from tests.workflows.molecules import exchanged, mirrored, numbered
+from workflows.attempts import Attempt
 from workflows.records import Label, Reaction
 from workflows.settings import VerdictSettings, from_mapping
 from workflows.stages.free_energy import connected_sides
@@ -186,6 +187,21 @@ def test_the_atoms_are_named_whose_exchange_would_be_intended(name: str) -> None
         found = judge(ends, exchanged(reactant, *cycles), product, VerdictSettings())
         assert found.label is Label.INTENDED or found.reason.endswith(words), found.reason
     assert judge((reactant, product), reactant, product, VerdictSettings()).label is Label.INTENDED
+
+
+def test_the_saddle_that_asks_for_the_order_of_the_atoms_is_the_better_one() -> None:
+    """Of two that reach one end: the other one's barrier is that of something else."""
+    before, after, cycles, _ = EXCHANGED["tautomer"]
+    reactant, product = numbered(before), numbered(after)
+    given = exchanged(product, *cycles)
+    elsewhere = numbered("[H:4][C:1]([H:5])[C:2]([H:6])[O:3][H:7]")
+    elsewhere.positions[6] += [9, 0, 0]
+    right, wrong = (
+        Attempt(judge((reactant, end), reactant, given, VerdictSettings()))
+        for end in (product, elsewhere)
+    )
+    assert right.verdict.label is wrong.verdict.label is Label.PARTLY
+    assert min([wrong, right], key=lambda attempt: attempt.rank) is right
 
 
 def test_a_torsion_is_no_exchange_of_atoms() -> None:
