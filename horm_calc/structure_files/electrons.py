@@ -151,11 +151,22 @@ def said(atoms: Atoms) -> Electrons:
     for name, numbers in atoms.arrays.items():
         if name not in ("numbers", "positions") and (one := _added_up(name, numbers)):
             told += one
-    # Of results only where nothing else is said: they came out, and were not what was asked for.
     if isinstance(atoms.calc, SinglePointCalculator):
-        found = _in_results(atoms.calc.results)
-        return Electrons(told.charge or found.charge, told.multiplicity or found.multiplicity)
+        # What was asked of its calculator, then what came out, and each where nothing else is said.
+        for found in (_in_parameters(atoms.calc.parameters), _in_results(atoms.calc.results)):
+            told = Electrons(told.charge or found.charge, told.multiplicity or found.multiplicity)
     return told
+
+
+def _in_parameters(parameters: Mapping[str, Any]) -> Electrons:
+    """What the parameters of a calculator say, where that is understood; None is what it likes."""
+    from horm_calc.structure_files.words import said_under
+
+    found = Electrons()
+    for key, value in _flat(parameters):
+        if value is not None and not isinstance(value, bool | np.bool_):
+            found += said_under(key, value)
+    return spin_beside_charge(Electrons(_clear(found.charge), _clear(found.multiplicity)))
 
 
 def _in_results(results: Mapping[str, Any]) -> Electrons:

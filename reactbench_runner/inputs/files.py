@@ -42,7 +42,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
     except Exception as error:  # ASE's many parsers have errors of their own
         text = " ".join(str(error).split()) or type(error).__name__
         raise UnusableFile(f"{path} cannot be read: {text}") from None
-    if not frames:
+    if not frames or not all(map(len, frames)):
         raise UnusableFile(f"{path} holds no structure that can be found; save it as xyz")
     if len(frames) > _MOST:
         raise UnusableFile(f"{path} has more than {_MOST} frames; cut out those that are meant")

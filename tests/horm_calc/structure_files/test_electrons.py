@@ -62,6 +62,8 @@ SAID = {
     "spin_multiplicity=3": (None, 3),
     "spin-multiplicity: 3": (None, 3),
     "multiplicity=triplet": (None, 3),
+    'charge_multiplicity="0 3"': (0, 3),
+    '{"charge/mult": [0, 3], "energy": -114.2}': (0, 3),
     "charge=0 spin=triplet": (0, 3),
     "q=-2": (-2, None),
     "Q = 1": (1, None),
@@ -125,6 +127,8 @@ SILENT = [
     "2024 05 17",
     "0 1 formaldehyde",
     "1,2-dimethylbenzene",
+    "(+)-camphor, (-)-menthol, 3a, 2b, conformer 3A, T1",
+    "TS_1_c2 rc1 m3 step -1 to -2",
     "[4+2] cycloaddition, 2-methylpropene + HCl -> 2-chloro-2-methylpropane",
     "HCO + HCO",
     "Na+ + Cl-",
@@ -179,6 +183,25 @@ UNCLEAR = {
     "Ca2+": r"Ca2\+",
     "[O-]C=O": r"\[O-\]",
     "0 3 HCOH": "0 3",
+    "0 3 energy=-114.2": "0 3",
+    "mol_mult=3": "mol_mult=3",
+    "qm_mult 3": "qm_mult",
+    "mult3": "mult3",
+    "multi=3": "multi=3",
+    "nup=9 ndown=7": "nup=9",
+    "xtb a.xyz --opt -c -1": "-c -1",
+    "xtb a.xyz --opt -u 2": "-u 2",
+    "HCOH_c0m3": "c0m3",
+    "hcoh q-1_m2": "q-1_m2",
+    "HCOH (1+)": r"\(1\+\)",
+    "HCOH(-1)": r"\(-1\)",
+    "CH2O\N{BULLET}+": r"CH2O.\+",
+    "[CH2O].-": r"\[CH2O\]\.-",
+    "^3B1": r"\^3B1",
+    "HCOH, 3A''": "3A''",
+    "NO, 2\N{GREEK CAPITAL LETTER PI}": "2\N{GREEK CAPITAL LETTER PI}",
+    "on the T1 surface": "T1 surface",
+    "state=T1": "state=T1",
     "HCOH 0 3": "HCOH 0 3",
     "0 0": "0 0",
     "charge=0 charge=1": "'charge' is 0 and 1: charge=0; charge=1",
@@ -275,6 +298,31 @@ def test_results_of_a_calculation(tmp_path: Path, results: dict, expected: tuple
     # What is asked for stands above what came out.
     found.info = {"charge": 0, "multiplicity": 5}
     assert told(found) == (0, 5)
+
+
+@pytest.mark.parametrize("name", ["a.traj", "a.db", "a.json"])
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"charge": 0, "multiplicity": 3, "verbosity": 0}, (0, 3)),
+        ({"charge": -1, "mult": 2, "orcasimpleinput": "uks spin"}, (-1, 2)),
+        ({"charge": None, "multiplicity": None}, (None, None)),
+        ({"spinpol": True, "charge_mixing": 0.2}, (None, None)),
+    ],
+)
+def test_parameters_of_a_calculation(
+    tmp_path: Path, name: str, parameters: dict, expected: tuple
+) -> None:
+    """Of calculators that take charge and multiplicity as tblite and ORCA do."""
+    atoms = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]])
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+    atoms.calc.parameters = parameters
+    atoms.write(tmp_path / name)
+    [found] = read_structures(tmp_path / name)
+    assert told(found) == expected
+    # What stands with the structure itself goes first.
+    found.info["charge"] = 1
+    assert told(found) == (1, expected[1])
 
 
 @pytest.mark.parametrize("name", ["a.db", "a.json"])

@@ -283,6 +283,12 @@ def test_files_of_no_kind(tmp_path: Path, text: bytes, message: str) -> None:
     assert message in refusal(tmp_path, "a.bin")
 
 
+def test_an_input_in_which_ase_finds_no_atom(tmp_path: Path) -> None:
+    """Q-Chem's, which ASE takes for one of FHI-aims."""
+    (tmp_path / "a.in").write_text("$molecule\n0 3\nO 0.0 0.0 0.0\nO 0.0 0.0 1.2\n$end\n")
+    assert "holds no structure that can be found; save it as xyz" in refusal(tmp_path, "a.in")
+
+
 @needs_cases
 def test_drawings_are_refused_with_line_and_remedy() -> None:
     [found] = read_reactions(CASES / "molfiles" / "drawn.csv")
