@@ -9,7 +9,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from horm_calc.references import ELEMENTS
-from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import UnclearElectrons, settle
 
 #: Closer than this (Å) no two atoms of the training data come.
 CLOSEST = 0.5
@@ -75,10 +76,10 @@ def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list
 def charged_or_open(atoms: Atoms) -> str:
     """What is said of the molecule that no neutral singlet can be; "" if nothing is.
 
-    It is said by initial charges and magnetic moments, or in `info`; see `electrons.said`. What
-    may be meant so and is not understood counts too.
+    It is said by initial charges and magnetic moments, or in `info`; see
+    `ase_atoms.stated_electrons`. What may be meant so and is not understood counts too.
     """
-    told = said(atoms)
+    told = stated_electrons(atoms)
     try:
         charge, multiplicity = settle(told, atoms.numbers)
     except UnclearElectrons as error:

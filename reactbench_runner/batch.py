@@ -239,9 +239,9 @@ def _check_verification(
     if beyond:
         more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
         raise InputError(
-            f"{trusted.name} cannot verify {', '.join(beyond[:3])}{more}, for which it has no "
-            "answer; put these into a run of their own, with another level for the verification or "
-            "none"
+            f"{trusted.level_of_theory} cannot verify {', '.join(beyond[:3])}{more}: it has no "
+            "answer for these; put them into a run of their own, with another level for the "
+            "verification or none"
         )
 
 

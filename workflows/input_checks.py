@@ -9,11 +9,11 @@ from scipy.spatial import KDTree
 
 from horm_calc.capabilities import Capabilities
 from horm_calc.chemistry.masses import different_masses
+from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import (
     UnclearElectrons,
     charge_of,
     multiplicity_of,
-    said,
     settle,
 )
 from workflows.errors import InputError
@@ -136,7 +136,10 @@ def _check_what_atoms_say(reaction: Reaction) -> None:
     spin = reaction.multiplicity
     told += multiplicity_of(f"multiplicity={spin} of the Reaction", spin)
     try:
-        settle(told + said(reaction.reactant) + said(reaction.product), reaction.reactant.numbers)
+        settle(
+            told + stated_electrons(reaction.reactant) + stated_electrons(reaction.product),
+            reaction.reactant.numbers,
+        )
     except UnclearElectrons as error:
         raise InputError(
             f"{error}. Give charge and multiplicity to the Reaction, or correct what its Atoms say"

@@ -23,7 +23,7 @@ def read_structures(path: Path) -> Iterator[Atoms]:
     """Each structure of a file, in order.
 
     What ASE's readers find, and what they leave out: masses of isotopes, and in `info` or in
-    columns what `electrons.said` needs. Raises `ValueError` and what ASE's readers raise.
+    columns what `stated_electrons` needs. Raises `ValueError` and what ASE's readers raise.
     """
     full = str(path.absolute())  # see kind_of
     kind = kind_of(path)

@@ -93,8 +93,8 @@ class Entry:
         if not problem:
             return ""
         return (
-            f"{self.name} has no answer for {problem}; search this reaction with another "
-            "--calculator, such as gfn2-xtb, and another --out"
+            f"{self.level_of_theory} has no answer for {problem}; search this reaction with "
+            "another --calculator, such as gfn2-xtb, and another --out"
         )
 
     def same_as(self, other: Entry) -> bool:

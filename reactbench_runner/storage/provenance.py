@@ -41,6 +41,12 @@ _KINDS: dict[str, Any] = {
     "identity": dict, "verify_identity": dict, "resumed": list,
 }  # fmt: skip
 
+#: What a digest that differs means.
+_CHANGED = {
+    "identity.sha256": "the weights or the code of the calculator have changed",
+    "verify": "the weights or the code of the calculator that verifies have changed",
+}
+
 #: Names that entries of run.json had in version 0.1.
 _OLD_NAMES = {"network": "identity", "verify_network": "verify_identity"}
 
@@ -180,11 +186,17 @@ def _differences(name: str, before: Any, now: Any) -> list[str]:
         ]
     if before == now:
         return []
+    if name.endswith("identity.sha256"):
+        return [f"{_CHANGED[name.partition('_')[0]]} ({_brief(before)} there, {_brief(now)} now)"]
     remedy = ""
     if name in ("calculator", "verify"):
         before, now = _short(before), _short(now)
         remedy = f"; go on with --{name} {before}" if before else f"; go on without --{name}"
     return [f"{name}: {before} there, {now} now{remedy}"]
+
+
+def _brief(digest: str | None) -> str:
+    return f"SHA-256 {digest[:12]}..." if digest else "none"
 
 
 def _short(calculator: str | None) -> str | None:

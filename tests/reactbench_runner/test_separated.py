@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.io import read
 
 from reactbench_runner import calculators
-from reactbench_runner.execution.workers import search_one
+from reactbench_runner.execution.workers import RunSpec, search_one
 from reactbench_runner.storage.rows import COLUMNS, to_row
 from tests.places import EXAMPLES, STRUCTURES
 from tests.reactbench_runner.calling import call
@@ -138,7 +138,7 @@ DISSOCIATION = (
 @pytest.fixture(scope="module")
 def dissociation() -> SearchResult:
     """Formaldehyde to hydrogen and carbon monoxide."""
-    return search_one(Reaction("h2co", *DISSOCIATION), "gfn2-xtb", from_mapping(QUICK))
+    return search_one(Reaction("h2co", *DISSOCIATION), RunSpec("gfn2-xtb", from_mapping(QUICK)))
 
 
 def test_only_the_end_in_pieces_has_a_barrier_from_molecules(dissociation) -> None:
@@ -166,7 +166,7 @@ def test_radicals_with_a_network_are_refused_in_words() -> None:
     product = reactant.copy()
     product.positions[[0, 2]] += [0, 4.0, 0]
     quick = from_mapping({**QUICK, "endpoints": {"max_steps": 1, "max_force": 50.0}})
-    result = search_one(Reaction("hooh", reactant, product), "horm:horm-mini", quick)
+    result = search_one(Reaction("hooh", reactant, product), RunSpec("horm:horm-mini", quick))
     assert "product" not in result.separated
     [why] = [text for text in result.warnings if "no energies from separated molecules" in text]
     assert why.startswith("the product is in pieces, HO + HO, ")

@@ -13,12 +13,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import read, write
 
-from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import UnclearElectrons, settle
 from horm_calc.structure_files.reading import read_structures
 
 
 def told(atoms: Atoms) -> tuple[int | None, int | None]:
-    return settle(said(atoms), atoms.numbers)
+    return settle(stated_electrons(atoms), atoms.numbers)
 
 
 def commented(folder: Path, comment: str, name: str = "H2CO") -> Atoms:

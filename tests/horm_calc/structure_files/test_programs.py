@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
-from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import UnclearElectrons, settle
 from horm_calc.structure_files.reading import read_structures
 
 GAUSSIAN = """ Entering Gaussian System, Link 0=g16
@@ -78,7 +79,7 @@ def only(folder: Path, name: str, content: str) -> Atoms:
 
 
 def told(atoms: Atoms) -> tuple[int | None, int | None]:
-    return settle(said(atoms), atoms.numbers)
+    return settle(stated_electrons(atoms), atoms.numbers)
 
 
 def gaussian(said: str, isotopes: str = "", analysis: str = "") -> str:
