@@ -22,7 +22,10 @@ KEY = "electrons"
 _ASE = {"initial_charges": "initial charges", "initial_magmoms": "initial magnetic moments"}
 
 #: Columns of these.
-_CHARGES, _SPINS = (re.compile(names, re.IGNORECASE) for names in ("charge|chg|^q$", "spin|magmom"))
+_CHARGES, _SPINS = (
+    re.compile(names, re.IGNORECASE)
+    for names in ("charge|chg|^q$|mulliken|lowdin|chelpg", "spin|magmom")
+)
 
 #: Entries of `info` that are comments.
 _TEXTS = ("comment", "title", "name")

@@ -75,9 +75,10 @@ _LIKE_SPIN = re.compile(
     rf"|({'|'.join(_STATES[1:])})s?"
 )
 
-#: Notations without a name: xtb's options, names of files and jobs, ions, terms and states.
+#: Notations without a name: xtb's options, ions, InChI, names of files and jobs, terms, states.
 _CHARGE_NOTED = re.compile(
-    r"(?<!\S)-c +[+-]?[1-9](?!\S)|\((?:[1-9][+-]|[+-][1-9])\)(?![\w-])"
+    r"(?<!\S)-c +[+-]?[1-9](?!\S)|\([1-9][+-]\)(?![\w-])|InChI=\S*?/[pq][+-]\d"
+    r"|\b(?:[A-Z][a-z]?\d*+)+ ?\([+-][1-9]\)(?![\w-])"
     r"|(?<![A-Za-z0-9])[cq](?!0_?m)[+-]?\d_?m\d(?![A-Za-z0-9])"
 )
 _SPIN_NOTED = re.compile(

@@ -128,7 +128,8 @@ SILENT = [
     "0 1 formaldehyde",
     "1,2-dimethylbenzene",
     "(+)-camphor, (-)-menthol, 3a, 2b, conformer 3A, T1",
-    "TS_1_c2 rc1 m3 step -1 to -2",
+    "TS_1_c2 rc1 m3 step -1 to -2, shift (-1)",
+    "InChI=1S/CH2O/c1-2/h1H2",
     "[4+2] cycloaddition, 2-methylpropene + HCl -> 2-chloro-2-methylpropane",
     "HCO + HCO",
     "Na+ + Cl-",
@@ -194,7 +195,8 @@ UNCLEAR = {
     "HCOH_c0m3": "c0m3",
     "hcoh q-1_m2": "q-1_m2",
     "HCOH (1+)": r"\(1\+\)",
-    "HCOH(-1)": r"\(-1\)",
+    "HCOH(-1)": r"HCOH\(-1\)",
+    "InChI=1S/CH2O2/c2-1-3/h1H,(H,2,3)/p-1": "/p-1",
     "CH2O\N{BULLET}+": r"CH2O.\+",
     "[CH2O].-": r"\[CH2O\]\.-",
     "^3B1": r"\^3B1",
@@ -240,6 +242,7 @@ def test_columns_of_charges_and_moments(tmp_path: Path) -> None:
         ("magmoms:R:1", (1.01, 0.98), (None, 3)),
         ("spin:R:1", (1.0, 0.0), (None, 2)),
         ("mulliken_charges:R:1", (-0.49, 0.49), (None, None)),
+        ("mulliken:R:1", (-0.51, -0.49), (-1, None)),
     ],
 )
 def test_columns_by_other_names(
