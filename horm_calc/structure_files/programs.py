@@ -39,7 +39,7 @@ _MENTION = re.compile(r"charg|chrg|mult|spin|unpaired|uhf|nopen|magmom", re.IGNO
 
 #: Positions in inputs that ASE does not know to be in other units than usual.
 _OTHER_UNITS = {
-    "gaussian-in": r"(?i)\b(units?[ =(]++[^)\s]*\b(?:au|bohr|rad\w*))\b",
+    "gaussian-in": r"(?i)\b(units?[ =(]++[^)\s]{0,40}\b(?:au|bohr|rad\w*))\b",
     "nwchem-in": r"(?mi)^[ \t]*geometry\b.*\b(units?[ \t]+(?!an)\w+)",
     "turbomole": r"(?mi)^[ \t]*(\$coord[ \t]+(?:ang|frac)\w*)",
 }

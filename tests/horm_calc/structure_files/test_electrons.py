@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ase.io import read, write
 
 from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
 from horm_calc.structure_files.reading import read_structures
+from horm_calc.structure_files.words import said_in
 
 
 def told(atoms: Atoms) -> tuple[int | None, int | None]:
@@ -380,3 +382,10 @@ def test_info_that_is_not_understood_is_named() -> None:
     ):
         with pytest.raises(UnclearElectrons, match=re.escape(words)):
             told(Atoms("O2", info=info))
+
+
+def test_a_long_line_of_words_takes_no_time() -> None:
+    start = time.process_time()
+    with pytest.raises(UnclearElectrons):
+        settle(said_in("charge " * 100_000), [8])
+    assert time.process_time() - start < 15
