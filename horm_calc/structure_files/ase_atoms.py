@@ -24,7 +24,10 @@ from horm_calc.structure_files.words import said_in, said_under
 _ASE = {"initial_charges": "initial charges", "initial_magmoms": "initial magnetic moments"}
 
 #: Columns of these.
-_CHARGES, _SPINS = (re.compile(names, re.IGNORECASE) for names in ("charge|chg|^q$", "spin|magmom"))
+_CHARGES, _SPINS = (
+    re.compile(names, re.IGNORECASE)
+    for names in ("charge|chg|^q$|mulliken|lowdin|chelpg", "spin|magmom")
+)
 
 #: Entries of `info` that are comments.
 _TEXTS = ("comment", "title", "name")

@@ -21,7 +21,11 @@ _LETTERS = {"D": ("H", 2), "T": ("H", 3)}
 _NUMBERED = re.compile(r"(\d{1,3})([A-Za-z]{1,2})")
 
 #: Names that columns of masses or mass numbers have.
-_COLUMNS = re.compile(r"(atomic_?)?mass(es)?|isotopes?|mass_?numbers?", re.IGNORECASE)
+_COLUMNS = re.compile(
+    r"((atom(ic)?|nuclear|iso|isotop(e|ic))_?)?mass(es)?|isotopes?|(mass|isotope|nucleon)_?numbers?"
+    r"|nucleons|amu",
+    re.IGNORECASE,
+)
 
 #: Words for isotopes in comments.
 _WORDS = re.compile(
@@ -100,7 +104,7 @@ def take_columns(atoms: Atoms) -> None:
             told = np.asarray(given[name], dtype=float).reshape(len(atoms))
         except (TypeError, ValueError):
             raise ValueError(f"'{name}' is not a number for each atom: {given[name]}") from None
-        unsaid = (told == 0) & ("iso" in name.lower() or "number" in name.lower())
+        unsaid = (told == 0) & any(word in name.lower() for word in ("iso", "number", "nucleon"))
         masses = [
             weight if nothing else _mass(atoms, place, mass)
             for place, (weight, nothing, mass) in enumerate(zip(weights, unsaid, told, strict=True))

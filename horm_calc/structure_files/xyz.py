@@ -31,7 +31,7 @@ _PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 _PLAIN = "species:S:1:pos:R:3"
 #: What comments say of positions that are not in Å, as they are in xyz files.
 _OTHER_UNIT = re.compile(
-    r"""\b(?:in|units?)[\s=:("']*+(?:bohrs?|a0)\b(?!\s*/)|^\W*+bohrs?\W*$
+    r"""\b(?:in|units?)[\s=:("']*+(?:bohrs?|a0)\b(?!\s*[/^*])|^\W*+bohrs?\W*$
     |\b(?:coord\w*|positions?|units?)[\s=:("']*+(?:are\s++)?(?:in\s++)?["']?
     (?:bohrs?|au|a\.u\.|atomic\ units|nm|pm|nanomet\w+)(?![\w/])""",
     re.VERBOSE | re.IGNORECASE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ase.io import read, write
 from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import UnclearElectrons, settle
 from horm_calc.structure_files.reading import read_structures
+from horm_calc.structure_files.words import said_in
 
 
 def told(atoms: Atoms) -> tuple[int | None, int | None]:
@@ -129,7 +131,8 @@ SILENT = [
     "0 1 formaldehyde",
     "1,2-dimethylbenzene",
     "(+)-camphor, (-)-menthol, 3a, 2b, conformer 3A, T1",
-    "TS_1_c2 rc1 m3 step -1 to -2",
+    "TS_1_c2 rc1 m3 step -1 to -2, shift (-1)",
+    "InChI=1S/CH2O/c1-2/h1H2",
     "[4+2] cycloaddition, 2-methylpropene + HCl -> 2-chloro-2-methylpropane",
     "HCO + HCO",
     "Na+ + Cl-",
@@ -195,7 +198,8 @@ UNCLEAR = {
     "HCOH_c0m3": "c0m3",
     "hcoh q-1_m2": "q-1_m2",
     "HCOH (1+)": r"\(1\+\)",
-    "HCOH(-1)": r"\(-1\)",
+    "HCOH(-1)": r"HCOH\(-1\)",
+    "InChI=1S/CH2O2/c2-1-3/h1H,(H,2,3)/p-1": "/p-1",
     "CH2O\N{BULLET}+": r"CH2O.\+",
     "[CH2O].-": r"\[CH2O\]\.-",
     "^3B1": r"\^3B1",
@@ -241,6 +245,7 @@ def test_columns_of_charges_and_moments(tmp_path: Path) -> None:
         ("magmoms:R:1", (1.01, 0.98), (None, 3)),
         ("spin:R:1", (1.0, 0.0), (None, 2)),
         ("mulliken_charges:R:1", (-0.49, 0.49), (None, None)),
+        ("mulliken:R:1", (-0.51, -0.49), (-1, None)),
     ],
 )
 def test_columns_by_other_names(
@@ -378,3 +383,10 @@ def test_info_that_is_not_understood_is_named() -> None:
     ):
         with pytest.raises(UnclearElectrons, match=re.escape(words)):
             told(Atoms("O2", info=info))
+
+
+def test_a_long_line_of_words_takes_no_time() -> None:
+    start = time.process_time()
+    with pytest.raises(UnclearElectrons):
+        settle(said_in("charge " * 100_000), [8])
+    assert time.process_time() - start < 15

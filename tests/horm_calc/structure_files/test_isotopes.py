@@ -44,7 +44,20 @@ def xyz(folder: Path, column: str, *masses: object, comment: str = "") -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("column", ["masses", "mass", "Mass", "atomic_mass", "isotope", "isotopes"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "masses",
+        "mass",
+        "Mass",
+        "atomic_mass",
+        "isotope",
+        "isotopes",
+        "nuclear_masses",
+        "isotopic_mass",
+        "isotope_number",
+    ],
+)
 def test_columns_of_masses_and_of_mass_numbers(tmp_path: Path, column: str) -> None:
     atoms = xyz(tmp_path, column, 12, 14, 2)
     np.testing.assert_allclose(atoms.get_masses(), [12.011, 14.007, 2.014102], atol=1e-6)
