@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from ase import Atoms
+
 from workflows.account import Account
 from workflows.barrierless import bar, is_loose, only_rises, rises
-from workflows.endpoints import relax
+from workflows.connectivity import same_bonds
+from workflows.endpoints import relax, settle
 from workflows.equivalence import ORDER, fewer_changes, names
 from workflows.errors import NotConverged, StageError
 from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
@@ -40,6 +43,11 @@ from workflows.verdict import judge, runs_backwards
 
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
+
+#: Said where symmetry keeps an IRC in place at its end.
+BRANCHING = (
+    "the IRC ends at a saddle point itself, where the way branches; its ends are the minima below"
+)
 
 _STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
 
@@ -252,9 +260,28 @@ def attempt_from(
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
         return dataclasses.replace(done, verdict=verdict)
-    ends = reactant.atoms, product.atoms
-    if runs_backwards((first.atoms, last.atoms), *ends, settings.verdict):
+    aims = reactant.atoms, product.atoms
+    found = _judged(done, aims, settings)
+    if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):
+        threshold = settings.saddle.imaginary_threshold
+        with contextlib.suppress(StageError):
+            first, last = (
+                account.run(settle, end.atoms, threshold, surface, settings.endpoints)
+                for end in (first, last)
+            )
+            descended = _judged(dataclasses.replace(done, ends=(first, last)), aims, settings)
+            if descended.intended:
+                verdict = dataclasses.replace(descended.verdict, reason=BRANCHING)
+                return dataclasses.replace(descended, verdict=verdict)
+    return found
+
+
+def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) -> Attempt:
+    """With the verdict, and the IRC in the direction of the reaction."""
+    assert done.irc and done.ends
+    first, last = done.ends
+    if runs_backwards((first.atoms, last.atoms), *aims, settings.verdict):
         first, last = last, first
-        done = dataclasses.replace(done, irc=turned(irc), ends=(first, last))
-    verdict = judge((first.atoms, last.atoms), *ends, settings.verdict)
+        done = dataclasses.replace(done, irc=turned(done.irc), ends=(first, last))
+    verdict = judge((first.atoms, last.atoms), *aims, settings.verdict)
     return dataclasses.replace(done, verdict=verdict)
