@@ -17,7 +17,7 @@ from ase.optimize import FIRE
 from horm_calc import HormCalculator
 from reactbench_runner import calculators
 from reactbench_runner.store import Store
-from workflows import guesses, lower_way
+from workflows import attempts, guesses, lower_way
 from workflows.endpoints import relax
 from workflows.errors import CalculatorFailed, NotConverged, StageError
 from workflows.lower_way import PARTS, relaxed_string
@@ -173,13 +173,13 @@ def test_the_lowest_intended_attempt_is_reported(
     reaction, usual, monkeypatch, ceiling, energies, count, reported, warned
 ) -> None:
     """Energies (eV) of the saddles of the attempts, None for one that finds none."""
-    attempts = iter(energies)
+    left = iter(energies)
     methods_tried = []
 
     def attempt(guess, *_):
         path = guess()
         methods_tried.append(path.method)
-        energy = next(attempts)
+        energy = next(left)
         if energy is None:
             return attempts.Attempt(Verdict(Label.FAILED, stage="saddle"))
         saddle = dataclasses.replace(usual.saddle, energy=energy)
