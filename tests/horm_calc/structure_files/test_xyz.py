@@ -8,11 +8,12 @@ import re
 import time
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.io import read, write
+from ase.io import write
 
 from horm_calc.structure_files.electrons import KEY, settle
 from horm_calc.structure_files.xyz import read_xyz
@@ -319,7 +320,7 @@ def test_the_files_of_the_shared_cases() -> None:
 
 def test_words_of_a_comment_that_ase_has_read_and_written(tmp_path: Path) -> None:
     (tmp_path / "first.xyz").write_text("1\na cation; charge 1, doublet\nO 0 0 0\n")
-    write(tmp_path / "second.xyz", read(tmp_path / "first.xyz"))
+    write(tmp_path / "second.xyz", ase.io.read(tmp_path / "first.xyz"))
     assert "charge=T 1,=T" in (tmp_path / "second.xyz").read_text()
     [atoms] = read_xyz(tmp_path / "second.xyz")
     assert settle(atoms.info[KEY], atoms.numbers) == (1, 2)
