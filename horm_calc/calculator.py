@@ -25,7 +25,7 @@ from horm_calc.checkpoints.catalogue import SHIPPED
 from horm_calc.checkpoints.files import CheckpointError
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
-from horm_calc.references import reference_energy
+from horm_calc.references import Domain, reference_energy
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,9 @@ class HormCalculator(Calculator):
     calculator may serve several threads at once: `atoms` and `results` are those that the thread
     which asks has computed itself, none at first. Options are fixed when it is made. Raises
     `CheckpointNotFound` or `CheckpointError` for a checkpoint that cannot be had or used, and
-    `UnsupportedInput` for structures that the networks do not know: elements other than H, C, N,
-    O, charges, open shells, periodic cells.
+    `UnsupportedInput` for structures that the network does not know: elements other than its
+    own (`elements`; H, C, N and O of those that come with this package and of the published
+    ones), charges, open shells, periodic cells.
 
     The networks: LEFTNet (arXiv:2304.04757), AlphaNet (arXiv:2501.07155), EquiformerV2
     (arXiv:2306.12059), and MomentNet of this package; the training of the first three on
@@ -108,7 +109,6 @@ class HormCalculator(Calculator):
             "symmetrize": symmetrize,
             "atomic_references": atomic_references,
         }
-        self.level_of_theory = self.potential.level_of_theory
         log.info(
             "%s: %s, trained on %s, %s Hessian",
             self.potential.label,
@@ -116,6 +116,31 @@ class HormCalculator(Calculator):
             self.level_of_theory,
             self.potential.hessian_kind,
         )
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the network knows."""
+        return self.potential.elements
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """Charges of the molecules that the network knows: neutral ones, (0,)."""
+        return self.potential.charges
+
+    @property
+    def multiplicities(self) -> tuple[int, ...]:
+        """Spin multiplicities that the network knows: closed shells, (1,)."""
+        return self.potential.multiplicities
+
+    @property
+    def level_of_theory(self) -> str:
+        """That of the network's training, such as "ωB97X/6-31G(d)"."""
+        return self.potential.level_of_theory
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.potential.device
 
     @property
     def atoms(self) -> Atoms | None:
@@ -226,10 +251,15 @@ class HormCalculator(Calculator):
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the network may be wrong here: what it warns of when it computes `atoms`."""
-        return concerns(atoms, self.potential.network.cutoff, self.potential.most_atoms)
+        return concerns(atoms, *self._limits)
 
     def _check(self, atoms: Atoms) -> None:
-        check(atoms, self.potential.network.cutoff, self.potential.most_atoms)
+        check(atoms, *self._limits)
+
+    @property
+    def _limits(self) -> tuple[float, int | None, Domain]:
+        potential = self.potential
+        return potential.network.cutoff, potential.most_atoms, potential.domain
 
     def _evaluate(
         self,

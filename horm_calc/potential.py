@@ -18,6 +18,7 @@ from horm_calc.checkpoints.files import load_network, read
 from horm_calc.derivatives import hessian
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
+from horm_calc.references import Domain, Training
 
 HessianKind = Literal["frame-fixed", "exact"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -38,10 +39,8 @@ class Potential:
     """A network, where and in which precision it runs.
 
     name: the network's. label: the file it came from. hessian_network: the same network in
-    the precision for second derivatives; it is `network` where that is the same.
-    level_of_theory: that of its training. references: energy of an atom of each element, eV,
-    which the network's own energies leave out. most_atoms: of a molecule of its training, or
-    None where its checkpoint does not say.
+    the precision for second derivatives; it is `network` where that is the same. training:
+    what the checkpoint says of it.
     """
 
     network: Network
@@ -50,9 +49,47 @@ class Potential:
     label: str
     sha256: str
     hessian_kind: HessianKind
-    level_of_theory: str
-    references: Mapping[int, float]
-    most_atoms: int | None
+    training: Training
+
+    @property
+    def level_of_theory(self) -> str:
+        """That of its training."""
+        return self.training.level_of_theory
+
+    @property
+    def references(self) -> Mapping[int, float]:
+        """Energy of an atom of each element, eV, which the network's own energies leave out."""
+        return self.training.references
+
+    @property
+    def most_atoms(self) -> int | None:
+        """Of a molecule of its training; None where its checkpoint does not say."""
+        return self.training.most_atoms
+
+    @property
+    def domain(self) -> Domain:
+        """Elements, charges and multiplicities of the molecules that it knows."""
+        return self.training.domain
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that it knows, in the order of its embedding."""
+        return self.domain.elements
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """Charges of the molecules that it knows."""
+        return self.domain.charges
+
+    @property
+    def multiplicities(self) -> tuple[int, ...]:
+        """Spin multiplicities of the molecules that it knows."""
+        return self.domain.multiplicities
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(self.network.parameters()).device
 
     def energies_and_forces(self, molecules: Sequence[Atoms]) -> list[tuple[float, np.ndarray]]:
         """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule."""
@@ -123,7 +160,6 @@ def load_potential(
         second, _ = build(hessian_dtype or dtype)
     if compile:
         _compile(network, second, where)
-    training = contents.training
     for concern in contents.concerns:
         warnings.warn(f"{contents.path}: {concern}", CheckpointConcern, stacklevel=2)
     return Potential(
@@ -133,9 +169,7 @@ def load_potential(
         contents.path.stem,
         contents.sha256,
         kind,
-        training.level_of_theory,
-        training.references,
-        training.most_atoms,
+        contents.training,
     )
 
 

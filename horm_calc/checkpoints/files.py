@@ -236,7 +236,9 @@ def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
     if max(numbers, default=0) > len(shapes) + 100:
         return f"its weights are not those of {name}: more layers than weights"
     try:
-        network = network_class(name).from_shapes(shapes, checkpoint.config | {"name": name})
+        network = network_class(name).from_shapes(
+            shapes, checkpoint.config | {"name": name}, checkpoint.training.domain.elements
+        )
         problems = _mismatches(network, checkpoint.state)
     except SettingsError as error:
         if name == checkpoint.config["name"]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from horm_calc.configuration import SettingsError
 from horm_calc.graphs import Molecules
 from horm_calc.models.settings import ModelSettings
+from horm_calc.references import ELEMENTS, named
 
 
 class ArchitectureMismatch(ValueError):
@@ -70,6 +71,13 @@ def require_sizes(kind: type[ModelSettings], *sizes: int, **named: int) -> None:
         raise ArchitectureMismatch(f"sizes that no such network has: {error}") from None
 
 
+def require_room(elements: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """The elements, if a table that is read by atomic number has a row for each of them."""
+    if max(elements) >= rows:
+        raise SettingsError(f"elements beyond number {rows - 1}, such as {named(elements[-1:])}")
+    return elements
+
+
 class Network(torch.nn.Module):
     """Energies, and for some networks forces, of many molecules at once."""
 
@@ -87,14 +95,22 @@ class Network(torch.nn.Module):
     edge_width: int
     #: Distance (Å) beyond which two atoms exchange no message.
     cutoff: float
+    #: Atomic numbers that it knows, in the order of its embedding.
+    elements: tuple[int, ...] = ELEMENTS
 
     @classmethod
     @abstractmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> Self:
         """The network that has parameters of these names and shapes, on the device "meta".
 
         There it takes no memory, as shapes in a file can be anything. Depth and width come from
-        the shapes; `config` (`model_config` of the checkpoint) gives what shapes do not show.
+        the shapes; `config` (`model_config` of the checkpoint) gives what shapes do not show, and
+        `elements` the atomic numbers that the network knows, in the order of its embedding.
         Raises `ArchitectureMismatch` where they show no sizes that a network of this kind can
         have, and `SettingsError` for a configuration that it cannot have. Whether all the other
         shapes agree with these sizes is for `horm_calc.checkpoints.files` to compare.
@@ -102,8 +118,10 @@ class Network(torch.nn.Module):
 
     @classmethod
     @abstractmethod
-    def fresh(cls, config: Mapping[str, Any]) -> Self:
+    def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
         """A network to be trained: of the sizes that `config` says, with random parameters.
+
+        elements: the atomic numbers that it is to know.
 
         `config` is a `model_config` such as checkpoints have, with any of the names of
         `Settings`; it goes into the checkpoint that is trained. Parameters are drawn as in

@@ -23,7 +23,7 @@ from horm_calc.configuration import SettingsError
 from horm_calc.data.frames import Frames, chosen, fingerprint
 from horm_calc.models.contract import Network
 from horm_calc.potential import CheckpointConcern
-from horm_calc.references import ELEMENTS, told_by
+from horm_calc.references import ELEMENTS, Domain, training_record
 from horm_calc.training import resuming
 from horm_calc.training.atomic_energies import corrected_references, fit_references
 from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
@@ -49,24 +49,32 @@ def train(settings: TrainingSettings, out: Path) -> Path:
     `SettingsError` if its settings or data were others, `DataError` for data that cannot be used.
     """
     stands = resuming.stand_of(settings, out)
-    pl.seed_everything(settings.run.seed, verbose=False)
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     given = settings.network.init_from
     before = checkpoints.read(find(given)) if given else None
     for concern in before.concerns if before else ():
         warnings.warn(f"{given}: {concern}", CheckpointConcern, stacklevel=2)
-    network, config = start(settings, before)
-    frames, held = load(settings)
+    if before is None:
+        with torch.device("meta"):  # wrong settings answer before the data are read
+            start(settings, None)
+    frames, held, shown = load(settings, before.training.domain.elements if before else None)
     level = settings.data.level_of_theory or frames.level_of_theory
     digests = {"sha256": fingerprint(frames), "validation_sha256": fingerprint(held)}
-    if stands:
+    earlier = training_record(stands) if stands else None
+    if earlier:
         resuming.require_same_data(stands, digests, out)
-        references = told_by(stands).references
+        domain = earlier.domain
+    else:
+        domain = before.training.domain if before else Domain(tuple(sorted(shown)))
+    pl.seed_everything(settings.run.seed, verbose=False)
+    network, config = start(settings, before, domain.elements)
+    if earlier:
+        references = dict(earlier.references)
     else:
         if settings.data.validation:
             warn_of_shared(frames, held)
-        references = _references(settings, frames, level, network, before)
+        references = _references(settings, frames, list(shown.values()), level, network, before)
     making = Making(
         references,
         settings.loss.probe,
@@ -82,6 +90,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
     )
     most_before = before.training.most_atoms if before else None
     metadata = {
+        **domain.record,
         "level_of_theory": level,
         "references": {chemical_symbols[z]: energy for z, energy in references.items()},
         "data": {
@@ -108,36 +117,41 @@ def train(settings: TrainingSettings, out: Path) -> Path:
 def _references(
     settings: TrainingSettings,
     frames: Frames,
+    needed: list[int],
     level: str,
     network: Network,
     before: checkpoints.Checkpoint | None,
 ) -> dict[int, float]:
-    """Energies of atoms, eV: fitted, or those of the training that this one goes on from."""
+    """Energies of atoms, eV: fitted, or those of the training that this one goes on from.
+
+    needed: frames that show all elements between them, which a few at random may not.
+    """
     if before is None:
-        # Of an element that no frame has nothing is learned; any energy will do.
-        fitted = fit_references(_some(frames, FITTED_FRAMES, settings))
-        return dict.fromkeys(ELEMENTS, 0.0) | fitted
+        return fit_references(_some(frames, FITTED_FRAMES, settings, needed))
     told = before.training
     energies = dict(told.references)
     if told.level_of_theory == level:
         return energies
-    some = _some(frames, CORRECTED_FRAMES, settings)
+    some = _some(frames, CORRECTED_FRAMES, settings, needed)
     return energies | corrected_references(some, network, energies)
 
 
-def _some(frames: Frames, count: int, settings: TrainingSettings) -> Frames:
+def _some(frames: Frames, count: int, settings: TrainingSettings, needed: list[int]) -> Frames:
     if len(frames) <= count:
         return frames
     rng = np.random.default_rng([settings.run.seed, 5])
-    return chosen(frames, np.sort(rng.choice(len(frames), count, replace=False)))
+    return chosen(frames, np.union1d(rng.choice(len(frames), count, replace=False), needed))
 
 
 def start(
-    settings: TrainingSettings, before: checkpoints.Checkpoint | None
+    settings: TrainingSettings,
+    before: checkpoints.Checkpoint | None,
+    elements: tuple[int, ...] = ELEMENTS,
 ) -> tuple[Network, dict[str, Any]]:
     """The network before the first step, and the `model_config` of its checkpoints.
 
-    before: the checkpoint that `network.init_from` names.
+    before: the checkpoint that `network.init_from` names, whose elements are its own; another
+    network is to know `elements`.
     """
     given = settings.network
     if before is not None:
@@ -156,7 +170,7 @@ def start(
             known = ", ".join(checkpoints.NETWORKS)
             raise SettingsError(f"network.name is '{given.name}'; known: {known}")
         try:
-            network = checkpoints.network_class(given.name).fresh(given.config)
+            network = checkpoints.network_class(given.name).fresh(given.config, elements)
         except ValueError as error:
             raise SettingsError(f"network.config: {error}") from None
         config = given.config | {"name": given.name}
