@@ -4,6 +4,38 @@ A network is a `torch.nn.Module` whose parameters carry the names of the publish
 checkpoints (without their prefix `potential.`), so that the files load strictly and go both
 ways. It keeps no state between calls, draws no random numbers but those that a new network
 starts with, and runs in whatever dtype and on whatever device its parameters are.
+
+To add a network, derive a class from `Network`, enter it in `horm_calc.models.registry`, and ask
+`horm_calc.testing` whether it keeps its promises.
+
+**What `forward` is given.** The graph that `prepare` made, of plain tensors, and positions. For
+energies and forces the positions are a tensor. For Hessians they are a `Jet`
+(`horm_calc.derivatives.jets`): a tensor that carries its derivatives along several directions
+through the network, so that the whole Hessian takes one pass. Write ordinary PyTorch; a jet takes
+part through `__torch_function__`, and whatever is computed from one is one. A jet has no
+`requires_grad`, and nothing can be assigned to parts of it; `detach()` gives a plain tensor.
+
+**Operations with rules**, as functions, methods or operators where PyTorch has them:
+
+    abs add arctan2 atan2 bmm cat chunk clamp contiguous cos cross detach div einsum exp expand
+    flatten index_add index_select layer_norm linalg_cross linear matmul mean mul narrow permute
+    pow reciprocal reshape rsqrt sigmoid silu sin split sqrt square squeeze stack sub sum tanh
+    transpose unbind unsqueeze view where __getitem__
+
+and those of `horm_calc.models.ops` and `sphere`, which do in one rule what takes several of these:
+
+    gather_sum linear_silu perceptron_on_sphere radial_function scalar_mlp silu_on_sphere
+    sum_of_ends
+
+**Without a rule.** A network with any other operation works all the same: its Hessians are
+computed row by row, by one backward pass each, and a warning (`RowByRow`) names the operation.
+
+**To add a rule.** Of a function of one number, add value, first and second derivative to `UNARY`
+in `jets.nonlinear`. Of a linear operation, write a function under `@rule("its name")` in
+`jets.linear` that returns `x.linear_map(...)`; tangents have one dimension more, in front. Of any
+other, take `x.tape.adjoint(value)`, the derivative of the energy with respect to the result, and
+add the second derivatives' share with `x.tape.add(left, right)`, as `mul` in `jets.nonlinear` does.
+Then `horm_calc.testing.assert_one_sweep` must pass.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from horm_calc.checkpoints.catalogue import find
 from horm_calc.configuration import SettingsError
 from horm_calc.data.frames import Frames, chosen, fingerprint
 from horm_calc.models.contract import Network
+from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.potential import CheckpointConcern
 from horm_calc.references import ELEMENTS, Domain, training_record
 from horm_calc.training import resuming
@@ -166,11 +167,11 @@ def start(
             )
         network = checkpoints.load_network(before, torch.float32).requires_grad_(True)
     else:
-        if given.name not in checkpoints.NETWORKS:
-            known = ", ".join(checkpoints.NETWORKS)
+        if given.name not in NETWORKS:
+            known = ", ".join(NETWORKS)
             raise SettingsError(f"network.name is '{given.name}'; known: {known}")
         try:
-            network = checkpoints.network_class(given.name).fresh(given.config, elements)
+            network = network_class(given.name).fresh(given.config, elements)
         except ValueError as error:
             raise SettingsError(f"network.config: {error}") from None
         config = given.config | {"name": given.name}

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from horm_calc.checkpoints import files as checkpoints
 from horm_calc.checkpoints.files import Checkpoint, CheckpointError, load_network, read, save
+from horm_calc.models.registry import NETWORKS, Architecture
 from tests.goldens import weights
 from tests.horm_calc.checkpoint_files import (
     CENTERS,
@@ -33,7 +33,7 @@ PUBLISHED = ("LEFTNet", "LEFTNet-df", "AlphaNet", "EquiformerV2")
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("Toy", "Other"):
         target = f"tests.horm_calc.checkpoint_files:{name}"
-        monkeypatch.setitem(checkpoints.NETWORKS, name, target)
+        monkeypatch.setitem(NETWORKS, name, Architecture(target))
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from ase import Atoms
 from ase.build import molecule
 
 from horm_calc import HormCalculator
-from horm_calc.checkpoints.files import network_class, read, save
+from horm_calc.checkpoints.files import read, save
 from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.commands.train import main
 from horm_calc.data.formats.hdf5 import write_hdf5
 from horm_calc.data.frames import Frame
 from horm_calc.input_checks import UnsupportedInput
+from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.xtb import XTB
 from tests.horm_calc.data.labelled import TINY
 from tests.horm_calc.small_networks import small
@@ -141,7 +142,7 @@ def test_the_order_of_the_record_is_that_of_the_embedding(tmp_path: Path) -> Non
     assert energies[0] != energies[1]
 
 
-@pytest.mark.parametrize("name", ["LEFTNet", "LEFTNet-df", "AlphaNet", "EquiformerV2", "MomentNet"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_architecture_can_be_made_for_other_elements(name: str) -> None:
     from tests.horm_calc.models.test_fresh import SMALL
 
