@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -23,9 +23,13 @@ from ase.calculators.calculator import (
 
 from horm_calc.checkpoints.catalogue import SHIPPED
 from horm_calc.checkpoints.files import CheckpointError
+from horm_calc.graphs import atoms_of
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
 from horm_calc.references import Domain, reference_energy
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 log = logging.getLogger(__name__)
 
@@ -225,20 +229,21 @@ class HormCalculator(Calculator):
 
     def evaluate(
         self,
-        molecules: Iterable[Atoms],
+        molecules: Iterable[Atoms] | Data,
         properties: Sequence[str] | str = PROPERTIES,
         max_atoms_per_batch: int = MAX_ATOMS_PER_BATCH,
     ) -> list[dict[str, Any]]:
         """Properties of many molecules of any sizes in a few batched passes.
 
-        One dictionary a molecule, as `Calculator.results`. A batch holds at most
+        molecules: `Atoms`, or `Data` of PyTorch Geometric with `z` and `pos`; or one `Batch`. One
+        dictionary a molecule, as `Calculator.results`. A batch holds at most
         `max_atoms_per_batch` atoms, one molecule at least; it is halved where memory does not
         suffice. Raises `UnsupportedInput`, which says the place of the molecule in the list.
         """
         if isinstance(molecules, Atoms):
             raise TypeError("evaluate takes a list of molecules: evaluate([atoms])")
         wanted = [properties] if isinstance(properties, str) else properties
-        return self._evaluate(list(molecules), wanted, max_atoms_per_batch)
+        return self._evaluate(atoms_of(molecules), wanted, max_atoms_per_batch)
 
     def lowest_mode(self, atoms: Atoms, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The k lowest eigenvalues (k,), eV/Å², and eigenvectors (k, n, 3) of the Hessian.

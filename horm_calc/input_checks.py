@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
@@ -51,12 +52,7 @@ def concerns(
         raise UnsupportedInput("there are no atoms")
     if not np.isfinite(atoms.positions).all():
         raise UnsupportedInput("a position is not a finite number")
-    unknown = sorted({chemical_symbols[z] for z in atoms.numbers if z not in domain.elements})
-    if unknown:
-        raise UnsupportedInput(
-            f"the network knows {named(domain.elements)}, not {', '.join(unknown)}: its training "
-            "data have no others"
-        )
+    require_known(atoms.numbers.tolist(), domain)
     if atoms.pbc.any():
         raise UnsupportedInput("the structure is periodic; set atoms.pbc = False for a molecule")
     if told := charged_or_open(atoms, domain):
@@ -74,6 +70,16 @@ def concerns(
             "at most, so that it may err more here than elsewhere"
         )
     return found + _distances(atoms, cutoff)
+
+
+def require_known(numbers: Iterable[int], domain: Domain) -> None:
+    """Raises `UnsupportedInput` for atomic numbers that are not in `domain`."""
+    unknown = sorted(chemical_symbols[number] for number in set(numbers) - set(domain.elements))
+    if unknown:
+        raise UnsupportedInput(
+            f"the network knows {named(domain.elements)}, not {', '.join(unknown)}: its training "
+            "data have no others"
+        )
 
 
 def _possible(electrons: int, domain: Domain) -> bool:

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,13 @@ from ase.build import molecule
 from horm_calc.checkpoints.catalogue import find
 from horm_calc.checkpoints.files import load_network, read
 from horm_calc.derivatives import hessian
-from horm_calc.graphs import Molecules
+from horm_calc.graphs import Molecules, atoms_of
+from horm_calc.input_checks import require_known
 from horm_calc.models.contract import Network
 from horm_calc.references import Domain, Training
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 HessianKind = Literal["frame-fixed", "exact"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -91,16 +95,26 @@ class Potential:
         """Where it runs."""
         return next(self.network.parameters()).device
 
-    def energies_and_forces(self, molecules: Sequence[Atoms]) -> list[tuple[float, np.ndarray]]:
-        """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule."""
+    def energies_and_forces(
+        self, molecules: Sequence[Atoms] | Data
+    ) -> list[tuple[float, np.ndarray]]:
+        """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule.
+
+        molecules: a list of `Atoms`, or a `Data` or `Batch` of PyTorch Geometric. Raises
+        `UnsupportedInput` for elements that the network does not know; what else it should not be
+        asked, `HormCalculator` checks.
+        """
         batch = self._batch(molecules, self.network)
         energies, forces = hessian.energies_and_forces(self.network, batch)
         parts = forces.double().cpu().numpy()
         split = np.split(parts, np.cumsum(batch.sizes)[:-1])
         return list(zip(energies.double().cpu().tolist(), split, strict=True))
 
-    def hessians(self, molecules: Sequence[Atoms]) -> list[np.ndarray]:
-        """Hessian (3n, 3n), eV/Å², of each molecule; row i is the derivative of −F_i."""
+    def hessians(self, molecules: Sequence[Atoms] | Data) -> list[np.ndarray]:
+        """Hessian (3n, 3n), eV/Å², of each molecule; row i is the derivative of −F_i.
+
+        molecules and errors as for `energies_and_forces`.
+        """
         batch = self._batch(molecules, self.hessian_network)
         return [h.double().cpu().numpy() for h in hessian.hessians(self.hessian_network, batch)]
 
@@ -122,7 +136,9 @@ class Potential:
         batch = self._batch([atoms], self.hessian_network)
         return hessian.lowest_modes(self.hessian_network, batch, count)
 
-    def _batch(self, molecules: Sequence[Atoms], network: Network) -> Molecules:
+    def _batch(self, molecules: Sequence[Atoms] | Data, network: Network) -> Molecules:
+        molecules = atoms_of(molecules)
+        require_known({z for m in molecules for z in m.numbers.tolist()}, self.domain)
         parameter = next(network.parameters())
         # About the molecule's centre, where float32 resolves positions best.
         centred = [Atoms(m.numbers, m.positions - m.positions.mean(0)) for m in molecules]
