@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -42,9 +43,9 @@ class NoSuchDevice(ValueError):
 class Potential:
     """A network, where and in which precision it runs.
 
-    name: the network's. label: the file it came from. hessian_network: the same network in
-    the precision for second derivatives; it is `network` where that is the same. training:
-    what the checkpoint says of it.
+    name: the network's. label: the file it came from, see `label_of`. hessian_network: the same
+    network in the precision for second derivatives; it is `network` where that is the same.
+    training: what the checkpoint says of it.
     """
 
     network: Network
@@ -182,11 +183,21 @@ def load_potential(
         network,
         second,
         contents.config["name"],
-        contents.path.stem,
+        label_of(contents.path),
         contents.sha256,
         kind,
         contents.training,
     )
+
+
+def label_of(path: Path) -> str:
+    """What a checkpoint is called: its file without the ending.
+
+    That of a training run has the run's folder before it, as in 'first/best', since every run
+    calls its checkpoints 'best' and 'last'.
+    """
+    folder = path.absolute().parent.name
+    return f"{folder}/{path.stem}" if path.stem in ("best", "last") and folder else path.stem
 
 
 def _device(wanted: str | torch.device | None) -> torch.device:
