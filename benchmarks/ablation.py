@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import environment
-from horm_calc.data.frames import chosen, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import chosen
 from horm_calc.evaluation.evaluate import evaluate
 from horm_calc.evaluation.table import ERRORS, QUANTITIES
 from horm_calc.potential import load_potential

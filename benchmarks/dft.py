@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from horm_calc import HormCalculator
-from horm_calc.data.frames import Frame, Frames, iterate, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import Frame, Frames, iterate
 from horm_calc.data.labelling.labels import label
 from horm_calc.evaluation import metrics
 

@@ -17,7 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from horm_calc.data.frames import Frame, chosen, iterate, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import Frame, chosen, iterate
 from horm_calc.data.labelling.labels import label
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "horm_sample_100.lmdb"

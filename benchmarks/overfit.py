@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import environment
-from horm_calc.data.frames import Frame, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import Frame
 from horm_calc.derivatives.hessian import hessians
 from horm_calc.models.contract import Network
 from horm_calc.models.registry import NETWORKS, network_class

@@ -21,6 +21,7 @@ from ase.calculators.calculator import (
     compare_atoms,
 )
 
+from horm_calc.capabilities import Capabilities
 from horm_calc.checkpoints.catalogue import SHIPPED
 from horm_calc.checkpoints.files import CheckpointError
 from horm_calc.graphs import atoms_of
@@ -145,6 +146,17 @@ class HormCalculator(Calculator):
     def device(self) -> torch.device:
         """Where the network runs."""
         return self.potential.device
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can be asked, for searches that must know before they begin."""
+        return Capabilities(
+            level_of_theory=self.level_of_theory,
+            elements=frozenset(self.elements),
+            charges=frozenset(self.charges),
+            multiplicities=frozenset(self.multiplicities),
+            device=str(self.device),
+        )
 
     @property
     def atoms(self) -> Atoms | None:

@@ -8,14 +8,20 @@ from collections.abc import Iterable
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from horm_calc.references import PUBLISHED, Domain, named
-from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import UnclearElectrons, settle
 
 #: Closer than this (Å) no two atoms of the training data come.
 CLOSEST = 0.5
 # Å. Here directions between atoms, and with them forces, are rounding errors or no numbers.
 _SAME_PLACE = 1e-3
+# Å. Bonds, and their neighbours.
+_BONDED = 2.5
 
 
 class UnsupportedInput(ValueError):
@@ -94,10 +100,10 @@ def _possible(electrons: int, domain: Domain) -> bool:
 def charged_or_open(atoms: Atoms, domain: Domain = PUBLISHED) -> str:
     """What is said of the molecule that none of `domain`, neutral singlets, can be; "" if nothing.
 
-    It is said by initial charges and magnetic moments, or in `info`; see `electrons.said`. What
-    may be meant so and is not understood counts too.
+    It is said by initial charges and magnetic moments, or in `info`; see
+    `ase_atoms.stated_electrons`. What may be meant so and is not understood counts too.
     """
-    told = said(atoms)
+    told = stated_electrons(atoms)
     try:
         charge, multiplicity = settle(told, atoms.numbers)
     except UnclearElectrons as error:
@@ -114,23 +120,35 @@ def charged_or_open(atoms: Atoms, domain: Domain = PUBLISHED) -> str:
 
 
 def _distances(atoms: Atoms, cutoff: float) -> list[str]:
-    from scipy.sparse.csgraph import connected_components
-
-    distances = atoms.get_all_distances()
-    np.fill_diagonal(distances, np.inf)
-    i, j = np.unravel_index(distances.argmin(), distances.shape)
+    """By a tree: all distances of 12,000 atoms take gigabytes, at each step of a search."""
+    if len(atoms) < 2:
+        return []
+    tree = KDTree(atoms.positions)
+    distances, neighbours = tree.query(atoms.positions, k=2)
+    first = int(distances[:, 1].argmin())
+    second = next(int(other) for other in neighbours[first] if other != first)
+    i, j = sorted((first, second))
+    closest = float(distances[first, 1])
     names = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j}"
     found = []
-    if distances[i, j] < _SAME_PLACE:
+    if closest < _SAME_PLACE:
         raise UnsupportedInput(f"{names} are in the same place")
-    if distances[i, j] < CLOSEST:
+    if closest < CLOSEST:
         found.append(
-            f"{names} are {distances[i, j]:.2f} Å apart; nothing in the training data is closer "
+            f"{names} are {closest:.2f} Å apart; nothing in the training data is closer "
             f"than {CLOSEST} Å, so energies and forces here mean little"
         )
-    if connected_components(distances <= cutoff)[0] > 1:
+    # Most molecules hang together by their bonds already, which are fewer.
+    if all(_in_parts(tree, radius) for radius in (min(_BONDED, cutoff), cutoff)):
         found.append(
             f"parts of the structure are further apart than the network's cut-off ({cutoff} Å); "
             "what it says of their interaction means nothing"
         )
     return found
+
+
+def _in_parts(tree: KDTree, radius: float) -> bool:
+    """Whether steps of at most `radius` (Å) do not lead from each point to each other one."""
+    first, second = tree.query_pairs(radius, output_type="ndarray").T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(tree.n, tree.n))
+    return bool(connected_components(graph, directed=False, return_labels=False) > 1)

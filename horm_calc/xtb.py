@@ -18,6 +18,8 @@ from ase.units import Hartree, kB
 from scipy.spatial import KDTree
 from tblite.ase import TBLite
 
+from horm_calc.capabilities import calculator_factory
+
 #: With the mixing of a few vectors only. tblite keeps as many as there are cycles unless told
 #: otherwise; for a thousand cycles that takes minutes, and converges less often.
 DAMPED = {"mixer_damping": 0.1, "max_iterations": 1000}
@@ -93,3 +95,19 @@ def _remedy(atoms: Atoms) -> str:
         pair = "-".join(f"{atoms.symbols[i]}{i + 1}" for i in sorted((first, second)))
         words += f" (closest atoms: {pair}, {distances[first, 1]:.2f} Å)"
     return f"{words}; are charge and multiplicity right? If they are, start from another geometry"
+
+
+#: Both methods are parametrised for hydrogen to radon.
+_ELEMENTS = range(1, 87)
+
+
+@calculator_factory(level_of_theory="GFN2-xTB (tblite)", elements=_ELEMENTS)
+def gfn2_xtb(charge: int = 0, multiplicity: int = 1) -> XTB:
+    """GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 2019, 15, 1652."""
+    return XTB(method="GFN2-xTB", charge=charge, multiplicity=multiplicity, verbosity=0)
+
+
+@calculator_factory(level_of_theory="GFN1-xTB (tblite)", elements=_ELEMENTS)
+def gfn1_xtb(charge: int = 0, multiplicity: int = 1) -> XTB:
+    """GFN1-xTB: Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 2017, 13, 1989."""
+    return XTB(method="GFN1-xTB", charge=charge, multiplicity=multiplicity, verbosity=0)

@@ -6,13 +6,23 @@ import contextlib
 import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import overload
 
 from ase import Atoms
 
+from horm_calc.configuration import SettingsError
 from reactbench_runner import calculators
-from reactbench_runner.calculators import Entry
+from reactbench_runner.calculators import Entry, Factory, Source
+from reactbench_runner.calculators.entries import Builder
 from reactbench_runner.errors import StorageError
-from reactbench_runner.execution.workers import Task, failed, not_verified, search_all, workers_of
+from reactbench_runner.execution.workers import (
+    RunSpec,
+    Task,
+    failed,
+    not_verified,
+    search_all,
+    workers_of,
+)
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
@@ -30,10 +40,10 @@ NOT_SEARCHED = ("input", "worker")
 def run_batch(
     reactions: Sequence[Reaction | Unreadable],
     out: Path,
-    calculator: str = calculators.DEFAULT,
+    calculator: str | Builder = calculators.DEFAULT,
     settings: SearchSettings | None = None,
     *,
-    verify: str | None = None,
+    verify: str | Builder | None = None,
     workers: int = 1,
     dask_address: str | None = None,
     database: str | None = None,
@@ -54,12 +64,14 @@ def run_batch(
     a run that was refused is gone again.
     """
     settings = settings or SearchSettings()
-    entry = calculators.entry(calculator)
-    trusted = calculators.entry(verify) if verify is not None else None
+    source = _source(calculator)
+    trusted_source = None if verify is None else _source(verify)
+    entry = calculators.entry(source)
+    trusted = None if trusted_source is None else calculators.entry(trusted_source)
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
-    how = entry.name, settings, trusted.name if trusted else None
+    spec = RunSpec(_of_anywhere(source, entry), settings, _of_anywhere(trusted_source, trusted))
     try:
         with claimed(out):
             name = start_or_resume(out, describe_run(entry, settings, trusted))
@@ -68,8 +80,8 @@ def run_batch(
             try:
                 if waiting := run.waiting():
                     with (
-                        workers_of(workers, dask_address, how, say) as pool,
-                        contextlib.closing(search_all(pool, waiting, how)) as results,
+                        workers_of(workers, dask_address, spec, say) as pool,
+                        contextlib.closing(search_all(pool, waiting, spec)) as results,
                     ):
                         for result in results:
                             run.keep(result.reaction, result)
@@ -82,6 +94,25 @@ def run_batch(
         raise
     except OSError as error:
         raise StorageError(f"results cannot be stored in {out}: {error}") from error
+
+
+def _source(calculator: str | Builder) -> Source:
+    """A calculator as the worker processes can be told of it. Raises `SettingsError`."""
+    if isinstance(calculator, str):
+        return calculator
+    try:
+        return Factory.of(calculator)
+    except TypeError as error:
+        raise SettingsError(str(error)) from error
+
+
+@overload
+def _of_anywhere(source: Source, entry: Entry) -> Source: ...
+@overload
+def _of_anywhere(source: Source | None, entry: Entry | None) -> Source | None: ...
+def _of_anywhere(source: Source | None, entry: Entry | None) -> Source | None:
+    """A name that means the same in other folders."""
+    return entry.name if isinstance(source, str) and entry else source
 
 
 class _Run:
@@ -202,15 +233,15 @@ def _check_verification(
         f"{reaction.id} (charge {reaction.charge:+d}, multiplicity {reaction.multiplicity})"
         for reaction in reactions
         if isinstance(reaction, Reaction)
-        and not calculators.refusal(entry.name, reaction)
-        and calculators.refusal(trusted.name, reaction)
+        and not entry.refusal(reaction)
+        and trusted.refusal(reaction)
     ]
     if beyond:
         more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
         raise InputError(
-            f"{trusted.name} knows neutral closed shells of H, C, N and O only and cannot verify "
-            f"{', '.join(beyond[:3])}{more}; put these into a run of their own, with another "
-            "level for the verification or none"
+            f"{trusted.level_of_theory} cannot verify {', '.join(beyond[:3])}{more}: it has no "
+            "answer for these; put them into a run of their own, with another level for the "
+            "verification or none"
         )
 
 

@@ -6,6 +6,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from workflows.records import Reaction
+from workflows.settings import from_mapping
+
 
 class MullerBrown(Calculator):
     """The Müller-Brown surface (Theor. Chim. Acta 1979, 53, 75) for one atom in the xy plane.
@@ -80,3 +83,15 @@ class LEPS(Calculator):
             forces[i] += slope * vector / distance
             forces[j] -= slope * vector / distance
         self.results = {"energy": (coulomb.sum() - root) / (1 + self.SATO), "forces": forces}
+
+
+#: H + H2 on an analytic surface: a search takes less than a second.
+EXCHANGE = Reaction(
+    "exchange",
+    Atoms("HHH", [[-2.2, 0, 0], [0, 0, 0], [0.74, 0, 0]]),
+    Atoms("HHH", [[-0.74, 0, 0], [0, 0, 0], [2.2, 0, 0]]),
+    multiplicity=2,
+)
+
+#: The least of a search.
+QUICK = from_mapping({"path": {"method": "geodesic"}, "attempts": 1, "lower_way": {"steps": 0}})

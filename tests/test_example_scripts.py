@@ -19,8 +19,8 @@ from ase.constraints import ExternalForce
 from horm_calc import HormCalculator
 from horm_calc.checkpoints.files import read, save
 from horm_calc.chemistry.connectivity import bonds
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import write_hdf5
-from horm_calc.data.frames import open_frames
 from tests.horm_calc.data.labelled import frames
 from tests.horm_calc.small_networks import CONFIGS, small, write
 from tests.places import EXAMPLES

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from ase import Atoms
+
+from horm_calc.chemistry.connectivity import same_bonds
 from horm_calc.chemistry.equivalence import ORDER, fewer_changes, names
 from horm_calc.chemistry.masses import with_positions
 from horm_calc.units import to_kcal_per_mol
@@ -30,7 +33,7 @@ from workflows.records import (
     Verdict,
 )
 from workflows.settings import SearchSettings
-from workflows.stages.endpoints import relax
+from workflows.stages.endpoints import relax, settle
 from workflows.stages.irc import follow, turned
 from workflows.stages.lower_path import followed
 from workflows.stages.path import find_path
@@ -40,6 +43,11 @@ from workflows.verdict import judge, runs_backwards
 
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
+
+#: Said where symmetry keeps an IRC in place at its end.
+BRANCHING = (
+    "the IRC ends at a saddle point itself, where the way branches; its ends are the minima below"
+)
 
 _STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
 
@@ -68,15 +76,16 @@ class Attempt:
         return ", ".join(words)
 
     @property
-    def rank(self) -> tuple[int, bool, int, float]:
+    def rank(self) -> tuple[int, bool, bool, int, float]:
         verdict = self.verdict
         ambiguous = verdict.label is Label.AMBIGUOUS
         label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
+        other = ORDER not in verdict.reason  # than what is intended but for the order of atoms
         came = -_STAGES.index(verdict.stage) if verdict.stage else 0
         energy = self.saddle.energy if self.intended and self.saddle else 0.0
         # Doubt is worse than *intended*, and better than the certainty that it is not.
         doubt = ambiguous if label is Label.INTENDED else not ambiguous
-        return _ORDER.index(label), doubt, came, energy
+        return _ORDER.index(label), doubt, other, came, energy
 
 
 @dataclass(frozen=True)
@@ -253,9 +262,28 @@ def attempt_from(
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
         return dataclasses.replace(done, verdict=verdict)
-    ends = reactant.atoms, product.atoms
-    if runs_backwards((first.atoms, last.atoms), *ends, settings.verdict):
+    aims = reactant.atoms, product.atoms
+    found = _judged(done, aims, settings)
+    if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):
+        threshold = settings.saddle.imaginary_threshold
+        with contextlib.suppress(StageError):
+            first, last = (
+                account.run(settle, end.atoms, threshold, surface, settings.endpoints)
+                for end in (first, last)
+            )
+            descended = _judged(dataclasses.replace(done, ends=(first, last)), aims, settings)
+            if descended.intended:
+                verdict = dataclasses.replace(descended.verdict, reason=BRANCHING)
+                return dataclasses.replace(descended, verdict=verdict)
+    return found
+
+
+def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) -> Attempt:
+    """With the verdict, and the IRC in the direction of the reaction."""
+    assert done.irc and done.ends
+    first, last = done.ends
+    if runs_backwards((first.atoms, last.atoms), *aims, settings.verdict):
         first, last = last, first
-        done = dataclasses.replace(done, irc=turned(irc), ends=(first, last))
-    verdict = judge((first.atoms, last.atoms), *ends, settings.verdict)
+        done = dataclasses.replace(done, irc=turned(done.irc), ends=(first, last))
+    verdict = judge((first.atoms, last.atoms), *aims, settings.verdict)
     return dataclasses.replace(done, verdict=verdict)

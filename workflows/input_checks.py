@@ -7,12 +7,13 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from scipy.spatial import KDTree
 
+from horm_calc.capabilities import Capabilities
 from horm_calc.chemistry.masses import different_masses
+from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import (
     UnclearElectrons,
     charge_of,
     multiplicity_of,
-    said,
     settle,
 )
 from workflows.errors import InputError
@@ -50,6 +51,18 @@ def check_reaction(reaction: Reaction) -> None:
     _check_same_atoms(reaction)
     _check_masses(reaction)
     _check_electrons(reaction)
+
+
+def check_calculator(reaction: Reaction, capabilities: Capabilities) -> None:
+    """Raise `InputError` where the calculator has no answer for such atoms, charges and spins."""
+    problem = capabilities.refusal(
+        reaction.reactant.numbers.tolist(), reaction.charge, reaction.multiplicity
+    )
+    if problem:
+        raise InputError(
+            f"the calculator has no answer for {problem}; search this reaction with another one, "
+            "such as gfn2-xtb"
+        )
 
 
 def _closest(atoms: Atoms) -> tuple[int, int, float]:
@@ -123,7 +136,10 @@ def _check_what_atoms_say(reaction: Reaction) -> None:
     spin = reaction.multiplicity
     told += multiplicity_of(f"multiplicity={spin} of the Reaction", spin)
     try:
-        settle(told + said(reaction.reactant) + said(reaction.product), reaction.reactant.numbers)
+        settle(
+            told + stated_electrons(reaction.reactant) + stated_electrons(reaction.product),
+            reaction.reactant.numbers,
+        )
     except UnclearElectrons as error:
         raise InputError(
             f"{error}. Give charge and multiplicity to the Reaction, or correct what its Atoms say"

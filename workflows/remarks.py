@@ -29,6 +29,10 @@ CONFORMERS_APART = 1.0
 #: What holds less than this holds no molecules together at room temperature: RT, kcal/mol.
 BOUND = 0.6
 
+#: Molecules further from each other than this are no complex, Å: twice what atoms keep apart that
+#: touch. Their states may still differ from those of molecules alone, in energy too.
+TOUCHING = 7.0
+
 
 def of_calculator(
     structures: Iterable[Atoms], surface: Surface, settings: SearchSettings
@@ -125,9 +129,11 @@ def of_pieces(
     found = {name: in_pieces(minimum.atoms, settings) for name, minimum in minima.items()}
     found = {name: molecules for name, molecules in found.items() if len(molecules) > 1}
     for name, molecules in found.items():
-        distance = f"{shortest_distance(molecules):.1f} Å apart"
+        apart = shortest_distance(molecules)
+        distance = f"{apart:.1f} Å apart"
         if name in separated:
-            yield f"the {name} is {_bound(separated[name], minima[name])}, {distance}"
+            what = _bound(separated[name], minima[name], apart < TOUCHING)
+            yield f"the {name} is {what}, {distance}"
         else:
             formulas = " + ".join(molecule.get_chemical_formula() for molecule in molecules)
             yield (
@@ -139,17 +145,18 @@ def of_pieces(
             "the free energy of what is in pieces takes motions of the molecules against each "
             "other for vibrations, and barriers count from it as it stands"
         ) + ("; energies from separated molecules are given too" if separated else "")
-    for apart in separated.values():
-        yield from (text for one in apart.molecules for text in one.concerns)
+    for known in separated.values():
+        yield from (text for one in known.molecules for text in one.concerns)
 
 
-def _bound(apart: SeparatedMolecules, together: Minimum) -> str:
+def _bound(apart: SeparatedMolecules, together: Minimum, touching: bool) -> str:
     """What an end in pieces is: a complex, or molecules that hardly feel each other."""
     binding = to_kcal_per_mol(apart.energy - together.energy)
     if abs(binding) < BOUND:
         return f"in pieces, {apart.name}"
-    if binding < 0:
-        return f"in pieces, {apart.name}, {-binding:.1f} kcal/mol above them alone"
+    side = "above" if binding < 0 else "below"
+    if binding < 0 or not touching:
+        return f"in pieces, {apart.name}, {abs(binding):.1f} kcal/mol {side} them alone"
     return f"a complex, {apart.name}, {binding:.1f} kcal/mol below them alone"
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from horm_calc.capabilities import Capabilities, capabilities_of
 from horm_calc.chemistry.masses import with_positions
 from workflows.answers import asked, real_numbers
 from workflows.errors import CalculatorFailed
@@ -71,10 +73,10 @@ class Surface(Calculator):
         self._known: dict[bytes, dict[str, Any]] = {}
         self._first_energy: float | None = None
 
-    @property
-    def has_own_hessian(self) -> bool:
-        """Whether the calculator gives second derivatives itself."""
-        return self._can("get_hessian")
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What the calculator can, as it says itself or as its methods show."""
+        return asked(lambda: capabilities_of(self.calculator), [])
 
     def calculate(
         self,
@@ -113,7 +115,7 @@ class Surface(Calculator):
         A calculator with `evaluate(list of Atoms, properties)`, such as `HormCalculator`, works
         them out in one batch, in a fraction of the time; with others nothing happens here.
         """
-        if not self._can("evaluate"):
+        if not self.capabilities.batches:
             return
         bare = [self._bare(image) for image in images]
         bare = [image for image in bare if _key(image) not in self._known]
@@ -134,7 +136,7 @@ class Surface(Calculator):
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the calculator may be wrong here, if it can say so (`HormCalculator` does)."""
-        if not self._can("concerns"):
+        if not self.capabilities.concerns:
             return []
         own: Any = self.calculator
         bare = self._bare(atoms)
@@ -151,7 +153,7 @@ class Surface(Calculator):
             known, hessian = self._last_hessian
             if _close(known, positions):
                 return hessian.copy()
-        if not self.has_own_hessian:
+        if not self.capabilities.hessians:
             hessian = self._finite_difference_hessian(atoms)
         else:
             own: Any = self.calculator
@@ -169,10 +171,6 @@ class Surface(Calculator):
         """Energy (eV) and forces (N, 3) (eV/Å) of `atoms`, without touching `atoms`."""
         self.get_property("energy", atoms)
         return self.results["energy"], self.results["forces"].copy()
-
-    def _can(self, method: str) -> bool:
-        """Whether the calculator has a method that it need not have."""
-        return asked(lambda: hasattr(self.calculator, method), [])
 
     def _remember(self, image: Atoms, found: dict[str, Any]) -> None:
         """Counts what was worked out, and keeps it for when the same geometry comes again.

@@ -18,7 +18,7 @@ from workflows.account import Account, Progress
 from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.errors import InputError, NotConverged, StageError
-from workflows.input_checks import check_reaction
+from workflows.input_checks import check_calculator, check_reaction
 from workflows.records import (
     Label,
     Minimum,
@@ -56,6 +56,7 @@ def search(
     account = Account(progress)
     try:
         check_reaction(reaction)
+        check_calculator(reaction, surface.capabilities)
         reactant, product = _endpoints(reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage="input"))

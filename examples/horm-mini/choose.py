@@ -19,7 +19,8 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from horm_calc.data.frames import DataError, Frame, Frames, chosen, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import DataError, Frame, Frames, chosen
 from horm_calc.data.sampling import density_weighted, energy_based, random_choice
 
 #: Atoms of the frames, those with a Hessian and those without.

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 CORRECT = "Correct it where the file was written, or take another file."
 #: What means of weights over the steps of a training are called outside 'state_dict'.
 _MEAN = re.compile(r"(^|[^a-zA-Z])(?i:ema|swa)($|[^a-z])|(?i:averag|shadow)")
+#: What other trainings call the numbers by which, or the units in which, they learn energies.
+_SCALED = re.compile(
+    r"(energy|force|target|e|f)?_?(units?|scale|shift|mean|std|scaler|normali[sz]er)", re.IGNORECASE
+)
+#: Values by which nothing is scaled, and the units of all results here.
+_NOT_SCALED = (None, False, 0, 1, "", "ev", "ev/a", "ev/ang", "ev/angstrom", "ev/å")
 _DEPTH = 4  # levels of callbacks and the like that are looked through for them
 
 
@@ -100,6 +106,13 @@ def concerns(metadata: Mapping[str, Any], means: Iterable[str]) -> tuple[str, ..
         found.append(
             f"averaged weights lie in the file too ({names}) and are not used; they often err less"
         )
+    for name, value in metadata.items():
+        plain = value.lower() if isinstance(value, str) else value
+        if isinstance(name, str) and _SCALED.fullmatch(name) and plain not in _NOT_SCALED:
+            found.append(
+                f"'{printable(name)}' is {shown(value)}, and is not applied: if the network gives "
+                "other energies than eV without it, its results are wrong here"
+            )
     level = metadata.get("level_of_theory") or LEVEL_OF_THEORY
     if level != LEVEL_OF_THEORY and metadata.get("references") is None:
         found.append(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from horm_calc.commands.common import entry_point, parser_of
-from horm_calc.data.frames import DataError, Frame, Frames, iterate, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import DataError, Frame, Frames, iterate
 from horm_calc.progress import progress
 
 _HANDLE = "yunhonghan/hessian-dataset-for-optimizing-reactive-mliphorm"

@@ -137,7 +137,7 @@ def _number(kind: type[int] | type[float], least: int) -> Any:
 def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from horm_calc.data.frames import open_frames
+    from horm_calc.data.files import open_frames
     from horm_calc.evaluation import report
 
     potential = _loaded(options)

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
-from horm_calc.data.frames import DataError, Frame, chosen, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import DataError, Frame, chosen
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.references import reference_energy
 
@@ -34,7 +35,7 @@ class FrameDataset(Dataset):
     Parameters
     ----------
     *paths
-        As `horm_calc.data.frames.open_frames` takes them.
+        As `horm_calc.data.files.open_frames` takes them.
     hessians
         Whether items have Hessians; frames without second derivatives are then left out, as PyG
         makes batches only of items with the same attributes.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from numbers import Real
 
 import numpy as np
 from ase import Atoms
@@ -20,7 +21,16 @@ _LETTERS = {"D": ("H", 2), "T": ("H", 3)}
 _NUMBERED = re.compile(r"(\d{1,3})([A-Za-z]{1,2})")
 
 #: Names that columns of masses or mass numbers have.
-_COLUMNS = re.compile(r"(atomic_?)?mass(es)?|isotopes?|mass_?numbers?", re.IGNORECASE)
+_COLUMNS = re.compile(
+    r"((atom(ic)?|nuclear|iso|isotop(e|ic))_?)?mass(es)?|isotopes?|(mass|isotope|nucleon)_?numbers?"
+    r"|nucleons|amu",
+    re.IGNORECASE,
+)
+
+#: Words for isotopes in comments.
+_WORDS = re.compile(
+    r"(?:deuter(?:ium|at|o)|triti(?:um|at)|isotop(?:olog|omer|e))\w*|\biso\(\d+\)", re.IGNORECASE
+)
 
 #: Masses that are closer to the atomic weight than this fraction of it are no label: programs
 #: print 12 for carbon's 12.011 and 1.01 for hydrogen's 1.008. No isotope's neighbour is so close.
@@ -59,6 +69,12 @@ def main_isotope(number: int) -> int:
     return int(GetPeriodicTable().GetMostCommonIsotope(int(number)))
 
 
+def mentioned(comment: str) -> str:
+    """The first words in it that speak of isotopes."""
+    found = _WORDS.search(comment)
+    return found[0] if found else ""
+
+
 def label(atoms: Atoms, labels: Sequence[float | None]) -> None:
     """Sets the masses of those atoms that have one among the labels, as in Gaussian's `iso=`.
 
@@ -80,19 +96,29 @@ def take_columns(atoms: Atoms) -> None:
     the atomic weight. Raises `ValueError` for masses that no atom can have.
     """
     given = {**atoms.info, **atoms.arrays}
+    weights = atomic_masses[atoms.numbers]
     for name in [name for name in given if _COLUMNS.fullmatch(str(name))]:
+        if _is_of_the_molecule(given[name], weights.sum()):
+            continue
         try:
             told = np.asarray(given[name], dtype=float).reshape(len(atoms))
         except (TypeError, ValueError):
             raise ValueError(f"'{name}' is not a number for each atom: {given[name]}") from None
-        unsaid = (told == 0) & ("iso" in name.lower() or "number" in name.lower())
-        weights = atomic_masses[atoms.numbers]
+        unsaid = (told == 0) & any(word in name.lower() for word in ("iso", "number", "nucleon"))
         masses = [
             weight if nothing else _mass(atoms, place, mass)
             for place, (weight, nothing, mass) in enumerate(zip(weights, unsaid, told, strict=True))
         ]
         rounded = np.abs(masses - weights) <= ROUNDING * weights
         atoms.set_masses(np.where(rounded, weights, masses))
+
+
+def _is_of_the_molecule(value: object, weight: float) -> bool:
+    """Whether it is no mass of an atom: a word of a comment, to ASE true, or the whole mass."""
+    if isinstance(value, bool | np.bool_):
+        return True
+    whole = isinstance(value, Real) and abs(float(value) - weight) <= ROUNDING * weight
+    return bool(whole)
 
 
 def _mass(atoms: Atoms, place: int, mass: float) -> float:

@@ -26,6 +26,8 @@ def kind_of(path: Path) -> str:
     """'xyz', 'molfile', or what ASE calls it. Raises `ValueError` for what is not read here."""
     # Absolute, because ASE takes names that begin with 'postgres' or 'mysql' for databases.
     full = str(path.absolute())
+    if path.exists() and not (path.is_file() or path.is_dir()):  # that may never end or begin
+        raise ValueError("it is a device or a pipe; save it as a file")
     kind = _by_content(full) or _as_for_ase(full)
     if kind in _REFUSED:
         raise ValueError(f"it is of the kind '{kind}', which is not read here; use xyz")

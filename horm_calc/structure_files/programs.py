@@ -37,6 +37,13 @@ _INPUTS = ("cjson", "dftb", "gamess-us-in", "nwchem-in", "turbomole")
 
 _MENTION = re.compile(r"charg|chrg|mult|spin|unpaired|uhf|nopen|magmom", re.IGNORECASE)
 
+#: Positions in inputs that ASE does not know to be in other units than usual.
+_OTHER_UNITS = {
+    "gaussian-in": r"(?i)\b(units?[ =(]++[^)\s]{0,40}\b(?:au|bohr|rad\w*))\b",
+    "nwchem-in": r"(?mi)^[ \t]*geometry\b.*\b(units?[ \t]+(?!an)\w+)",
+    "turbomole": r"(?mi)^[ \t]*(\$coord[ \t]+(?:ang|frac)\w*)",
+}
+
 #: Charge and multiplicity in the input of Gaussian; of fragments too.
 _GAUSSIAN_PAIR = re.compile(r"(?m)^[ \t]*([+-]?\d+)[ \t]*[, \t][ \t]*(\d+)(?=[ \t]*$)")
 
@@ -83,8 +90,16 @@ def _not_understood(told: Electrons) -> Electrons:
     )
 
 
+def check_units(kind: str, text: str) -> None:
+    """Raise `ValueError` for an input in units that ASE would not convert."""
+    if kind in _OTHER_UNITS and (found := re.search(_OTHER_UNITS[kind], text)):
+        raise ValueError(f"it says '{found[1].strip()}', units that are not read; save it as xyz")
+
+
 def read_gaussian(text: str) -> Atoms:
     """The structure of a Gaussian input, of its first job. Raises `ValueError`."""
+    text = re.sub(r"(?m)^[ \t]*!.*\n|!.*$", "", text).lstrip("\n")  # remarks
+    check_units("gaussian-in", re.split(r"\n[ \t]*\n", text, maxsplit=1)[0])
     first, *later = re.split(r"(?mi)^[ \t]*--link1--.*\n?", text)
     first = _GAUSSIAN_PAIR.sub(r"\1 \2", first)  # ASE stumbles over '0,3'
     first = re.sub(r"(?m)^[ \t]*([DT])(?=[ \t,])", _with_mass_number, first)
@@ -122,6 +137,31 @@ def _orca_masses(text: str) -> list[float]:
     return [float(mass) for mass in re.findall(row, text)]
 
 
+def check_elements_of_pdb(text: str) -> None:
+    """Raise `ValueError` where elements are not told, and names of atoms may mean several.
+
+    ASE takes the carbon CA for calcium. Of atoms with alternate places one has to be chosen.
+    """
+    places = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith(("ATOM  ", "HETATM")):
+            continue
+        places.add(line[16:17].strip())
+        name = line[12:16].strip()
+        letters = re.match(r"\d*([A-Za-z]*)", name)[1].capitalize()  # type: ignore[index]
+        told = line[76:78].strip().capitalize() in atomic_numbers
+        if not told and len(letters) > 1 and {letters[0], letters[:2]} <= atomic_numbers.keys():
+            raise ValueError(
+                f"line {number} has no element in columns 77 and 78, and '{name}' may be "
+                f"{letters[:2]} or {letters[0]}; write it there, or save the structure as xyz"
+            )
+    if len(places - {""}) > 1:
+        raise ValueError(
+            f"it has alternate places ({', '.join(sorted(places - {''}))} in column 17) of the "
+            "same atoms; keep one of them"
+        )
+
+
 def formal_charges_of_pdb(text: str) -> list[int]:
     """Of the atoms of a PDB file: its columns 79 and 80, as in 1- and 2+."""
     charges = []
@@ -145,8 +185,9 @@ def check_last_geometry(atoms: Atoms, text: str) -> None:
     tables = re.findall(rf"{title}(?:.*\n){{4}}((?: +\d+ +\d+ .*\n)+)", text)
     if tables:
         places = np.array([line.split()[-3:] for line in tables[-1].splitlines()], dtype=float)
-        last, found = pdist(places), pdist(atoms.positions)  # whichever way it is turned
-        if last.shape != found.shape or not np.allclose(last, found, atol=1e-3):
+        # Whichever way it is turned; of more atoms all distances take gigabytes.
+        last, found = pdist(places[:2000]), pdist(atoms.positions[:2000])
+        if places.shape != atoms.positions.shape or not np.allclose(last, found, atol=1e-3):
             raise ValueError(
                 "its last geometry is not where ASE finds it, after energies that it knows and in "
                 "the first job; save it as xyz"

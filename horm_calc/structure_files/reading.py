@@ -23,7 +23,7 @@ def read_structures(path: Path) -> Iterator[Atoms]:
     """Each structure of a file, in order.
 
     What ASE's readers find, and what they leave out: masses of isotopes, and in `info` or in
-    columns what `electrons.said` needs. Raises `ValueError` and what ASE's readers raise.
+    columns what `stated_electrons` needs. Raises `ValueError` and what ASE's readers raise.
     """
     full = str(path.absolute())  # see kind_of
     kind = kind_of(path)
@@ -74,6 +74,8 @@ def read_database(path: Path, kind: str) -> Iterator[Atoms]:
     with ase.db.connect(path.absolute(), type=kind) as database:
         for row in database.select():
             atoms = row.toatoms()
+            if atoms.calc:
+                atoms.calc.parameters.update(row.get("calculator_parameters", {}))
             atoms.info |= {**row.key_value_pairs, **row.data}
             yield atoms
 
@@ -83,6 +85,9 @@ def _of_programs(frames: Iterable[Atoms], kind: str, full: str) -> Iterator[Atom
     text = _text(full)
     if kind == "orca-output":
         programs.check_count(text)
+    programs.check_units(kind, text)
+    if kind == "proteindatabank":
+        programs.check_elements_of_pdb(text)
     charges = programs.formal_charges_of_pdb(text) if kind == "proteindatabank" else []
     last = None
     for frame in frames:

@@ -41,12 +41,12 @@ _REST = re.compile(r"[\w+-]+(?:[\"']?\s*[=:]\s*\S{1,30})?")
 _PAIR = r"[(\[]?([+-]?\d)(?:\s*[,/|;]\s*|\s+)(\d{1,2})[)\]]?"
 _ALONE = re.compile(rf"\s*(?:\*?\s*xyz\s+)?{_PAIR}\s*", re.IGNORECASE)
 _BOTH_NAMED = re.compile(
-    r"(?:charge|chrg|chg)[ _]*+(?:[/,&|]|and)?[ _]*+(?:spin[ _-]?)?(?:mult\w*+|spin) ?"
-    rf"[=:]? ?{_PAIR}(?!\S)",
+    r"(?:charge|chrg|chg)[ _]*+(?:[/,&|]|and)?[ _]*+(?:spin[ _-]?)?(?:mult\w*+|spin)[\"']? ?"
+    rf"[=:]? ?[\"']?{_PAIR}[\"']?(?![^\s,}}])",
     re.IGNORECASE,
 )
 #: A title with two numbers at its beginning or end may mean them so, or not.
-_TITLED = re.compile(rf"^\s*{_PAIR}(?=\s+[^\s\d=][^=]*$)|^[^=:]*[^\d\s]\s+{_PAIR}\s*$")
+_TITLED = re.compile(rf"^\s*{_PAIR}(?=\s+[^\s\d=])|^[^=:]*[^\d\s]\s+{_PAIR}\s*$")
 
 #: What names mean, written small and without anything but letters, digits and +.
 _KNOWN = {
@@ -70,8 +70,21 @@ _LIKE_CHARGE = re.compile(
     r"\w*(charg|chrg|chg|nelec)\w*|(di|tri|carbo|carb|oxo)?(cat|an)ions?(ic)?"
 )
 _LIKE_SPIN = re.compile(
-    r"\w*(multiplicit|spin|unpaired|magmom|magneti|openshell|(di|bi|tri)radical)\w*|nalpha|nbeta"
+    r"\w*(multiplicit|spin|unpaired|magmom|magneti|openshell|(di|bi|tri)radical)\w*|\w*mult\d*"
+    r"|nalpha|nbeta|nup|ndown"
     rf"|({'|'.join(_STATES[1:])})s?"
+)
+
+#: Notations without a name: xtb's options, ions, InChI, names of files and jobs, terms, states.
+_CHARGE_NOTED = re.compile(
+    r"(?<!\S)-c +[+-]?[1-9](?!\S)|\([1-9][+-]\)(?![\w-])|InChI=\S{0,500}?/[pq][+-]\d"
+    r"|\b(?:[A-Z][a-z]?\d*+)+ ?\([+-][1-9]\)(?![\w-])"
+    r"|(?<![A-Za-z0-9])[cq](?!0_?m)[+-]?\d_?m\d(?![A-Za-z0-9])"
+)
+_SPIN_NOTED = re.compile(
+    r"(?<!\S)-u +[1-9](?!\S)|(?<![A-Za-z0-9])[cq][+-]?\d_?m(?!1)\d(?![A-Za-z0-9])"
+    r"|\^[2-9][A-Z\u0370-\u03ff]\w*|(?<![\w.])[2-9](?:[ABE]\d?[gu]?['\"\u2032\u2033]+|[\u03a3\u03a0\u0394])"
+    r"|\b[TDQ]_?\d (?:state|surface|PES|minimum|geometry)\b|\bstate ?[=:] ?[\"']?[TDQ](?:_?\d)?\b"
 )
 
 _NOTHING = Electrons()
@@ -79,7 +92,8 @@ _NOTHING = Electrons()
 #: An ion's formula, as in SO4^2-, [NH4]+ and Ca2+, or the charge of an atom in a SMILES.
 _ION = re.compile(
     r"(?<![\w=.()\[\]+-])[(\[]*+(?P<formula>(?:[A-Z][a-z]?\d*[()\[\]]*)+?)"
-    r"(?:\^?[({]*(?P<count>\d)?|\s+(?P<apart>\d))(?P<sign>[+-]{1,3})[)}]*(?=[\s,;.)]|$)"
+    r"(?:[.\u2022\u00b7]?\^?[({]*(?P<count>\d)?|\s+(?P<apart>\d))(?P<sign>[+-]{1,3})[)}]*"
+    r"(?=[\s,;.)\u2022\u00b7]|$)"
 )
 _ATOM = re.compile(r"\[\d*[A-Za-z][a-z]?(?:@@?)?(?:H\d*)?(?P<sign>[+-]+)(?P<count>\d*)(?::\d+)?\]")
 
@@ -97,10 +111,12 @@ def said_in(text: str) -> Electrons:
         charge, multiplicity = (int(one) for one in titled.groups() if one)
         if (charge, multiplicity) != (0, 1):
             told += charge_of(titled[0].strip()) + multiplicity_of(titled[0].strip())
-    for word in _WORD.finditer(text):
-        if one := _at(word):
-            told += one
-    return spin_beside_charge(told + _ions(text))
+    found = [one for word in _WORD.finditer(text) if (one := _at(word))]
+    told += Electrons(  # at once: adding up one by one takes minutes in a long line
+        tuple(saying for one in found for saying in one.charge),
+        tuple(saying for one in found for saying in one.multiplicity),
+    )
+    return spin_beside_charge(told + _noted(text) + _ions(text))
 
 
 def _at(word: re.Match[str]) -> Electrons:
@@ -137,6 +153,15 @@ def _pair(charge: str, multiplicity: str, words: str) -> Electrons:
     return charge_of(words, int(charge)) + multiplicity_of(words, *values)
 
 
+def _noted(text: str) -> Electrons:
+    told = _NOTHING
+    if charge := _CHARGE_NOTED.search(text):
+        told += charge_of(charge[0])
+    if spin := _SPIN_NOTED.search(text):
+        told += multiplicity_of(spin[0])
+    return told
+
+
 def _meaning(name: str, value: str | None, words: str, separated: bool) -> Electrons:
     """What a name says with the value after it; separated: whether = or : stands between."""
     kind = _kind(name)
@@ -158,7 +183,7 @@ def _meaning(name: str, value: str | None, words: str, separated: bool) -> Elect
         return multiplicity_of(words, *(abs(one) + 1 for one in _whole(number)))
     if kind.startswith("maybe") and not (separated and number):
         return _NOTHING
-    if kind == "maybe m" and number == 1:
+    if kind in ("maybe m", "maybe multi") and number == 1:
         return _NOTHING
     return charge_of(words) if kind.endswith("charge") else multiplicity_of(words)
 
@@ -180,7 +205,7 @@ def _kind(name: str) -> str:
             return kind
     if plain.endswith("electrons") or (_near(plain, "charge") and plain != "change"):
         return "maybe charge"
-    if plain in ("s", "m"):
+    if plain in ("s", "m", "multi"):
         return f"maybe {plain}"
     return "maybe spin" if _near(plain, "multiplicity") else ""
 

@@ -29,6 +29,13 @@ _ATOM = re.compile(rf"\s*\S+(?:\s+{_NUMBER.pattern}){{3}}(?:\s.*)?", re.DOTALL)
 _LIST = re.compile(r"=\s*[\"\[{](?:_JSON )?[\d\s.,+\-eE\[\]]{100,}[\"\]}]")
 _PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 _PLAIN = "species:S:1:pos:R:3"
+#: What comments say of positions that are not in Å, as they are in xyz files.
+_OTHER_UNIT = re.compile(
+    r"""\b(?:in|units?)[\s=:("']*+(?:bohrs?|a0)\b(?!\s*[/^*])|^\W*+bohrs?\W*$
+    |\b(?:coord\w*|positions?|units?)[\s=:("']*+(?:are\s++)?(?:in\s++)?["']?
+    (?:bohrs?|au|a\.u\.|atomic\ units|nm|pm|nanomet\w+)(?![\w/])""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 #: A line with its number.
 Line = tuple[int, str]
@@ -135,6 +142,11 @@ def _structure(block: Block) -> Atoms:
             f"line {block.start + 1} is a comment of more than {_LONGEST_COMMENT} characters, "
             "lists of numbers aside; shorten it"
         )
+    if unit := _OTHER_UNIT.search(comment):
+        raise ValueError(
+            f"line {block.start + 1} says '{unit[0].strip()}'; xyz files are read in Å: convert "
+            "the positions, or leave these words out if they are in Å"
+        )
     named = _PROPERTIES.search(comment)
     columns = _columns(named[1] if named else _PLAIN, block.start + 1)
     rows = [_words(line, columns, bool(named)) for line in block.atoms]
@@ -153,6 +165,11 @@ def _structure(block: Block) -> Atoms:
             "masses beside them; leave one of them out"
         )
     isotopes.label(atoms, masses)
+    if not atoms.has("masses") and (words := isotopes.mentioned(comment)):
+        raise ValueError(
+            f"line {block.start + 1} says '{words}', but no atom is an isotope; write D or 13C for "
+            "an element that is one, or leave these words out"
+        )
     atoms.info[KEY] = said_in(comment)
     return atoms
 

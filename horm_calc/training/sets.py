@@ -9,7 +9,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from horm_calc.configuration import SettingsError
-from horm_calc.data.frames import DataError, Frames, chosen, iterate, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import DataError, Frames, chosen, iterate
 from horm_calc.data.splitting import SplitError, overlaps, split
 from horm_calc.progress import progress
 from horm_calc.references import named

@@ -82,10 +82,10 @@ def _run(options: argparse.Namespace) -> int:
     from reactbench_runner.inputs.reactions import read_reactions
 
     console = Console()
+    reactions = read_reactions(options.reactions)  # before a network is loaded
     level = calculators.entry(calculator).level_of_theory
     if verify is not None:
         level += f" verified with {calculators.entry(verify).level_of_theory}"
-    reactions = read_reactions(options.reactions)
     console.print(f"{len(reactions)} reactions, {level}, results in {options.out}", markup=False)
     intended = 0
     with Progress(
@@ -127,15 +127,21 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
 
     Flags go before the file of --config, and that before the defaults.
     """
-    from reactbench_runner.calculators import DEFAULT
+    from reactbench_runner.calculators import DEFAULT, HORM
+    from reactbench_runner.calculators.code import is_code
 
     values = read_yaml(options.config, "path: {images: 9}") if options.config else {}
     named = [values.pop(name, None) for name in ("calculator", "verify")]
     calculator = options.calculator or named[0] or DEFAULT
     verify = options.verify or named[1]
-    for name, value in (("calculator", calculator), ("verify", verify)):
+    for name, value in zip(("calculator", "verify"), named, strict=True):
         if value is not None and not isinstance(value, str):
             raise SettingsError(f"'{name}' in {options.config} needs a name, not {value!r}")
+        if value is not None and is_code(value) and not value.startswith(HORM):
+            raise SettingsError(
+                f"'{name}' in {options.config} names Python code, which a file of settings must "
+                f"not run; write --{name} {value} on the command line"
+            )
     for name, value in vars(options).items():
         if not name.startswith("set:") or value is None:
             continue
@@ -148,7 +154,7 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
 
 
 def _parser() -> argparse.ArgumentParser:
-    from reactbench_runner.calculators import CALCULATORS, DEFAULT
+    from reactbench_runner.calculators import DEFAULT, known
 
     parser = parser_of("horm-tssearch", _DESCRIPTION, _EPILOG)
     # All flags would fill a screen above every error message.
@@ -165,8 +171,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calculator",
         metavar="NAME",
-        help=f"one of {', '.join(CALCULATORS)}; horm:NAME, a network that horm-models lists; or "
-        f"horm:FILE, a checkpoint of your own (default {DEFAULT}, which stands for GFN2-xTB)",
+        help=f"one of {', '.join(known())}; horm:NAME, a network that horm-models lists; "
+        "horm:FILE, a checkpoint of your own; or any ASE calculator, from a function of charge and "
+        "multiplicity that makes one: FILE.py:FUNCTION or MODULE:FUNCTION "
+        f"(default {DEFAULT}, which approximates GFN2-xTB)",
     )
     parser.add_argument(
         "--verify",

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from reactbench_runner import calculators
+from reactbench_runner.calculators import Source
 from reactbench_runner.errors import OtherVersions, WorkersLost
 from reactbench_runner.storage.provenance import versions
 from workflows.errors import InputError
@@ -29,27 +30,30 @@ _LOOK_EVERY, _SAY_EVERY = 5.0, 600.0
 
 @dataclasses.dataclass(frozen=True)
 class Same:
-    """What must be the same in all processes: versions of packages, and weights of networks."""
+    """What must be the same in all processes: versions of packages, weights and code."""
 
     versions: dict[str, str]
-    networks: dict[str, dict[str, str]]
+    identities: dict[str, dict[str, str]]
 
     @classmethod
-    def as_here(cls, names: Sequence[str]) -> Same:
-        """As in this process, with the calculators called `names`."""
-        return cls(versions(), {name: calculators.entry(name).network for name in names})
+    def as_here(cls, sources: Sequence[Source]) -> Same:
+        """As in this process, with these calculators; factories travel to the workers whole."""
+        entries = {name: calculators.entry(name) for name in sources if isinstance(name, str)}
+        packages = [package for entry in entries.values() for package in entry.packages]
+        return cls(versions(packages), {name: entry.identity for name, entry in entries.items()})
 
     def check(self) -> None:
         """Raise `OtherVersions` in a process where something differs."""
-        here = versions()
+        here = versions(self.versions)
         different = [
             f"{name} {here.get(name)} instead of {version}"
             for name, version in self.versions.items()
             if here.get(name) != version
         ]
-        for name, network in self.networks.items():
-            if calculators.entry(name).network != network:
-                different.append(f"other weights in {name.removeprefix(calculators.HORM)}")
+        for name, identity in self.identities.items():
+            if calculators.entry(name).identity != identity:
+                what = "weights" if name.startswith(calculators.HORM) else "code"
+                different.append(f"other {what} in {name.removeprefix(calculators.HORM)}")
         if different:
             raise OtherVersions(", ".join(different))
 

@@ -11,12 +11,14 @@ import dataclasses
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from horm_calc.input_checks import OutsideTrainingDomain
 from horm_calc.processes import in_processes
 from reactbench_runner import calculators
+from reactbench_runner.calculators import Source
 from reactbench_runner.errors import WorkersLost
 from reactbench_runner.execution.scratch import scratch_folder
 from reactbench_runner.execution.stuck import end_when_stuck, last_words
@@ -27,8 +29,19 @@ from workflows.settings import SearchSettings
 from workflows.tssearch import search
 from workflows.verify import verify as verify_saddle
 
-#: How a worker searches: the calculator, the settings, and what it verifies with, if at all.
-How = tuple[str, SearchSettings, str | None]
+
+@dataclass(frozen=True)
+class RunSpec:
+    """How a worker searches: the calculator, the settings, and what it verifies with, if at all."""
+
+    calculator: Source
+    settings: SearchSettings
+    verify: Source | None = None
+
+    @property
+    def without_verification(self) -> RunSpec:
+        return dataclasses.replace(self, verify=None)
+
 
 #: A reaction to search, or a finished search to verify.
 Task = Reaction | SearchResult
@@ -43,24 +56,26 @@ VERIFYING = "verification"
 Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Any]]]
 
 
-def search_all(pool: Pool, tasks: Sequence[Task], how: How) -> Generator[SearchResult, None, None]:
+def search_all(
+    pool: Pool, tasks: Sequence[Task], spec: RunSpec
+) -> Generator[SearchResult, None, None]:
     """The results in the order in which they finish.
 
     When a worker dies, what it was doing is suspect. The suspects run again one by one at the
     end, so that only a reaction that kills its worker is blamed, and has all the memory.
     """
     suspects: list[Task] = []
-    for task, result in pool(partial(_work, how), tasks):
-        result = result or _given_up(pool, task, how)
+    for task, result in pool(partial(_work, spec), tasks):
+        result = result or _given_up(pool, task, spec)
         if result is None:
             suspects.append(task)
         else:
             yield result
     for suspect in suspects:
-        yield _search_alone(pool, suspect, how)
+        yield _search_alone(pool, suspect, spec)
 
 
-def _given_up(pool: Pool, task: Task, how: How) -> SearchResult | None:
+def _given_up(pool: Pool, task: Task, spec: RunSpec) -> SearchResult | None:
     """The result of a task whose worker ended itself, as a call never came back; else None."""
     reaction = task.reaction if isinstance(task, SearchResult) else task
     words = last_words(reaction.id)
@@ -70,17 +85,16 @@ def _given_up(pool: Pool, task: Task, how: How) -> SearchResult | None:
         return failed(reaction, *words)
     found: SearchResult | None = task if isinstance(task, SearchResult) else None
     if found is None:  # what the search had found went with the worker
-        [(_, found)] = pool(partial(_work, (*how[:2], None)), [task])
+        [(_, found)] = pool(partial(_work, spec.without_verification), [task])
     return found and dataclasses.replace(found, verification=Verification(reason=words[1]))
 
 
-def _search_alone(pool: Pool, task: Task, how: How) -> SearchResult:
+def _search_alone(pool: Pool, task: Task, spec: RunSpec) -> SearchResult:
     """Once more; and if that kills the worker too, without the verification, if there is one."""
-    calculator, settings, trusted = how
     reaction = task.reaction if isinstance(task, SearchResult) else task
-    [(_, result)] = pool(partial(_work, how), [task])
-    if result is None and trusted is not None:
-        [(_, result)] = pool(partial(_work, (calculator, settings, None)), [task])
+    [(_, result)] = pool(partial(_work, spec), [task])
+    if result is None and spec.verify is not None:
+        [(_, result)] = pool(partial(_work, spec.without_verification), [task])
         if result is not None:
             reason = f"{_DIED} while it verified (killed, or out of memory)"
             return dataclasses.replace(result, verification=Verification(reason=reason))
@@ -92,44 +106,42 @@ def _search_alone(pool: Pool, task: Task, how: How) -> SearchResult:
     )
 
 
-def _work(how: How, task: Task) -> SearchResult:
+def _work(spec: RunSpec, task: Task) -> SearchResult:
     """What a worker does. Nothing but a result may leave it, whatever a library raises."""
     try:
-        return search_one(task, *how)
+        return search_one(task, spec)
     except BaseException as error:
         if isinstance(task, SearchResult):
             return dataclasses.replace(task, verification=Verification(reason=_unexpected(error)))
         return _broken(task, error)
 
 
-def search_one(
-    task: Task, calculator: str, settings: SearchSettings, trusted: str | None = None
-) -> SearchResult:
-    """Build the calculator, search, and verify with the `trusted` one."""
-    result = task if isinstance(task, SearchResult) else _searched(task, calculator, settings)
-    if trusted is None or result.saddle is None or not result.saddle.converged:
+def search_one(task: Task, spec: RunSpec) -> SearchResult:
+    """Build the calculator, search, and verify with the trusted one."""
+    result = task if isinstance(task, SearchResult) else _searched(task, spec)
+    if spec.verify is None or result.saddle is None or not result.saddle.converged:
         return result
     reaction = result.reaction
     end_when_stuck(reaction.id)(VERIFYING)
     try:
-        built = calculators.build(trusted, reaction.charge, reaction.multiplicity)
-        verification = verify_saddle(result, built, settings)
+        built = calculators.build(spec.verify, reaction.charge, reaction.multiplicity)
+        verification = verify_saddle(result, built, spec.settings)
     except (Exception, SystemExit) as error:  # it must not cost what the search has found
         verification = Verification(reason=_unexpected(error), log=traceback.format_exc())
     log = f"{result.log}\n===== verification =====\n{verification.log.strip()}\n"
     return dataclasses.replace(result, verification=verification, log=log)
 
 
-def _searched(reaction: Reaction, calculator: str, settings: SearchSettings) -> SearchResult:
+def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
     try:
         check_reaction(reaction)
-        if problem := calculators.refusal(calculator, reaction):
+        if problem := calculators.entry(spec.calculator).refusal(reaction):
             raise InputError(problem)
-        built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
+        built = calculators.build(spec.calculator, reaction.charge, reaction.multiplicity)
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
-            build = partial(calculators.build, calculator)
-            return search(reaction, built, settings, end_when_stuck(reaction.id), build)
+            build = partial(calculators.build, spec.calculator)
+            return search(reaction, built, spec.settings, end_when_stuck(reaction.id), build)
     except InputError as error:
         return failed(reaction, "input", str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
@@ -159,7 +171,7 @@ def _unexpected(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def workers_of(
-    workers: int, address: str | None, how: How, say: Callable[[str], None]
+    workers: int, address: str | None, spec: RunSpec, say: Callable[[str], None]
 ) -> Iterator[Pool]:
     """A pool: of the cluster at `address`, or of processes on this machine.
 
@@ -169,7 +181,7 @@ def workers_of(
     if address is not None:
         from reactbench_runner.execution.cluster import Same, cluster_at
 
-        same = Same.as_here([name for name in (how[0], how[2]) if name is not None])
+        same = Same.as_here([name for name in (spec.calculator, spec.verify) if name is not None])
         with cluster_at(address, same, say) as of_cluster:
             yield of_cluster
         return

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from horm_calc.structure_files.electrons import KEY, said
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import KEY
 from horm_calc.structure_files.kinds import is_output, kind_of
 from horm_calc.structure_files.reading import read_structures
 
@@ -42,7 +43,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
     except Exception as error:  # ASE's many parsers have errors of their own
         text = " ".join(str(error).split()) or type(error).__name__
         raise UnusableFile(f"{path} cannot be read: {text}") from None
-    if not frames:
+    if not frames or not all(map(len, frames)):
         raise UnusableFile(f"{path} holds no structure that can be found; save it as xyz")
     if len(frames) > _MOST:
         raise UnusableFile(f"{path} has more than {_MOST} frames; cut out those that are meant")
@@ -99,5 +100,5 @@ def _bare(frame: Atoms, name: str) -> Atoms:
     bare = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
     if frame.has("masses"):
         bare.set_masses(frame.get_masses())
-    bare.info[KEY] = said(frame).marked(name)
+    bare.info[KEY] = stated_electrons(frame).marked(name)
     return bare

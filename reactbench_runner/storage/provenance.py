@@ -9,6 +9,7 @@ import json
 import platform
 import sys
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,26 @@ PACKAGES = (
 
 #: What must agree for results to stand in one table, and what it is in files without it.
 _MUST_AGREE: dict[str, Any] = {
-    "calculator": None, "network": {}, "verify": None, "verify_network": {}, "settings": {},
+    "calculator": None, "identity": {}, "verify": None, "verify_identity": {}, "settings": {},
 }  # fmt: skip
 
 #: What the entries of run.json are that are looked into.
 _KINDS: dict[str, Any] = {
     "calculator": str, "verify": str | None, "settings": dict, "versions": dict, "run": str,
-    "network": dict, "verify_network": dict, "resumed": list,
+    "identity": dict, "verify_identity": dict, "resumed": list,
 }  # fmt: skip
 
+#: What a digest that differs means.
+_CHANGED = {
+    "identity.sha256": "the weights or the code of the calculator have changed",
+    "verify": "the weights or the code of the calculator that verifies have changed",
+}
+
+#: Names that entries of run.json had in version 0.1.
+_OLD_NAMES = {"network": "identity", "verify_network": "verify_identity"}
+
 #: What a run can get later.
-_VERIFICATION = ("verify", "verify_level_of_theory", "verify_network")
+_VERIFICATION = ("verify", "verify_level_of_theory", "verify_identity")
 
 
 def describe_run(
@@ -51,14 +61,14 @@ def describe_run(
     return {
         "calculator": calculator.name,
         "level_of_theory": calculator.level_of_theory,
-        "network": calculator.network,
+        "identity": calculator.identity,
         "verify": verify.name if verify else None,
         "verify_level_of_theory": verify.level_of_theory if verify else None,
-        "verify_network": verify.network if verify else {},
+        "verify_identity": verify.identity if verify else {},
         "settings": to_mapping(settings),
         "seed": settings.path.seed,
         "run": f"run-{uuid.uuid4().hex[:12]}",
-        "versions": versions(),
+        "versions": versions(calculator.packages + (verify.packages if verify else ())),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": without_password(" ".join(["horm-tssearch", *sys.argv[1:]])),
@@ -80,13 +90,13 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
         known = dict(before)
         if before.get("verify") is None:
             before |= {key: run[key] for key in _VERIFICATION}
-        for name, network in (("calculator", "network"), ("verify", "verify_network")):
-            if run[network] and before.get(network) == run[network]:
+        for name, identity in (("calculator", "identity"), ("verify", "verify_identity")):
+            if run[identity] and before.get(identity) == run[identity]:
                 before[name] = run[name]
         there = {key: before.get(key, absent) for key, absent in _MUST_AGREE.items()}
-        for name, network in (("calculator", "network"), ("verify", "verify_network")):
+        for name, identity in (("calculator", "identity"), ("verify", "verify_identity")):
             if there[name] != run[name]:
-                there[network] = run[network]  # the name says it all
+                there[identity] = run[identity]  # the name says it all
         differences = [
             line for key, value in there.items() for line in _differences(key, value, run[key])
         ]
@@ -122,6 +132,9 @@ def _read(path: Path) -> dict[str, Any]:
     """The run.json of a folder."""
     try:
         run = read_record(path)
+        for old, new in _OLD_NAMES.items():
+            if old in run:
+                run.setdefault(new, run.pop(old))
         for key, kind in _KINDS.items():
             if key in run and not isinstance(run[key], kind):
                 raise ValueError(f"'{key}' is {run[key]!r}")
@@ -142,9 +155,9 @@ def _write(path: Path, run: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(run, indent=1), "utf-8")
 
 
-def versions() -> dict[str, str]:
-    """Of the packages that can change a result, as they are installed here."""
-    return {name: _version(name) for name in PACKAGES}
+def versions(more: Iterable[str] = ()) -> dict[str, str]:
+    """Of the packages that can change a result, and of `more`, as they are installed here."""
+    return {name: _version(name) for name in dict.fromkeys((*PACKAGES, *more))}
 
 
 def fingerprint(item: Reaction | Unreadable) -> str:
@@ -173,11 +186,17 @@ def _differences(name: str, before: Any, now: Any) -> list[str]:
         ]
     if before == now:
         return []
+    if name.endswith("identity.sha256"):
+        return [f"{_CHANGED[name.partition('_')[0]]} ({_brief(before)} there, {_brief(now)} now)"]
     remedy = ""
     if name in ("calculator", "verify"):
         before, now = _short(before), _short(now)
         remedy = f"; go on with --{name} {before}" if before else f"; go on without --{name}"
     return [f"{name}: {before} there, {now} now{remedy}"]
+
+
+def _brief(digest: str | None) -> str:
+    return f"SHA-256 {digest[:12]}..." if digest else "none"
 
 
 def _short(calculator: str | None) -> str | None:

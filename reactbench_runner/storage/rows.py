@@ -244,7 +244,12 @@ def _separated(result: SearchResult) -> Row:
     ):
         points |= result.separated
         found = {name: getattr(point, value, None) for name, point in points.items()}
-        known = {name: energy for name, energy in found.items() if energy is not None}
+        known = {
+            name: energy
+            for name, energy in found.items()
+            # An end in pieces whose molecules are not known is no molecule to count from or to.
+            if energy is not None and f"separated {name}" not in result.skipped
+        }
         columns = [f"separated_{name}{suffix}" for name in names]
         row |= _differences(known, result.verdict, columns)
         for name, column in zip(("reactant", "product"), columns, strict=False):

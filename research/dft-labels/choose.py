@@ -20,7 +20,8 @@ import h5py
 import numpy as np
 from ase import Atoms
 
-from horm_calc.data.frames import Frames, chosen, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import Frames, chosen
 from horm_calc.data.sampling import density_weighted
 
 #: Atoms of the molecules: the cost of a label grows with the square of their number.

@@ -15,7 +15,8 @@ from benchmarks.smoothness import roughness
 from horm_calc import HormCalculator
 from horm_calc.checkpoints.catalogue import SHIPPED, find
 from horm_calc.checkpoints.files import read as read_checkpoint
-from horm_calc.data.frames import chosen, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import chosen
 from tests.places import SHARED, STRUCTURES
 
 PUBLISHED = SHARED / "data" / "horm_sample_100.lmdb"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -9,7 +11,13 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from horm_calc.input_checks import CLOSEST, OutsideTrainingDomain, UnsupportedInput, check
+from horm_calc.input_checks import (
+    CLOSEST,
+    OutsideTrainingDomain,
+    UnsupportedInput,
+    check,
+    concerns,
+)
 
 CUTOFF = 10.0
 
@@ -142,3 +150,23 @@ def test_larger_than_what_was_trained_on() -> None:
         warnings.simplefilter("error")
         check(methane, CUTOFF, most_atoms=5)
         check(methane, CUTOFF)
+
+
+def test_twelve_thousand_atoms_take_neither_time_nor_memory() -> None:
+    """All their distances take 7 GB, and the check is made at each step."""
+    places = np.stack(np.meshgrid(*[np.arange(24.0)] * 3), -1).reshape(-1, 3)[:12_000]
+    atoms = Atoms("C12000", 1.6 * places)
+    tracemalloc.start()
+    start = time.process_time()
+    assert concerns(atoms, CUTOFF) == []
+    atoms.positions[-1] += 50
+    [concern] = concerns(atoms, CUTOFF)
+    assert "further apart than the network's cut-off" in concern
+    assert time.process_time() - start < 10
+    assert tracemalloc.get_traced_memory()[1] < 1e9
+    tracemalloc.stop()
+
+
+def test_three_atoms_in_one_place() -> None:
+    with pytest.raises(UnsupportedInput, match="are in the same place"):
+        concerns(Atoms("CO4", [[0, 0, 0], *[[0, 0, 1.2]] * 3, [0, 0, 2.4]]), CUTOFF)

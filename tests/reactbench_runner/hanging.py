@@ -8,9 +8,10 @@ import time
 from ase import Atoms
 
 from horm_calc.xtb import XTB
-from reactbench_runner import calculators
-from reactbench_runner.calculators import Entry
+from reactbench_runner.calculators import registry
 from reactbench_runner.execution import workers
+from reactbench_runner.execution.workers import RunSpec, Task
+from workflows.records import SearchResult
 
 
 class Hanging(XTB):
@@ -19,14 +20,14 @@ class Hanging(XTB):
         time.sleep(600)
 
 
-def _hang(charge: int, multiplicity: int) -> Hanging:
+def hang(charge: int, multiplicity: int) -> Hanging:
     return Hanging(charge=charge, multiplicity=multiplicity, verbosity=0)
 
 
-def search_hanging(how, task):
+def search_hanging(spec: RunSpec, task: Task) -> SearchResult:
     """The reaction 'hangs' with a calculator that does; where GFN1-xTB verifies, that one."""
-    if how[2] is not None:
-        calculators.CALCULATORS["gfn1-xtb"] = Entry("gfn1-xtb", _hang, "hangs")
+    if spec.verify is not None:
+        registry.BUILT_IN["gfn1-xtb"] = f"{__name__}:hang"
     elif getattr(task, "id", "") == "hangs":
-        calculators.CALCULATORS["gfn2-xtb"] = Entry("gfn2-xtb", _hang, "hangs")
-    return workers.search_one(task, *how)
+        registry.BUILT_IN["gfn2-xtb"] = f"{__name__}:hang"
+    return workers.search_one(task, spec)

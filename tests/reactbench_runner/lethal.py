@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
 
 from reactbench_runner.execution import workers
+from reactbench_runner.execution.workers import RunSpec
 from workflows.records import Reaction, SearchResult
 
 
-def search_unless_lethal(how: Any, reaction: Reaction) -> SearchResult:
+def search_unless_lethal(spec: RunSpec, reaction: Reaction) -> SearchResult:
     """As the system does when memory runs out."""
     if reaction.id == "lethal":
         os.kill(os.getpid(), signal.SIGKILL)
-    return workers.search_one(reaction, *how)
+    return workers.search_one(reaction, spec)
 
 
-def verify_never(how: Any, reaction: Reaction) -> SearchResult:
+def verify_never(spec: RunSpec, reaction: Reaction) -> SearchResult:
     """The search is fine; the verification needs too much memory."""
-    calculator, settings, trusted = how
-    if trusted is not None:
+    if spec.verify is not None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return workers.search_one(reaction, calculator, settings)
+    return workers.search_one(reaction, spec)

@@ -332,7 +332,7 @@ def test_a_bug_in_a_search_costs_one_reaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "search", lambda *_, **__: 1 / 0)
-    result = workers.search_one(hcn(), "gfn2-xtb", FAST)
+    result = workers.search_one(hcn(), workers.RunSpec("gfn2-xtb", FAST))
     assert result.verdict.stage == "worker"
     assert "ZeroDivisionError" in result.verdict.reason
 

@@ -17,7 +17,8 @@ from horm_calc.configuration import SettingsError
 from horm_calc.models.leftnet.network import LEFTNet
 from reactbench_runner import calculators
 from reactbench_runner.batch import run_batch
-from reactbench_runner.execution.workers import search_one, workers_of
+from reactbench_runner.calculators import networks
+from reactbench_runner.execution.workers import RunSpec, search_one, workers_of
 from tests.places import STRUCTURES
 from tests.reactbench_runner.calling import call, refused
 from workflows.records import Reaction
@@ -68,24 +69,30 @@ def test_a_run_from_end_to_end(
     assert float(rows["hcn"]["curvature_error_ev_per_a2"]) < 0.1
     assert "Hessian" not in rows["hcn"]["warnings"]
     assert rows["sn2"]["stage"] == "input"
-    assert "H, C, N and O only, not charge -1, Cl, Br; search" in rows["sn2"]["reason"]
+    assert (
+        "has no answer for Cl, Br (it knows H, C, N, O); charge -1 (it knows 0); search"
+        in rows["sn2"]["reason"]
+    )
     assert rows["chloride"]["stage"] == "input"
-    assert "not Cl; search this reaction with --calculator gfn2-xtb" in rows["chloride"]["reason"]
+    assert "no answer for Cl (it knows H, C, N, O); search" in rows["chloride"]["reason"]
 
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["calculator"] == f"horm:{tmp_path / 'tiny.safetensors'}"
-    assert run["network"]["architecture"] == "LEFTNet"
-    assert run["network"]["hessian"] == "exact"
-    assert len(run["network"]["sha256"]) == 64
+    assert run["identity"]["architecture"] == "LEFTNet"
+    assert run["identity"]["hessian"] == "exact"
+    assert len(run["identity"]["sha256"]) == 64
 
     # The same weights elsewhere go on with the run; others do not.
     (tmp_path / "moved").mkdir()
     (tmp_path / "tiny.safetensors").rename(tmp_path / "moved" / "same.safetensors")
     assert call(*command, "horm:moved/same.safetensors") == 3
     network(tmp_path / "tiny.safetensors", seed=1)
-    calculators._network_entry.cache_clear()  # as in a new process
+    networks.network_entry.cache_clear()  # as in a new process
     assert call(*command, "horm:tiny.safetensors") == 2
-    assert "network.sha256" in capsys.readouterr().err
+    assert (
+        "the weights or the code of the calculator have changed (SHA-256 "
+        in capsys.readouterr().err
+    )
 
 
 def test_without_a_calculator_it_is_the_network_of_the_package(
@@ -96,7 +103,7 @@ def test_without_a_calculator_it_is_the_network_of_the_package(
     assert call(source, "--out", out, *FAST_FLAGS) == 0
     level = "MomentNet 'horm-mini' trained on GFN2-xTB"
     run = json.loads((out / "run.json").read_text("utf-8"))
-    assert (run["level_of_theory"], run["network"]["architecture"]) == (level, "MomentNet")
+    assert (run["level_of_theory"], run["identity"]["architecture"]) == (level, "MomentNet")
     with (out / "results.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["verdict"], row["level_of_theory"]) == ("intended", level)
@@ -153,9 +160,9 @@ def test_a_published_name_is_found_once_and_travels_as_a_path(
 @pytest.mark.parametrize(
     ("formula", "charge", "multiplicity", "message"),
     [
-        ("OH", -1, 1, "not charge -1; search"),
-        ("O2", 0, 3, "not multiplicity 3; search"),
-        ("SiH4", 0, 1, "not Si; search this reaction with --calculator gfn2-xtb"),
+        ("OH", -1, 1, "no answer for charge -1 (it knows 0); search"),
+        ("O2", 0, 3, "no answer for multiplicity 3 (it knows 1); search"),
+        ("SiH4", 0, 1, "no answer for Si (it knows H, C, N, O); search this reaction with another"),
         ("H2O", 1, 1, "do not go together"),
     ],
 )
@@ -166,7 +173,7 @@ def test_what_networks_do_not_know_is_told_before_the_search(
     ends = molecule(formula), molecule(formula)
     for atoms in ends:
         atoms.set_initial_magnetic_moments(None)  # which say something of the multiplicity too
-    result = search_one(Reaction("a", *ends, charge, multiplicity), name, SearchSettings())
+    result = search_one(Reaction("a", *ends, charge, multiplicity), RunSpec(name, SearchSettings()))
     assert (result.verdict.stage, result.costs) == ("input", {})
     assert message in result.verdict.reason
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from ase import Atoms
 from ase.io import read
 
 from reactbench_runner import calculators
-from reactbench_runner.execution.workers import search_one
+from reactbench_runner.execution.workers import RunSpec, search_one
 from reactbench_runner.storage.rows import COLUMNS, to_row
 from tests.places import EXAMPLES, STRUCTURES
 from tests.reactbench_runner.calling import call
@@ -137,7 +138,7 @@ DISSOCIATION = (
 @pytest.fixture(scope="module")
 def dissociation() -> SearchResult:
     """Formaldehyde to hydrogen and carbon monoxide."""
-    return search_one(Reaction("h2co", *DISSOCIATION), "gfn2-xtb", from_mapping(QUICK))
+    return search_one(Reaction("h2co", *DISSOCIATION), RunSpec("gfn2-xtb", from_mapping(QUICK)))
 
 
 def test_only_the_end_in_pieces_has_a_barrier_from_molecules(dissociation) -> None:
@@ -165,10 +166,20 @@ def test_radicals_with_a_network_are_refused_in_words() -> None:
     product = reactant.copy()
     product.positions[[0, 2]] += [0, 4.0, 0]
     quick = from_mapping({**QUICK, "endpoints": {"max_steps": 1, "max_force": 50.0}})
-    result = search_one(Reaction("hooh", reactant, product), "horm:horm-mini", quick)
+    result = search_one(Reaction("hooh", reactant, product), RunSpec("horm:horm-mini", quick))
     assert "product" not in result.separated
     [why] = [text for text in result.warnings if "no energies from separated molecules" in text]
     assert why.startswith("the product is in pieces, HO + HO, ")
     assert "HO (doublet): the molecule has unpaired electrons" in why
     assert result.skipped["separated product"] in why
     assert to_row(result)["separated_reaction_energy_kcal_per_mol"] == ""
+
+
+def test_energies_are_not_from_molecules_to_a_complex(dissociation) -> None:
+    """Both ends in pieces, and of the molecules of one of them nothing is known."""
+    skipped = {"separated reactant": "their charges and spins are not certain"}
+    found = to_row(dataclasses.replace(dissociation, skipped=skipped))
+    assert found["product_molecules"] == "CO + H2"
+    assert found["separated_reverse_barrier_kcal_per_mol"] != ""
+    for name in ("energy", "gibbs", "gibbs_1m"):
+        assert found[f"separated_reaction_{name}_kcal_per_mol"] == ""

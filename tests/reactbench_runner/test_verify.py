@@ -16,7 +16,7 @@ from reactbench_runner import batch, report
 from reactbench_runner.batch import run_batch
 from reactbench_runner.commands import tssearch as cli
 from reactbench_runner.execution import workers
-from reactbench_runner.execution.workers import search_one
+from reactbench_runner.execution.workers import RunSpec, search_one
 from reactbench_runner.storage import store
 from reactbench_runner.storage.rows import COLUMNS, to_row
 from tests.places import STRUCTURES
@@ -280,7 +280,7 @@ def test_what_the_search_cannot_do_either_is_no_reason_to_refuse(tmp_path: Path)
 @pytest.fixture(scope="module")
 def searched() -> SearchResult:
     hcn = Reaction("hcn", *read(STRUCTURES / "hcn.xyz", ":"))
-    return search_one(hcn, "gfn2-xtb", FAST)
+    return search_one(hcn, RunSpec("gfn2-xtb", FAST))
 
 
 def test_a_network_that_knows_nothing_does_not_change_the_verdict(
@@ -289,7 +289,7 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
     """Its weights are random, so that it has no such saddle."""
     monkeypatch.setattr(workers, "search", lambda *_, **__: searched)  # not once more
     level = f"horm:{network(tmp_path / 'tiny.safetensors')}"
-    row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, level))
+    row = to_row(search_one(searched.reaction, RunSpec("gfn2-xtb", FAST, level)))
     assert row["verdict"] == "intended"
     assert row["reason"] == ""
     assert row["verify_converged"] is False
@@ -304,7 +304,7 @@ def test_a_bug_in_a_verification_costs_that_alone(
 ) -> None:
     monkeypatch.setattr(workers, "search", lambda *_, **__: searched)
     monkeypatch.setattr(workers, "verify_saddle", lambda *_: 1 / 0)
-    row = to_row(search_one(searched.reaction, "gfn2-xtb", FAST, "gfn1-xtb"))
+    row = to_row(search_one(searched.reaction, RunSpec("gfn2-xtb", FAST, "gfn1-xtb")))
     assert row["verdict"] == "intended"
     assert "unexpected ZeroDivisionError" in row["verify_reason"]
 

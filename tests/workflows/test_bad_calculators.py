@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from tests.surfaces import LEPS
+from tests.surfaces import EXCHANGE, LEPS, QUICK
 from workflows import remarks
 from workflows.errors import CalculatorFailed, StageError, StageTimeout, described
 from workflows.limits import run_with_limit
-from workflows.records import Label, Minimum, Reaction, Saddle, SearchResult, Verdict
+from workflows.records import Label, Minimum, Saddle, SearchResult, Verdict
 from workflows.settings import EndpointSettings, SaddleSettings, from_mapping
 from workflows.stages.endpoints import relax, settle
 from workflows.stages.free_energy import free_energies
@@ -28,15 +28,6 @@ from workflows.surface import Surface
 from workflows.trust import check_hessian
 from workflows.tssearch import search
 from workflows.verify import verify
-
-#: H + H2 on an analytic surface: a search takes less than a second.
-EXCHANGE = Reaction(
-    "exchange",
-    Atoms("HHH", [[-2.2, 0, 0], [0, 0, 0], [0.74, 0, 0]]),
-    Atoms("HHH", [[-0.74, 0, 0], [0, 0, 0], [2.2, 0, 0]]),
-    multiplicity=2,
-)
-QUICK = from_mapping({"path": {"method": "geodesic"}, "attempts": 1, "lower_way": {"steps": 0}})
 
 
 def searched(calculator: object) -> SearchResult:

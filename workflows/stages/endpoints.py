@@ -37,6 +37,10 @@ DESCENTS = 3
 #: How far the atom that moves most goes along an imaginary mode, Å.
 PUSH = 0.1
 
+#: From there the force criterion is divided by this. Down from a flat saddle point, as of molecules
+#: that hold each other loosely, the slope stays below the one that is good enough elsewhere.
+FINER = 5
+
 #: How far an atom goes in a step that must not leave a shallow minimum, Å.
 SHORT = 0.05
 
@@ -79,7 +83,7 @@ def _settled(
         if not len(modes.imaginary_frequencies(threshold)) or descents == DESCENTS:
             break
         start = _downhill(minimum.atoms, modes.displacements[0], surface)
-        further = _relaxed(start, surface, settings)
+        further = _relaxed_finely(start, surface, settings)
         note = f"\n{modes.frequencies[0]:.0f} cm⁻¹: a saddle point; on along its mode\n"
         minimum = dataclasses.replace(further, log=minimum.log + note + further.log)
     return minimum
@@ -121,6 +125,14 @@ def _relaxed(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Mini
     energy, forces = surface.at(relaxed)
     converged, reason = force_criterion(forces, settings)
     return Minimum(relaxed, energy, forces, method, converged, reason, log=log)
+
+
+def _relaxed_finely(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:
+    """As `_relaxed`, but on to smaller forces, as far as these can be reached."""
+    finer = dataclasses.replace(settings, max_force=settings.max_force / FINER)
+    minimum = _relaxed(atoms, surface, finer)
+    converged, reason = force_criterion(minimum.forces, settings)
+    return dataclasses.replace(minimum, converged=converged, reason=reason)
 
 
 def _optimised(

@@ -64,7 +64,7 @@ def _walk(
     imaginary = modes.imaginary_frequencies(settings.imaginary_threshold)
     if converged and len(imaginary) != 1:
         converged, reason = False, _wrong_order(imaginary, settings.imaginary_threshold)
-    check = check_hessian(surface, atoms, hessian) if surface.has_own_hessian else None
+    check = check_hessian(surface, atoms, hessian) if surface.capabilities.hessians else None
     return Saddle(
         atoms, energy, forces, hessian, modes, settings.method, converged, reason, check, log=log
     )

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from horm_calc.data.frames import DataError, files_of, iterate, open_frames
+from horm_calc.data.files import files_of, open_frames
+from horm_calc.data.frames import DataError, iterate
 from horm_calc.data.labelling.labels import Geometry, geometry
 from horm_calc.structure_files.reading import read_structures
 

@@ -446,6 +446,26 @@ def test_the_same_in_our_own_format(tmp_path, text):
         load_potential(path)
 
 
+@pytest.mark.parametrize(
+    ("hyper", "told"),
+    [
+        ({"energy_unit": "hartree"}, "'energy_unit' is 'hartree', and is not applied"),
+        ({"units": "kcal/mol"}, "'units' is 'kcal/mol', and is not applied"),
+        ({"scale": 2.5}, "'scale' is 2.5, and is not applied"),
+        ({"energy_mean": -3.0}, "'energy_mean' is -3.0, and is not applied"),
+        ({"normalizer": {"mean": 0.1, "std": 2.0}}, "'normalizer' is {"),
+        ({"units": "eV", "scale": 1.0, "shift": 0, "energy_std": None}, ""),
+        ({"lr_scale": 2.0, "scaler_config": {"a": 1}}, ""),
+    ],
+)
+def test_scales_and_units_that_are_not_applied(tmp_path, hyper, told):
+    """Of trainings on normalised energies: the network alone gives other numbers."""
+    [*concerns] = read(
+        foreign(tmp_path / "a.ckpt", "MomentNet", state("MomentNet"), hyper=hyper)
+    ).concerns
+    assert len(concerns) == bool(told) and told in "".join(concerns)
+
+
 @pytest.mark.parametrize("level", ["B3LYP/6-31G(d)", "PBE", "GFN2-xTB", "MP2", "CCSD(T)"])
 def test_energies_of_atoms_that_are_not_told(tmp_path, level):
     weights = under("potential.", state("MomentNet"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -10,15 +11,18 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read
 
-from horm_calc.chemistry.connectivity import bonds
+from horm_calc.chemistry.connectivity import bonds, same_bonds
 from horm_calc.chemistry.equivalence import fewer_changes, lie_upon
 from horm_calc.chemistry.superposition import superposition
 from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import calculators
 from tests.places import STRUCTURES
 from tests.workflows.molecules import exchanged, mirrored, numbered
-from workflows.records import Label, Reaction
-from workflows.settings import VerdictSettings, from_mapping
+from workflows.account import Account
+from workflows.attempts import BRANCHING, Attempt, attempt_from
+from workflows.records import Label, Reaction, ReactionPath
+from workflows.settings import SearchSettings, VerdictSettings, from_mapping
+from workflows.stages.endpoints import settle
 from workflows.stages.free_energy import connected_sides
 from workflows.tssearch import search
 from workflows.verdict import judge, runs_backwards
@@ -188,6 +192,21 @@ def test_the_atoms_are_named_whose_exchange_would_be_intended(name: str) -> None
     assert judge((reactant, product), reactant, product, VerdictSettings()).label is Label.INTENDED
 
 
+def test_the_saddle_that_asks_for_the_order_of_the_atoms_is_the_better_one() -> None:
+    """Of two that reach one end: the other one's barrier is that of something else."""
+    before, after, cycles, _ = EXCHANGED["tautomer"]
+    reactant, product = numbered(before), numbered(after)
+    given = exchanged(product, *cycles)
+    elsewhere = numbered("[H:4][C:1]([H:5])[C:2]([H:6])[O:3][H:7]")
+    elsewhere.positions[6] += [9, 0, 0]
+    right, wrong = (
+        Attempt(judge((reactant, end), reactant, given, VerdictSettings()))
+        for end in (product, elsewhere)
+    )
+    assert right.verdict.label is wrong.verdict.label is Label.PARTLY
+    assert min([wrong, right], key=lambda attempt: attempt.rank) is right
+
+
 def test_a_torsion_is_no_exchange_of_atoms() -> None:
     """In a degenerate rearrangement both ends of a wrong saddle are the reactant's molecule."""
     malonaldehyde = numbered("[O:1]=[C:2]([H:6])[C:3]([H:7])=[C:4]([H:8])[O:5][H:9]")
@@ -244,3 +263,37 @@ def test_a_search_between_files_in_another_order() -> None:
     words = "with H6 and H7 exchanged this is intended: is the order of the atoms right?"
     assert words in result.verdict.reason or words in result.warnings
     assert result.attempts == 1
+
+
+def ring(radii: tuple[float, float], turn: float, tub: float) -> Atoms:
+    """Eight carbons with hydrogens; turn: degrees by which bonds shift, tub: Å out of plane."""
+    places = np.arange(8)
+    angles = np.radians(45 * places + turn * (-1) ** places)
+    heights = tub * np.array([1, 1, -1, -1] * 2)
+    return Atoms(
+        "C8H8",
+        np.concatenate([np.c_[r * np.cos(angles), r * np.sin(angles), heights] for r in radii]),
+    )
+
+
+def test_ends_of_an_irc_that_are_saddle_points_are_not_the_last_word(gfn2) -> None:
+    """Bond shift of cyclooctatetraene: the IRC leads to flat rings, and not to tubs."""
+    settings = SearchSettings()
+    tub = ring((1.76, 2.85), 1.2, 0.38)
+    reactant = settle(tub, 20.0, gfn2, settings.endpoints)
+    product = dataclasses.replace(
+        reactant,
+        atoms=exchanged(reactant.atoms, (1, 2, 3, 4, 5, 6, 7, 8), (9, 10, 11, 12, 13, 14, 15, 16)),
+    )
+    assert same_bonds(reactant.atoms, product.atoms, FACTOR)
+    images = reactant.atoms, ring((1.823, 2.91), 0.0, 0.0), product.atoms
+    path = ReactionPath(images, np.array([0.0, 1.0, 0.0]), "given", converged=True)
+    account = Account(lambda stage: None)
+    found = attempt_from(lambda: path, reactant, product, gfn2, settings, account)
+    assert found.intended, found.verdict
+    assert found.verdict.reason == BRANCHING
+    assert found.saddle and found.ends
+    barrier = to_kcal_per_mol(found.saddle.energy - reactant.energy)
+    assert barrier == pytest.approx(23.6, abs=0.2)  # the ring turns over at 11.2
+    for end in found.ends:
+        assert end.energy == pytest.approx(reactant.energy, abs=1e-3)

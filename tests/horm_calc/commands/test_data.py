@@ -17,8 +17,9 @@ import pytest
 from ase.build import molecule
 
 from horm_calc.commands.data import main
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import HDF5Frames, write_hdf5
-from horm_calc.data.frames import fingerprint, iterate, open_frames
+from horm_calc.data.frames import fingerprint, iterate
 from tests.horm_calc.data.frame_sets import frame, real
 
 

@@ -22,7 +22,8 @@ from ase.io import write
 from numpy.testing import assert_allclose, assert_array_equal
 
 from horm_calc.commands import label as label_cli
-from horm_calc.data.frames import iterate, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import iterate
 from horm_calc.data.labelling.geometries import read_geometries
 from horm_calc.data.labelling.journal import Journal
 from horm_calc.data.labelling.labels import Settings

@@ -13,8 +13,9 @@ from ase.constraints import FixAtoms
 from ase.io import write
 from tblite.ase import TBLite
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.ase_files import read_ase, write_xyz
-from horm_calc.data.frames import DataError, Frame, iterate, open_frames
+from horm_calc.data.frames import DataError, Frame, iterate
 from tests.horm_calc.data.frame_sets import assert_same, frame
 
 

@@ -11,7 +11,8 @@ from ase.optimize import BFGS
 
 from horm_calc.chemistry.thermochemistry import normal_modes
 from horm_calc.data.displacements import LARGEST_AMPLITUDE, along_normal_modes, gaussian
-from horm_calc.data.frames import Frame, iterate, open_frames
+from horm_calc.data.files import open_frames
+from horm_calc.data.frames import Frame, iterate
 from tests.places import SHARED
 from workflows.surface import Surface
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import write_hdf5
-from horm_calc.data.frames import Chosen, DataError, chosen, fingerprint, iterate, open_frames
+from horm_calc.data.frames import Chosen, DataError, chosen, fingerprint, iterate
 from tests.horm_calc.data.frame_sets import assert_same, frame
 
 

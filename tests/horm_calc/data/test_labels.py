@@ -15,8 +15,9 @@ from ase import Atoms
 from ase.build import molecule
 from numpy.testing import assert_allclose, assert_array_equal
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import unpacked
-from horm_calc.data.frames import Frame, open_frames
+from horm_calc.data.frames import Frame
 from horm_calc.data.labelling.labels import Failure, label
 from horm_calc.data.labelling.levels import LEVELS, Point
 from tests.places import SHARED

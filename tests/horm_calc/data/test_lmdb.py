@@ -18,8 +18,9 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.lmdb import LMDBFrames
-from horm_calc.data.frames import DataError, fingerprint, iterate, open_frames
+from horm_calc.data.frames import DataError, fingerprint, iterate
 from horm_calc.references import ATOMIC_ENERGIES, LEVEL_OF_THEORY, reference_energy
 from tests.horm_calc.data.frame_sets import assert_same, frame, real
 

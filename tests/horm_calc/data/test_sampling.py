@@ -10,8 +10,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import write_hdf5
-from horm_calc.data.frames import Frame, Frames, chosen, iterate, open_frames
+from horm_calc.data.frames import Frame, Frames, chosen, iterate
 from horm_calc.data.sampling import (
     density_weighted,
     descriptors,

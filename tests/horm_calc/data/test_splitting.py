@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.ase_files import Listed
-from horm_calc.data.frames import Frame, chosen, open_frames
+from horm_calc.data.frames import Frame, chosen
 from horm_calc.data.splitting import SplitError, overlaps, split, split_by_names
 from tests.horm_calc.data.frame_sets import frame, real
 

@@ -16,8 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from horm_calc import HormCalculator
 from horm_calc.chemistry.thermochemistry import normal_modes
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.ase_files import Listed
-from horm_calc.data.frames import DataError, Frame, chosen, open_frames
+from horm_calc.data.frames import DataError, Frame, chosen
 from horm_calc.evaluation import evaluate as evaluate_module
 from horm_calc.evaluation.evaluate import drawn, evaluate
 from horm_calc.evaluation.table import BINS, ERRORS, OVERLAP

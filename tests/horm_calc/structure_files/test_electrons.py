@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import read, write
 
-from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import UnclearElectrons, settle
 from horm_calc.structure_files.reading import read_structures
+from horm_calc.structure_files.words import said_in
 
 
 def told(atoms: Atoms) -> tuple[int | None, int | None]:
-    return settle(said(atoms), atoms.numbers)
+    return settle(stated_electrons(atoms), atoms.numbers)
 
 
 def commented(folder: Path, comment: str, name: str = "H2CO") -> Atoms:
@@ -62,6 +65,8 @@ SAID = {
     "spin_multiplicity=3": (None, 3),
     "spin-multiplicity: 3": (None, 3),
     "multiplicity=triplet": (None, 3),
+    'charge_multiplicity="0 3"': (0, 3),
+    '{"charge/mult": [0, 3], "energy": -114.2}': (0, 3),
     "charge=0 spin=triplet": (0, 3),
     "q=-2": (-2, None),
     "Q = 1": (1, None),
@@ -125,6 +130,9 @@ SILENT = [
     "2024 05 17",
     "0 1 formaldehyde",
     "1,2-dimethylbenzene",
+    "(+)-camphor, (-)-menthol, 3a, 2b, conformer 3A, T1",
+    "TS_1_c2 rc1 m3 step -1 to -2, shift (-1)",
+    "InChI=1S/CH2O/c1-2/h1H2",
     "[4+2] cycloaddition, 2-methylpropene + HCl -> 2-chloro-2-methylpropane",
     "HCO + HCO",
     "Na+ + Cl-",
@@ -179,6 +187,26 @@ UNCLEAR = {
     "Ca2+": r"Ca2\+",
     "[O-]C=O": r"\[O-\]",
     "0 3 HCOH": "0 3",
+    "0 3 energy=-114.2": "0 3",
+    "mol_mult=3": "mol_mult=3",
+    "qm_mult 3": "qm_mult",
+    "mult3": "mult3",
+    "multi=3": "multi=3",
+    "nup=9 ndown=7": "nup=9",
+    "xtb a.xyz --opt -c -1": "-c -1",
+    "xtb a.xyz --opt -u 2": "-u 2",
+    "HCOH_c0m3": "c0m3",
+    "hcoh q-1_m2": "q-1_m2",
+    "HCOH (1+)": r"\(1\+\)",
+    "HCOH(-1)": r"HCOH\(-1\)",
+    "InChI=1S/CH2O2/c2-1-3/h1H,(H,2,3)/p-1": "/p-1",
+    "CH2O\N{BULLET}+": r"CH2O.\+",
+    "[CH2O].-": r"\[CH2O\]\.-",
+    "^3B1": r"\^3B1",
+    "HCOH, 3A''": "3A''",
+    "NO, 2\N{GREEK CAPITAL LETTER PI}": "2\N{GREEK CAPITAL LETTER PI}",
+    "on the T1 surface": "T1 surface",
+    "state=T1": "state=T1",
     "HCOH 0 3": "HCOH 0 3",
     "0 0": "0 0",
     "charge=0 charge=1": "'charge' is 0 and 1: charge=0; charge=1",
@@ -217,6 +245,7 @@ def test_columns_of_charges_and_moments(tmp_path: Path) -> None:
         ("magmoms:R:1", (1.01, 0.98), (None, 3)),
         ("spin:R:1", (1.0, 0.0), (None, 2)),
         ("mulliken_charges:R:1", (-0.49, 0.49), (None, None)),
+        ("mulliken:R:1", (-0.51, -0.49), (-1, None)),
     ],
 )
 def test_columns_by_other_names(
@@ -277,6 +306,31 @@ def test_results_of_a_calculation(tmp_path: Path, results: dict, expected: tuple
     assert told(found) == (0, 5)
 
 
+@pytest.mark.parametrize("name", ["a.traj", "a.db", "a.json"])
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"charge": 0, "multiplicity": 3, "verbosity": 0}, (0, 3)),
+        ({"charge": -1, "mult": 2, "orcasimpleinput": "uks spin"}, (-1, 2)),
+        ({"charge": None, "multiplicity": None}, (None, None)),
+        ({"spinpol": True, "charge_mixing": 0.2}, (None, None)),
+    ],
+)
+def test_parameters_of_a_calculation(
+    tmp_path: Path, name: str, parameters: dict, expected: tuple
+) -> None:
+    """Of calculators that take charge and multiplicity as tblite and ORCA do."""
+    atoms = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]])
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+    atoms.calc.parameters = parameters
+    atoms.write(tmp_path / name)
+    [found] = read_structures(tmp_path / name)
+    assert told(found) == expected
+    # What stands with the structure itself goes first.
+    found.info["charge"] = 1
+    assert told(found) == (1, expected[1])
+
+
 @pytest.mark.parametrize("name", ["a.db", "a.json"])
 def test_keys_of_databases(tmp_path: Path, name: str) -> None:
     """The keys of results.db; ASE's reader of files drops them."""
@@ -329,3 +383,10 @@ def test_info_that_is_not_understood_is_named() -> None:
     ):
         with pytest.raises(UnclearElectrons, match=re.escape(words)):
             told(Atoms("O2", info=info))
+
+
+def test_a_long_line_of_words_takes_no_time() -> None:
+    start = time.process_time()
+    with pytest.raises(UnclearElectrons):
+        settle(said_in("charge " * 100_000), [8])
+    assert time.process_time() - start < 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,20 @@ def xyz(folder: Path, column: str, *masses: object, comment: str = "") -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("column", ["masses", "mass", "Mass", "atomic_mass", "isotope", "isotopes"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "masses",
+        "mass",
+        "Mass",
+        "atomic_mass",
+        "isotope",
+        "isotopes",
+        "nuclear_masses",
+        "isotopic_mass",
+        "isotope_number",
+    ],
+)
 def test_columns_of_masses_and_of_mass_numbers(tmp_path: Path, column: str) -> None:
     atoms = xyz(tmp_path, column, 12, 14, 2)
     np.testing.assert_allclose(atoms.get_masses(), [12.011, 14.007, 2.014102], atol=1e-6)
@@ -115,3 +129,26 @@ def test_numbers_of_isotopes() -> None:
     assert [main_isotope(number) for number in (1, 5, 6, 17, 35)] == [1, 11, 12, 35, 79]
     with pytest.raises(ValueError, match="no isotope 40 of C"):
         exact_mass(6, 40)
+
+
+@pytest.mark.parametrize(
+    "word", ["deuterium", "deuterated", "tritiated", "isotopes", "iso(3)", "isotopologue"]
+)
+def test_isotopes_that_only_the_comment_speaks_of(tmp_path: Path, word: str) -> None:
+    text = f"2\nH2 is {word} here\nCl 0 0 0\n{{}} 0 0 1.3\n"
+    (tmp_path / "a.xyz").write_text(text.format("H"))
+    with pytest.raises(ValueError, match=rf"line 2 says '{re.escape(word)}', but no atom is an"):
+        list(read_structures(tmp_path / "a.xyz"))
+    (tmp_path / "a.xyz").write_text(text.format("D"))
+    [atoms] = read_structures(tmp_path / "a.xyz")
+    assert atoms.get_masses()[1] == pytest.approx(2.014102)
+
+
+@pytest.mark.parametrize("words", ["centre of mass at the origin", "mass=27.025", "mass=27.011"])
+def test_masses_that_are_of_no_atom(tmp_path: Path, words: str) -> None:
+    (tmp_path / "a.xyz").write_text(f"3\n{words}\nH 0 0 0\nC 0 0 1.07\nN 0 0 2.22\n")
+    [atoms] = read_structures(tmp_path / "a.xyz")
+    assert not atoms.has("masses")
+    (tmp_path / "a.xyz").write_text("3\nmass=28.03\nH 0 0 0\nC 0 0 1.07\nN 0 0 2.22\n")
+    with pytest.raises(ValueError, match="'mass' is not a number for each atom"):
+        list(read_structures(tmp_path / "a.xyz"))

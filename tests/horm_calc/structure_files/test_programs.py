@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
-from horm_calc.structure_files.electrons import UnclearElectrons, said, settle
+from horm_calc.structure_files.ase_atoms import stated_electrons
+from horm_calc.structure_files.electrons import UnclearElectrons, settle
 from horm_calc.structure_files.reading import read_structures
 
 GAUSSIAN = """ Entering Gaussian System, Link 0=g16
@@ -78,7 +79,7 @@ def only(folder: Path, name: str, content: str) -> Atoms:
 
 
 def told(atoms: Atoms) -> tuple[int | None, int | None]:
-    return settle(said(atoms), atoms.numbers)
+    return settle(stated_electrons(atoms), atoms.numbers)
 
 
 def gaussian(said: str, isotopes: str = "", analysis: str = "") -> str:
@@ -262,3 +263,42 @@ def test_several_jobs_in_the_input_of_gaussian(tmp_path: Path) -> None:
     assert told(only(tmp_path, "a.com", same)) == (0, 2)
     with pytest.raises(ValueError, match="its jobs differ in charge or multiplicity"):
         only(tmp_path, "a.com", same.replace("again\n\n0 2", "again\n\n-1 3"))
+
+
+@pytest.mark.parametrize("units", ["units=au", "Units=(Bohr,Deg)", "units(au)", "unit=radian"])
+def test_other_units_in_the_input_of_gaussian(tmp_path: Path, units: str) -> None:
+    text = INPUT.format(route=units, pair="0 2", h="H", more="")
+    with pytest.raises(ValueError, match="units that are not read; save it as xyz"):
+        only(tmp_path, "a.com", text)
+    usual = INPUT.format(route="units=ang", pair="0 2", h="H", more="")
+    assert len(only(tmp_path, "a.com", usual.replace("a title", "not units=au"))) == 2
+
+
+def test_remarks_in_the_input_of_gaussian(tmp_path: Path) -> None:
+    text = "! mine\n" + INPUT.format(route="! UKS", pair="0 4 ! quartet", h="H", more="! end")
+    assert told(only(tmp_path, "a.com", text)) == (0, 4)
+
+
+@pytest.mark.parametrize("unit", ["angs", "frac", " ang"])
+def test_other_units_in_the_input_of_turbomole(tmp_path: Path, unit: str) -> None:
+    with pytest.raises(ValueError, match="units that are not read"):
+        only(tmp_path, "coord", CHLORATE.format(said="").replace("$coord", f"$coord {unit}"))
+
+
+@pytest.mark.parametrize("name", ["CA  ", " CA ", "HG11", "HE1 ", " NE2", "CL1 "])
+def test_names_of_atoms_in_a_pdb_file_may_be_several_elements(tmp_path: Path, name: str) -> None:
+    """ASE makes calcium and mercury of a protein's carbons and hydrogens."""
+    text = PDB.format(title="", charge="").replace(" H   UNK", f"{name} UNK")
+    only(tmp_path, "a.pdb", text)  # with elements in their columns
+    bare = "".join(f"{line[:66]}\n" for line in text.splitlines())
+    with pytest.raises(ValueError, match=rf"line 3 has no element .* '{name.strip()}' may be"):
+        only(tmp_path, "a.pdb", bare)
+    usual = bare.replace(f"{name} UNK", " H1  UNK")
+    assert str(only(tmp_path, "a.pdb", usual).symbols) == "OH"
+
+
+def test_alternate_places_in_a_pdb_file(tmp_path: Path) -> None:
+    text = PDB.format(title="", charge="").replace(" H   UNK", " H  AUNK")
+    assert len(only(tmp_path, "a.pdb", text)) == 2
+    with pytest.raises(ValueError, match=r"alternate places \(A, B in column 17\)"):
+        only(tmp_path, "a.pdb", text.replace(" O   UNK", " O  BUNK"))

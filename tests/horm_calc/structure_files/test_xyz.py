@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import re
 import time
 from pathlib import Path
 
@@ -238,6 +239,25 @@ def test_what_has_no_meaning_or_two_is_refused_with_its_line(tmp_path: Path, cas
     content, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["bohr", "units=bohr", "(Bohr)", "coordinates in a.u.", "coords: au", "units = nm", "in Bohr"],
+)
+def test_other_units_than_angstrom_are_refused(tmp_path: Path, comment: str) -> None:
+    words = re.escape(comment.strip("()"))
+    with pytest.raises(ValueError, match=rf"line 2 says '.?{words}.?'; xyz files are read in Å"):
+        read(tmp_path, text(comment=f"{comment}\n"))
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["units=Angstrom", "Coordinates from ORCA-job a E -114.2", "E = -114.2 a.u., |g| 1e-4 Eh/Bohr"],
+)
+def test_units_of_other_quantities_do_not_matter(tmp_path: Path, comment: str) -> None:
+    [atoms] = read(tmp_path, text(comment=f"{comment}\n"))
+    check(atoms)
 
 
 @pytest.mark.parametrize("line", [0, 1, 2, 7])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.ase_files import Listed
-from horm_calc.data.frames import Frame, open_frames
+from horm_calc.data.frames import Frame
 from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training.atomic_energies import corrected_references, fit_references
 from horm_calc.training.batches import Making, batch_of

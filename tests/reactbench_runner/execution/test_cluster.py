@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from reactbench_runner.calculators import networks
 from reactbench_runner.errors import OtherVersions, WorkersLost
 from reactbench_runner.execution import cluster
 from reactbench_runner.execution.cluster import Same, cluster_at
@@ -74,12 +75,12 @@ def test_workers_of_other_versions_are_refused(package: str, scheduler: str) -> 
 def test_workers_with_other_weights_are_refused(scheduler: str, tmp_path: Path) -> None:
     """Another file of that name lies on the machine of the worker."""
     same = Same.as_here([f"horm:{network(tmp_path / 'tiny.safetensors')}"])
-    cluster.calculators._network_entry.cache_clear()
+    networks.network_entry.cache_clear()
     (tmp_path / "tiny.safetensors").unlink()
     network(tmp_path / "tiny.safetensors", seed=1)
     with pytest.raises(OtherVersions, match=r"other weights in .*tiny\.safetensors"):
         answers(scheduler, same)
-    cluster.calculators._network_entry.cache_clear()
+    networks.network_entry.cache_clear()
 
 
 def test_workers_that_cannot_do_it_end_the_run_with_words(scheduler: str) -> None:

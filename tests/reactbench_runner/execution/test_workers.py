@@ -17,7 +17,7 @@ from tests.reactbench_runner.stored import searched, verified
 from workflows.records import SearchResult
 from workflows.settings import SearchSettings
 
-HOW = ("gfn2-xtb", SearchSettings(), "gfn1-xtb")
+SPEC = workers.RunSpec("gfn2-xtb", SearchSettings(), "gfn1-xtb")
 
 
 class Mute(Exception):
@@ -45,7 +45,7 @@ def test_what_breaks_a_search_costs_one_reaction(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "search", raising(error))
-    result = workers._work(HOW, searched().reaction)
+    result = workers._work(SPEC, searched().reaction)
     assert result.verdict.stage == "worker"
     assert f"{type(error).__name__}" in result.verdict.reason
     assert "\n" not in result.verdict.reason
@@ -64,7 +64,7 @@ def test_what_breaks_a_verification_costs_that_alone(
     found = searched()
     monkeypatch.setattr(workers, "search", lambda *_, **__: found)
     monkeypatch.setattr(workers, "verify_saddle", raising(error))
-    result = workers._work(HOW, found if later else found.reaction)
+    result = workers._work(SPEC, found if later else found.reaction)
     assert result.verdict == found.verdict
     assert result.verification is not None
     assert not result.verification.converged

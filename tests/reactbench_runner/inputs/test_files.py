@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from pathlib import Path
 
@@ -281,6 +282,18 @@ def test_a_molfile_under_any_name(tmp_path: Path, ending: str) -> None:
 def test_files_of_no_kind(tmp_path: Path, text: bytes, message: str) -> None:
     (tmp_path / "a.bin").write_bytes(text)
     assert message in refusal(tmp_path, "a.bin")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.xyz")
+    assert "it is a device or a pipe; save it as a file" in refusal(tmp_path, "a.xyz")
+
+
+def test_an_input_in_which_ase_finds_no_atom(tmp_path: Path) -> None:
+    """Q-Chem's, which ASE takes for one of FHI-aims."""
+    (tmp_path / "a.in").write_text("$molecule\n0 3\nO 0.0 0.0 0.0\nO 0.0 0.0 1.2\n$end\n")
+    assert "holds no structure that can be found; save it as xyz" in refusal(tmp_path, "a.in")
 
 
 @needs_cases

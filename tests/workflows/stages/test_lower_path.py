@@ -18,7 +18,7 @@ from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import calculators
 from reactbench_runner.storage.store import Store
 from tests.places import STRUCTURES
-from workflows import guesses
+from workflows import attempts, guesses
 from workflows.errors import CalculatorFailed, NotConverged, StageError
 from workflows.records import Label, Reaction, SearchResult, Verdict
 from workflows.settings import EndpointSettings, LowerWaySettings, from_mapping
@@ -173,13 +173,13 @@ def test_the_lowest_intended_attempt_is_reported(
     reaction, usual, monkeypatch, ceiling, energies, count, reported, warned
 ) -> None:
     """Energies (eV) of the saddles of the attempts, None for one that finds none."""
-    attempts = iter(energies)
+    left = iter(energies)
     methods_tried = []
 
     def attempt(guess, *_):
         path = guess()
         methods_tried.append(path.method)
-        energy = next(attempts)
+        energy = next(left)
         if energy is None:
             return attempts.Attempt(Verdict(Label.FAILED, stage="saddle"))
         saddle = dataclasses.replace(usual.saddle, energy=energy)

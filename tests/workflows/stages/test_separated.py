@@ -20,6 +20,7 @@ from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import calculators
 from workflows.errors import CalculatorFailed, StageError
 from workflows.records import Minimum, Reaction, SeparatedMolecules
+from workflows.remarks import of_pieces
 from workflows.settings import SaddleSettings, SearchSettings, VerdictSettings, from_mapping
 from workflows.stages.free_energy import ideal_gas
 from workflows.stages.saddle import refine
@@ -344,3 +345,16 @@ def test_one_atom_is_translation_and_spin() -> None:
     entropy = np.log(volume / thermal**3) + 2.5 + np.log(2)
     assert gas.entropy == pytest.approx(units.kB * entropy, rel=1e-6)
     assert gas.enthalpy == pytest.approx(-13.6 + 2.5 * kt, rel=1e-9)
+
+
+def test_molecules_far_from_each_other_are_no_complex() -> None:
+    """Radicals far apart share their electrons still, and have another energy than alone."""
+    words = {}
+    for distance in (3.5, 30.0):
+        end = beside(molecule("H2O"), molecule("H2O"), distance=distance)
+        found = apart(end)
+        together = Minimum(end, found.energy - 0.05, np.zeros((6, 3)), "given", converged=True)
+        ends = {"reactant": together}
+        words[distance], *_ = of_pieces(ends, {"reactant": found}, {}, VerdictSettings())
+    assert words[3.5].startswith("the reactant is a complex, 2 H2O, 1.2 kcal/mol below them alone")
+    assert words[30.0].startswith("the reactant is in pieces, 2 H2O, 1.2 kcal/mol below them alone")

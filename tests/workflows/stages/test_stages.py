@@ -18,6 +18,7 @@ from tests.surfaces import LEPS
 from workflows.errors import CalculatorFailed, IRCFailed, NotConverged
 from workflows.methods import pysis
 from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
+from workflows.stages import endpoints
 from workflows.stages import irc as irc_stage
 from workflows.stages.endpoints import METHODS as MINIMISERS
 from workflows.stages.endpoints import relax, settle
@@ -73,6 +74,31 @@ def test_a_flat_start_does_not_end_on_a_saddle_point(method, gfn2) -> None:
     assert len(minimum.modes.imaginary_frequencies(threshold)) == 0
     assert minimum.energy < stuck.energy - 0.1  # eV; GFN2-xTB's inversion barrier is 0.2
     assert "a saddle point; on along its mode" in minimum.log
+
+
+def test_molecules_that_hold_each_other_loosely_relax_to_a_minimum(gfn2) -> None:
+    """Water and carbon dioxide: beside their saddle points the slopes are gentle for long."""
+    pair = Atoms(
+        "OCO2H2",
+        [[1.4, -0.375, -0.008], [0.72, 0.543, 0.036], [0.028, 1.453, 0.079],
+         [-2.921, -1.731, -0.12], [-1.993, -1.973, -0.125], [-2.969, -0.774, -0.069]],
+    )  # fmt: skip
+    minimum = settle(pair, SADDLE.imaginary_threshold, gfn2, ENDPOINTS)
+    assert minimum.converged, minimum.reason
+    assert len(minimum.modes.imaginary_frequencies(SADDLE.imaginary_threshold)) == 0
+    finely = dataclasses.replace(ENDPOINTS, max_force=1e-3)
+    assert minimum.energy == pytest.approx(relax(minimum.atoms, gfn2, finely).energy, abs=1e-4)
+
+
+def test_smaller_forces_below_a_saddle_point_are_no_condition(gfn2, monkeypatch) -> None:
+    """Where noise keeps the forces from falling further, the criterion of the settings counts."""
+    monkeypatch.setattr(endpoints, "FINER", 1e9)
+    angles = np.radians([0, 120, 240])
+    flat = Atoms("NH3", [[0, 0, 0], *np.c_[np.cos(angles), np.sin(angles), 0 * angles]])
+    settings = EndpointSettings(max_steps=40)
+    minimum = settle(flat, SADDLE.imaginary_threshold, gfn2, settings)
+    assert minimum.converged, minimum.reason
+    assert minimum.modes.frequencies[0] > 0
 
 
 class Unreliable(HormCalculator):

@@ -1,0 +1,171 @@
+"""What a calculator offers a search, beside the energies and forces of every ASE calculator.
+
+A search takes any ASE calculator. `SearchCalculator` lists what else it uses: methods that save
+time, and an attribute `capabilities` that prevents wrong answers. All of it is optional; where a
+calculator says nothing, the defaults of `Capabilities` hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a calculator can be asked, and what its results are.
+
+    Attributes
+    ----------
+    level_of_theory
+        Name for tables and files, such as "GFN2-xTB"; "" where nobody has said.
+    elements
+        Atomic numbers that it knows; None: not limited.
+    charges, multiplicities
+        Total charges and spin multiplicities (2S + 1) that it knows; None: not limited.
+    device
+        Where it computes, such as "cpu" or "cuda:0".
+    hessians, batches, concerns
+        Whether it has the methods `get_hessian`, `evaluate` and `concerns`. `capabilities_of`
+        finds that out; nobody needs to say it.
+    """
+
+    level_of_theory: str = ""
+    elements: frozenset[int] | None = None
+    charges: frozenset[int] | None = None
+    multiplicities: frozenset[int] | None = None
+    device: str = "cpu"
+    hessians: bool = False
+    batches: bool = False
+    concerns: bool = False
+
+    def refusal(self, numbers: Sequence[int], charge: int, multiplicity: int) -> str:
+        """Why there is no answer for these atoms; "" where there is one."""
+        problems = []
+        if self.elements is not None and (beyond := set(numbers) - self.elements):
+            problems.append(f"{_symbols(beyond)} (it knows {_symbols(self.elements)})")
+        if self.charges is not None and charge not in self.charges:
+            known = ", ".join(f"{one:+d}" if one else "0" for one in sorted(self.charges))
+            problems.append(f"charge {charge:+d} (it knows {known})")
+        if self.multiplicities is not None and multiplicity not in self.multiplicities:
+            known = ", ".join(map(str, sorted(self.multiplicities)))
+            problems.append(f"multiplicity {multiplicity} (it knows {known})")
+        return "; ".join(problems)
+
+
+class SearchCalculator(Protocol):
+    """An ASE calculator, with the optional members that a search uses where they exist.
+
+    Only the first two are needed. ASE's `Calculator` has them once `calculate` is written.
+    """
+
+    #: Optional: what it can, where that is less than everything.
+    capabilities: Capabilities
+
+    def get_potential_energy(self, atoms: Atoms) -> float:
+        """Energy, eV."""
+
+    def get_forces(self, atoms: Atoms) -> np.ndarray:
+        """Forces (n, 3), eV/Å."""
+
+    def get_hessian(self, atoms: Atoms) -> np.ndarray:
+        """Optional: second derivatives of the energy, (3n, 3n), eV/Å²."""
+
+    def evaluate(
+        self, molecules: Sequence[Atoms], properties: Sequence[str]
+    ) -> Sequence[dict[str, Any]]:
+        """Optional: "energy", "forces" and "hessian" of many structures at once.
+
+        One dictionary per structure, in their order. Other keys are ignored.
+        """
+
+    def concerns(self, atoms: Atoms) -> Sequence[str]:
+        """Optional: sentences about why results for this structure are doubtful."""
+
+
+def capabilities_of(calculator: Any) -> Capabilities:
+    """What `calculator` says it can, completed by which methods it has.
+
+    Raises
+    ------
+    TypeError
+        Where its attribute `capabilities` is none.
+    """
+    said = getattr(calculator, "capabilities", None) or Capabilities()
+    if not isinstance(said, Capabilities):
+        raise TypeError(
+            f"`capabilities` of {type(calculator).__name__} is {said!r:.80}, not a "
+            "horm_calc.Capabilities"
+        )
+    return replace(
+        said,
+        hessians=callable(getattr(calculator, "get_hessian", None)),
+        batches=callable(getattr(calculator, "evaluate", None)),
+        concerns=callable(getattr(calculator, "concerns", None)),
+    )
+
+
+def calculator_factory(
+    *,
+    level_of_theory: str = "",
+    elements: str | Iterable[int] | None = None,
+    charges: Iterable[int] | None = None,
+    multiplicities: Iterable[int] | None = None,
+    device: str = "cpu",
+) -> Callable[[F], F]:
+    """Decorator that says of a factory's calculators what must be known before one is built.
+
+    A factory is called with a charge and a multiplicity and returns an ASE calculator::
+
+        @calculator_factory(level_of_theory="MACE-OFF23 (small)", elements="H C N O", charges=[0])
+        def mace(charge, multiplicity): ...
+
+    Parameters
+    ----------
+    level_of_theory
+        Name for tables and files.
+    elements
+        Symbols, separated by spaces, or atomic numbers; None: not limited.
+    charges, multiplicities
+        Those it has answers for; None: not limited.
+    device
+        Where it computes.
+
+    Raises
+    ------
+    ValueError
+        For a symbol that is no element's.
+    """
+    capabilities = Capabilities(
+        level_of_theory=level_of_theory,
+        elements=None if elements is None else _numbers(elements),
+        charges=None if charges is None else frozenset(charges),
+        multiplicities=None if multiplicities is None else frozenset(multiplicities),
+        device=device,
+    )
+
+    def described(factory: F) -> F:
+        factory.capabilities = capabilities  # type: ignore[attr-defined]
+        return factory
+
+    return described
+
+
+def _numbers(elements: str | Iterable[int]) -> frozenset[int]:
+    if not isinstance(elements, str):
+        return frozenset(elements)
+    unknown = [symbol for symbol in elements.split() if symbol not in atomic_numbers]
+    if unknown:
+        raise ValueError(f"no element has the symbol {', '.join(unknown)}")
+    return frozenset(atomic_numbers[symbol] for symbol in elements.split())
+
+
+def _symbols(numbers: Sequence[int] | frozenset[int] | set[int]) -> str:
+    return ", ".join(chemical_symbols[number] for number in sorted(numbers))

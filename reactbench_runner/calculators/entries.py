@@ -1,0 +1,111 @@
+"""Calculators of a run: how one is built, what it can, and what makes its results its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from ase.calculators.calculator import Calculator
+
+from horm_calc.capabilities import Capabilities
+from workflows.records import Reaction
+
+#: (charge, multiplicity) -> an ASE calculator.
+Builder = Callable[[int, int], Calculator]
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A factory given as a Python object, in a form that can go to other processes.
+
+    code: pickled by value with cloudpickle, since functions of notebooks have no module from which
+    a worker could import them. It is made and read within one run only, never stored.
+    """
+
+    name: str
+    code: bytes
+
+    @classmethod
+    def of(cls, factory: Builder) -> Factory:
+        """Raises `TypeError` where it cannot be called or sent to a worker."""
+        import cloudpickle
+
+        if not callable(factory):
+            raise TypeError(
+                f"a calculator is a name or a factory(charge, multiplicity), not {factory!r:.80}"
+            )
+        where = getattr(factory, "__module__", "") or type(factory).__module__
+        name = getattr(factory, "__qualname__", type(factory).__qualname__)
+        try:
+            return cls(f"{where}:{name}", cloudpickle.dumps(factory))
+        except Exception as error:
+            raise TypeError(
+                f"the factory {where}:{name} cannot be sent to the worker processes ({error}); "
+                "make what it holds inside the factory"
+            ) from error
+
+    def load(self) -> Builder:
+        """The factory itself."""
+        return _loaded(self.code)
+
+
+#: A calculator as a run is given it: a name that every process understands, or a factory.
+Source = str | Factory
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A calculator that a run can use.
+
+    Attributes
+    ----------
+    name
+        What finds it in every process and folder.
+    build
+        Makes an ASE calculator for a charge and a multiplicity.
+    capabilities
+        What is known of it before it is built.
+    identity
+        What makes its results its own wherever its file lies: digests of weights or code. Empty
+        where the name says it. A run is not continued with another identity.
+    packages
+        Distributions whose versions are noted with its results.
+    """
+
+    name: str
+    build: Builder
+    capabilities: Capabilities
+    identity: dict[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+    @property
+    def level_of_theory(self) -> str:
+        """For tables and files."""
+        return self.capabilities.level_of_theory or self.name
+
+    def refusal(self, reaction: Reaction) -> str:
+        """Why there is no answer for a reaction; "" where there is, or where it does not say."""
+        problem = self.capabilities.refusal(
+            reaction.reactant.numbers.tolist(), reaction.charge, reaction.multiplicity
+        )
+        if not problem:
+            return ""
+        return (
+            f"{self.level_of_theory} has no answer for {problem}; search this reaction with "
+            "another --calculator, such as gfn2-xtb, and another --out"
+        )
+
+    def same_as(self, other: Entry) -> bool:
+        """Whether both give the same results."""
+        same = self.identity != {} and self.identity == other.identity
+        return self.name == other.name or same
+
+
+@cache
+def _loaded(code: bytes) -> Builder:
+    import pickle
+
+    loaded: Any = pickle.loads(code)  # noqa: S301 - of this run's own making, see `Factory`
+    return loaded
