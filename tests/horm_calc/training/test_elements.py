@@ -61,6 +61,7 @@ def test_what_was_trained_on_is_what_is_known(trained: Path) -> None:
     assert calculator.charges == (0,)
     assert calculator.multiplicities == (1,)
     assert calculator.level_of_theory == "GFN2-xTB"
+    assert calculator.capabilities.elements == {1, 6, 16, 17}
     assert calculator.device == torch.device("cpu")
     assert calculator.potential.network.elements == calculator.elements
     atoms = molecule("CH3Cl")
