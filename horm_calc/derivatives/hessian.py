@@ -105,8 +105,8 @@ def _tell_of_rows(network: Network, error: Exception) -> None:
     if network not in _without_rules:
         _without_rules.add(network)
         warnings.warn(
-            f"Hessians of {network.name} are computed row by row, which takes several times as "
-            f"long ({error}); horm_calc.models.contract says how to add a rule",
+            f"Hessians of {network.name} are computed row by row, which takes two to six times "
+            f"as long ({error}); horm_calc.models.contract says how to add a rule",
             RowByRow,
             stacklevel=2,
         )

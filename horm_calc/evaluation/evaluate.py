@@ -52,7 +52,7 @@ def evaluate(
     groups = [""] * len(frames)
     pairs: Pairs = {"forces": [], "eigenvalues": [], "frequencies": []}
     not_finite: set[int] = set()
-    on_cpu = next(potential.network.parameters()).device.type == "cpu"
+    on_cpu = potential.device.type == "cpu"
     most = MOST_ATOMS_ON_CPU if on_cpu else MOST_ATOMS
 
     def finite(

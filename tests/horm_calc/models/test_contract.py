@@ -16,6 +16,7 @@ from horm_calc.models.registry import NETWORKS
 from tests.horm_calc.models.published import NAMES, config, golden, network, shapes
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small
+from tests.places import REPOSITORY
 
 all_networks = pytest.mark.parametrize("name", NAMES)
 
@@ -50,6 +51,12 @@ def test_the_contract_with_the_sizes_in_the_registry(name, check):
 
 def test_the_published_networks_are_those_of_the_registry():
     assert set(NAMES) == set(NETWORKS)
+
+
+def test_the_page_describes_the_networks_of_the_registry():
+    text = (REPOSITORY / "docs" / "networks.md").read_text("utf-8")
+    table = text.split("## What each one is")[1].split("\n\n")[1]
+    assert [row.split("|")[1].strip() for row in table.splitlines()[2:]] == list(NETWORKS)
 
 
 def test_a_network_that_is_not_in_double_precision_is_not_judged():
