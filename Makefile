@@ -1,7 +1,7 @@
 # make setup     an environment in .venv with everything pinned
 # make tssearch  the main job on five example reactions
 # make test      all tests, linting and typing
-# make benchmark the table of docs/benchmarks.md (needs ../shared, 10 minutes)
+# make benchmark the table of docs/explanation/benchmarks.md (needs ../shared, 10 minutes)
 
 PYTHON ?= python3
 VENV := .venv

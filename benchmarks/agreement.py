@@ -120,7 +120,7 @@ def relabellings(reactant: Atoms, product: Atoms) -> Iterator[list[int]]:
 
 
 def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence[Compared]) -> str:
-    """The tables of docs/benchmarks.md: the figures, then a row for each reaction."""
+    """The tables of docs/explanation/benchmarks.md: the figures, then a row for each reaction."""
     names, seconds = [], []
     for run in (trusted, fast):
         names.append(json.loads((run / "run.json").read_text("utf-8"))["level_of_theory"])

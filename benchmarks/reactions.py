@@ -84,7 +84,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def markdown(rows: Sequence[Row], summary: dict[str, float]) -> str:
-    """The tables of docs/benchmarks.md."""
+    """The tables of docs/explanation/benchmarks.md."""
     lines = [counts(rows), "", "| quantity | value |", "| --- | --- |"]
     lines += [f"| {name.replace('_', ' ')} | {value:g} |" for name, value in summary.items()]
     lines += [

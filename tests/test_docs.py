@@ -25,7 +25,7 @@ def examples(page: str) -> list[str]:
 
 
 def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
-    [example] = examples("methods.md")
+    [example] = examples("explanation/methods.md")
     found: dict = {}
     exec(example, found)
     # Of water from experiment (NIST): 1595, 3657 and 3756 cm⁻¹; the method is within 10%.
@@ -34,7 +34,7 @@ def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_column_is_explained() -> None:
-    text = (DOCS / "results.md").read_text("utf-8")
+    text = (DOCS / "reference/results.md").read_text("utf-8")
     named = set(re.findall(r"`([a-z_0-9]+)`", text.split("## The folder")[0]))
     of_stages = {
         f"{stage.replace(' ', '_')}_{what}"
@@ -54,14 +54,14 @@ def test_the_profile_and_the_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     out = Path("runs/first")
     run_batch([Reaction("hcn", reactant, product)], out, "gfn2-xtb", settings, verify="gfn1-xtb")
-    [example] = examples("results.md")
+    [example] = examples("reference/results.md")
     found: dict = {}
     exec(example, found)
     top = int(np.argmax(found["energies"]))
     assert 0 < top < len(found["energies"]) - 1
     saddle = read(out / "hcn" / "ts.xyz")
     assert found["energies"][top] == pytest.approx(saddle.get_potential_energy())
-    text = (DOCS / "results.md").read_text("utf-8").split("## results.db")[1]
+    text = (DOCS / "reference/results.md").read_text("utf-8").split("## results.db")[1]
     with connect(out / "results.db") as database:
         rows = list(database.select())
         assert database.count(role="transition_state", run=rows[0].run) == 1

@@ -1,6 +1,6 @@
 """From a checkpoint of horm-train to the weights that the package ships.
 
-    python examples/horm-mini/export.py runs/horm-mini/wider/last.ckpt \\
+    python research/horm-mini/scripts/export.py runs/horm-mini/wider/last.ckpt \\
         horm_calc/weights/horm-mini.safetensors
 
 Weights and metadata without the state of the optimiser, and with the licence.

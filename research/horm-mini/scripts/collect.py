@@ -1,7 +1,7 @@
 """Structures that searches went through, to be labelled and trained on.
 
     horm-tssearch train.csv --out runs/searched
-    python examples/horm-mini/collect.py runs/searched runs/searched.xyz
+    python research/horm-mini/scripts/collect.py runs/searched runs/searched.xyz
     horm-label runs/searched.xyz runs/horm-mini/searched.h5 --level gfn2-xtb --hessians 0.3
 
 Where a search with a network goes wrong, its structures are what the network should learn, so

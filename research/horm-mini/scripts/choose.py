@@ -1,6 +1,6 @@
 """Frames to be labelled by DFT, for the fine-tuning of horm-mini.
 
-    python examples/horm-mini/choose.py ../shared/data/xtb_train.h5 runs/dft
+    python research/horm-mini/scripts/choose.py ../shared/data/xtb_train.h5 runs/dft
     horm-label runs/dft/chosen-0.xyz runs/dft/labels-0.h5 --level wb97x --hessians 1
     horm-label runs/dft/chosen-1.xyz runs/dft/labels-1.h5 --level wb97x
 

@@ -1,8 +1,9 @@
-"""The scripts in examples/horm-mini: how the data of the shipped networks were made."""
+"""The scripts in research/horm-mini: how the data of the shipped networks were made."""
 
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -24,9 +25,9 @@ from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import write_hdf5
 from tests.horm_calc.data.labelled import frames
 from tests.horm_calc.small_networks import MOMENTNET, small, write
-from tests.places import EXAMPLES
+from tests.places import REPOSITORY
 
-FOLDER = EXAMPLES / "horm-mini"
+FOLDER = REPOSITORY / "research" / "horm-mini" / "scripts"
 
 
 @pytest.fixture
@@ -215,3 +216,17 @@ def test_widened_weights_compute_the_same(script, tmp_path, monkeypatch) -> None
         state = contents.state | {"inner.weight": contents.state["inner.weight"] + 0.1}
         save(file, state, contents.config, {}, overwrite=True)
     assert np.abs(forces(wide) - forces(narrow)).max() > 1e-3
+
+
+def test_the_script_that_reproduces_names_what_is_there() -> None:
+    """Every settings file, list and program is used, and bash reads the script."""
+    script = FOLDER.parent / "reproduce.sh"
+    subprocess.run(["bash", "-n", script], check=True)
+    text = script.read_text("utf-8")
+    files = [*FOLDER.glob("*.py"), *FOLDER.parent.glob("0*/*")]
+    assert len(files) > 15
+    for file in files:
+        if file.suffix == ".yaml" and file.stem != "dft":
+            assert f"train {file.parent.name} {file.stem}\n" in text
+        else:
+            assert f"/{file.name}" in text

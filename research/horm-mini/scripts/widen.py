@@ -1,6 +1,6 @@
 """From a checkpoint of MomentNet to one with more channels that computes the same.
 
-    python examples/horm-mini/widen.py runs/horm-mini/exchanged/last.ckpt \\
+    python research/horm-mini/scripts/widen.py runs/horm-mini/exchanged/last.ckpt \\
         runs/horm-mini/widened.safetensors --channels 96 --hidden 256
 
 What is new starts at random, but nothing old listens to it yet: training begins where it was
