@@ -1,8 +1,13 @@
-"""The pages of docs/ say what the programs do: their examples run, their tables are complete."""
+"""The pages say what the programs do: examples run, tables are complete, links lead somewhere."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +23,16 @@ from workflows.records import Reaction
 from workflows.settings import from_mapping
 
 DOCS = REPOSITORY / "docs"
+FOLDERS = ("benchmarks", "docs", "examples", "horm_calc", "reactbench_runner", "research", "tests")
+PAGES = sorted(
+    {
+        *REPOSITORY.glob("*.md"),
+        *(page for name in FOLDERS for page in (REPOSITORY / name).rglob("*.md")),
+    }
+)
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY))
+)
 
 
 def examples(page: str) -> list[str]:
@@ -69,3 +84,92 @@ def test_the_profile_and_the_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for name in (row.role, *row.key_value_pairs, *row.data):
             assert f"`{name}`" in text, name
     assert finished(out)["hcn"]["verify_converged"]
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of the headings, as GitHub and MkDocs make them."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text("utf-8"))):
+        if target.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+@each_page
+def test_paths_that_are_named_exist(page: Path) -> None:
+    """Those that begin with a folder of the repository; NAME and <id> are for the reader."""
+    begin = "|".join((*FOLDERS, "workflows"))
+    text = page.read_text("utf-8")
+    for named in re.findall(rf"(?<![\w./:-])(?:{begin})/[\w./*-]*", text):
+        path = named.rstrip(".")
+        if "NAME" not in path:
+            assert list(REPOSITORY.glob(path.rstrip("/"))), path
+    for module in re.findall(r"python -m (benchmarks\.[a-z_]+)", text):
+        assert REPOSITORY.joinpath(*module.split(".")).with_suffix(".py").exists(), module
+
+
+def made_pages() -> Iterator[tuple[str, str]]:
+    place = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
+    assert place is not None and place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    yield from module.pages().items()
+
+
+def test_pages_that_follow_from_the_code_are_up_to_date() -> None:
+    for name, text in made_pages():
+        page = (DOCS / "reference" / name).read_text("utf-8")
+        assert page == text, f"run: python docs/make_reference.py ({name} has changed)"
+
+
+def test_calculators_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is built as the command builds it; the others need what is not installed here."""
+    from reactbench_runner import calculators
+
+    first, *others = examples("how-to/own-calculator.md")
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(first)
+    entry = calculators.entry("own.py:mine")
+    assert entry.level_of_theory == "GFN1-xTB (mine)"
+    water = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
+    water.calc = calculators.build("own.py:mine")
+    assert water.get_potential_energy() < 0
+    assert len(others) == 4
+    for other in others:
+        ast.parse(other)
+
+
+def test_examples_with_pandas_name_columns_that_exist() -> None:
+    text = "\n".join([*examples("how-to/pandas.md"), *examples("tutorials/many-reactions.md")])
+    ast.parse(text)
+    named = set(re.findall(r"\w+_kcal_per_mol", text))
+    assert named
+    assert {name.removesuffix("_first").removesuffix("_second") for name in named} <= set(COLUMNS)
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    """With every warning as an error, where MkDocs is installed (the extra `docs`)."""
+    pytest.importorskip("mkdocstrings")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "vinyl_alcohol" in (tmp_path / "index.html").read_text("utf-8")

@@ -1,6 +1,7 @@
 """Leaves out molecules that turn into those of reactions that are held out.
 
-    python research/horm-mini/scripts/avoid.py runs/mutated.xyz ../shared/data/xtb_dev.h5 runs/kept.xyz
+    python research/horm-mini/scripts/avoid.py \
+        runs/mutated.xyz ../shared/data/xtb_dev.h5 runs/kept.xyz
 
 Whoever makes molecules of training reactions anew may come upon a reaction that a network is to be
 judged by. So where a structure has the bonds of the reactant, the product or the transition state

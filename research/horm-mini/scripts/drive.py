@@ -1,6 +1,7 @@
 """Structures of reactions that nobody has named: pairs of atoms pushed together and torn apart.
 
-    python research/horm-mini/scripts/drive.py ../shared/data/xtb_train.h5 runs/driven.xyz --workers 2
+    python research/horm-mini/scripts/drive.py \
+        ../shared/data/xtb_train.h5 runs/driven.xyz --workers 2
     horm-label runs/driven.xyz runs/horm-mini/driven.h5 --level gfn2-xtb --hessians 0.5 \
         --projections 2
 

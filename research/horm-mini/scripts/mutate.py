@@ -1,7 +1,9 @@
 """Towards transition states of other molecules: atoms exchanged in those of training reactions.
 
-    python research/horm-mini/scripts/mutate.py ../shared/data/xtb_train.h5 runs/mutated.xyz --workers 2
-    python research/horm-mini/scripts/avoid.py runs/mutated.xyz ../shared/data/xtb_dev.h5 runs/kept.xyz
+    python research/horm-mini/scripts/mutate.py \
+        ../shared/data/xtb_train.h5 runs/mutated.xyz --workers 2
+    python research/horm-mini/scripts/avoid.py \
+        runs/mutated.xyz ../shared/data/xtb_dev.h5 runs/kept.xyz
     horm-label runs/kept.xyz runs/horm-mini/mutated.h5 --level gfn2-xtb --hessians 0.25 \
         --projections 2
 

@@ -1,4 +1,4 @@
-"""The examples of docs/explanation/training-data.md run, one after the other, in an empty folder."""
+"""The examples of the page on training data run, one after the other, in an empty folder."""
 
 from __future__ import annotations
 
