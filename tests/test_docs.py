@@ -112,7 +112,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @each_page
 def test_paths_that_are_named_exist(page: Path) -> None:
-    """Those that begin with a folder of the repository; NAME and <id> are for the reader."""
+    """Those that begin with a folder of the repository; NAME is for the reader to replace."""
+    if page == DOCS / "reference" / "commands.md":
+        return  # the words of the parsers, with files of a reader's own
     begin = "|".join((*FOLDERS, "workflows"))
     text = page.read_text("utf-8")
     for named in re.findall(rf"(?<![\w./:-])(?:{begin})/[\w./*-]*", text):
