@@ -164,6 +164,7 @@ def test_examples_with_pandas_name_columns_that_exist() -> None:
     assert {name.removesuffix("_first").removesuffix("_second") for name in named} <= set(COLUMNS)
 
 
+@pytest.mark.slow
 def test_the_site_builds(tmp_path: Path) -> None:
     """With every warning as an error, where MkDocs is installed (the extra `docs`)."""
     pytest.importorskip("mkdocstrings")

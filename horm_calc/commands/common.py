@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
+import difflib
 import functools
 import io
 import os
@@ -13,9 +14,10 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -32,15 +34,38 @@ _LOOKALIKES = str.maketrans(
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that names the option which was probably meant."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            # Of a misspelt option with its value, the option is what is wrong.
+            options_first = sorted(unknown, key=lambda word: not word.startswith("-"))
+            self.error(self._explained(options_first[0]))
+        return options
+
+    def _explained(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"unexpected argument '{word}'"
+        known = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(word.split("=")[0], known, n=1)
+        return f"unknown option {word}" + (f"; did you mean {near[0]}?" if near else "")
+
+
 def parser_of(command: str, description: str, epilog: str) -> argparse.ArgumentParser:
     """A parser that shows description and epilog as they are, and takes no abbreviations."""
-    return argparse.ArgumentParser(
+    parser = Parser(
         command,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--version", action="version", version=f"{command} {version('horm-tssearch')}"
+    )
+    return parser
 
 
 def entry_point(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:

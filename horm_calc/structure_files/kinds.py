@@ -54,6 +54,8 @@ def _by_content(full: str) -> str:
         return ""
     with open_with_compression(full, "rb") as file:
         start = file.read(4096).decode("latin-1").replace("\r\n", "\n")
+    if not start.strip():
+        raise ValueError("it is empty")
     if re.match(r"\s*\d+[ \t]*\n.*\n[ \t]*[A-Za-z]{1,2}([ \t]+[+-]?\d*\.\d+){3}\s", start):
         return "xyz"
     return "mol" if re.match(r"(?:.*\n){3}.{0,40}V[23]000", start) else ""

@@ -170,7 +170,8 @@ def _structure(block: Block) -> Atoms:
             f"line {block.start + 1} says '{words}', but no atom is an isotope; write D or 13C for "
             "an element that is one, or leave these words out"
         )
-    atoms.info[KEY] = said_in(comment)
+    # ASE writes the words of a comment that it has read as keys that are true: "charge=T 0=T".
+    atoms.info[KEY] = said_in(re.sub(r"(?<=\S)=T(?!\S)", "", comment))
     return atoms
 
 

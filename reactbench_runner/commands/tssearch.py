@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import sys
 import typing
 from collections.abc import Sequence
@@ -54,6 +55,10 @@ examples:
 """
 
 
+#: Settings of the run itself, which a file of settings may hold beside those of the stages.
+_OF_THE_RUN = ("calculator", "verify", "workers")
+
+
 @entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
@@ -72,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    calculator, verify, settings = _configuration(options)
+    run, settings = _configuration(options)
+    calculator, verify, workers = run["calculator"], run["verify"], run["workers"]
     # Heavy imports only now: --help and wrong flags answer at once.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -86,7 +92,12 @@ def _run(options: argparse.Namespace) -> int:
     level = calculators.entry(calculator).level_of_theory
     if verify is not None:
         level += f" verified with {calculators.entry(verify).level_of_theory}"
-    console.print(f"{len(reactions)} reactions, {level}, results in {options.out}", markup=False)
+    count = f"{len(reactions)} reaction{'s' * (len(reactions) != 1)}"
+    if options.dry_run:
+        from reactbench_runner.rehearsal import rehearse
+
+        return rehearse(reactions, calculator, verify, workers, console)
+    console.print(f"{count}, {level}, results in {options.out}", markup=False)
     intended = 0
     with Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -105,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
             calculator,
             settings,
             verify=verify,
-            workers=options.workers,
+            workers=workers,
             dask_address=options.dask,
             database=options.db,
             on_finished=on_finished,
@@ -122,26 +133,29 @@ def _run(options: argparse.Namespace) -> int:
     return 3 if any(row["stage"] in NOT_SEARCHED for row in rows) else 0
 
 
-def _configuration(options: argparse.Namespace) -> tuple[str, str | None, SearchSettings]:
-    """Calculator, the one to verify with, and settings.
+def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchSettings]:
+    """The settings of the run, by the names of `_OF_THE_RUN`, and those of its searches.
 
     Flags go before the file of --config, and that before the defaults.
     """
-    from reactbench_runner.calculators import DEFAULT, HORM
-    from reactbench_runner.calculators.code import is_code
+    from reactbench_runner.calculators import DEFAULT
 
     values = read_yaml(options.config, "path: {images: 9}") if options.config else {}
-    named = [values.pop(name, None) for name in ("calculator", "verify")]
-    calculator = options.calculator or named[0] or DEFAULT
-    verify = options.verify or named[1]
-    for name, value in zip(("calculator", "verify"), named, strict=True):
-        if value is not None and not isinstance(value, str):
-            raise SettingsError(f"'{name}' in {options.config} needs a name, not {value!r}")
-        if value is not None and is_code(value) and not value.startswith(HORM):
+    known = (*_OF_THE_RUN, *(spec.name for spec in dataclasses.fields(SearchSettings)))
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
             raise SettingsError(
-                f"'{name}' in {options.config} names Python code, which a file of settings must "
-                f"not run; write --{name} {value} on the command line"
+                f"unknown setting '{name}' in {options.config}{hint} Known: {', '.join(known)}"
             )
+    run = {"calculator": DEFAULT, "verify": None, "workers": 1}
+    run |= {
+        name: _from_file(name, values.pop(name), options.config)
+        for name in _OF_THE_RUN
+        if values.get(name) is not None
+    }
+    run |= {name: given for name in _OF_THE_RUN if (given := getattr(options, name)) is not None}
     for name, value in vars(options).items():
         if not name.startswith("set:") or value is None:
             continue
@@ -150,7 +164,26 @@ def _configuration(options: argparse.Namespace) -> tuple[str, str | None, Search
         if not isinstance(target, dict):
             raise SettingsError(f"'{stage}' in {options.config} needs settings below it")
         target[key] = value
-    return calculator, verify or None, from_mapping(values)
+    return run, from_mapping({name: value for name, value in values.items() if value is not None})
+
+
+def _from_file(name: str, value: Any, file: Path) -> Any:
+    """A setting of the run in a file, if it is what such a file may say."""
+    from reactbench_runner.calculators import HORM
+    from reactbench_runner.calculators.code import is_code
+
+    if name == "workers":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SettingsError(f"'workers' in {file} is {value!r}; it is 1 or more")
+        return value
+    if not isinstance(value, str):
+        raise SettingsError(f"'{name}' in {file} needs a name, not {value!r}")
+    if is_code(value) and not value.startswith(HORM):
+        raise SettingsError(
+            f"'{name}' in {file} names Python code, which a file of settings must not run; write "
+            f"--{name} {value} on the command line"
+        )
+    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,13 +216,22 @@ def _parser() -> argparse.ArgumentParser:
         "more with it, from the geometry and the Hessian of the search, and compared; a finished "
         "run can be verified later",
     )
-    parser.add_argument("--config", type=Path, metavar="YAML", help="settings by stage and name")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="YAML",
+        help="settings by stage and name, and calculator, verify, workers",
+    )
     parser.add_argument(
         "--workers",
         type=_positive,
-        default=1,
         metavar="N",
         help="reactions at once, one process and core each (default 1)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="read and check every input, say what would run and how long that may take, and stop",
     )
     parser.add_argument("--dask", metavar="tcp://HOST:PORT", help="use this Dask cluster instead")
     parser.add_argument(

@@ -8,12 +8,14 @@ import re
 import time
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
+from horm_calc.structure_files.electrons import KEY, settle
 from horm_calc.structure_files.xyz import read_xyz
 from tests.places import SHARED
 
@@ -314,3 +316,11 @@ def test_the_files_of_the_shared_cases() -> None:
         np.testing.assert_allclose(
             reactant.get_masses()[2], 2.014 if deuterium else 1.008, atol=2e-4
         )
+
+
+def test_words_of_a_comment_that_ase_has_read_and_written(tmp_path: Path) -> None:
+    (tmp_path / "first.xyz").write_text("1\na cation; charge 1 multiplicity 2\nO 0 0 0\n")
+    write(tmp_path / "second.xyz", ase.io.read(tmp_path / "first.xyz"))
+    assert "charge=T 1=T multiplicity=T 2=T" in (tmp_path / "second.xyz").read_text()
+    [atoms] = read_xyz(tmp_path / "second.xyz")
+    assert settle(atoms.info[KEY], atoms.numbers) == (1, 2)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from ase.build import molecule
-from ase.io import write
+from ase.io import read, write
 
 from reactbench_runner.commands import tssearch as cli
 from reactbench_runner.execution import cluster
-from tests.places import REPOSITORY
+from tests.places import REPOSITORY, STRUCTURES
 from tests.reactbench_runner.calling import call, refused
 
 
@@ -54,6 +54,8 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["reactions.csv", "--out", "out", "--config", "typo.yaml"], "did you mean 'path.images'"),
         (["reactions.csv", "--out", "out", "--config", "broken.yaml"], "not valid YAML"),
         (["reactions.csv", "--out", "out", "--config", "list.yaml"], "list.yaml needs a name"),
+        (["reactions.csv", "--out", "out", "--config", "name.yaml"], "did you mean 'calculator'?"),
+        (["reactions.csv", "--out", "out", "--config", "none.yaml"], "'workers' in none.yaml is 0"),
         (["reactions.csv", "--out", "out", "--saddle.max_force", "-1"], "max_force"),
         (["reactions.csv", "--out", "full"], "not empty"),
         (["reactions.csv", "--out", "typo.yaml"], "typo.yaml is a file; --out needs a folder"),
@@ -72,6 +74,8 @@ def test_wrong_calls_say_what_is_wrong(
     write(tmp_path / "a.xyz", [molecule("H2O"), molecule("H2O")])
     table(tmp_path, "id,reaction", "a,a.xyz")
     (tmp_path / "typo.yaml").write_text("path: {imagse: 9}\n")
+    (tmp_path / "name.yaml").write_text("calculatr: gfn2-xtb\n")
+    (tmp_path / "none.yaml").write_text("workers: 0\n")
     (tmp_path / "broken.yaml").write_text("path: {images: 9\n")
     (tmp_path / "list.yaml").write_text("calculator: [gfn2-xtb]\n")
     (tmp_path / "full").mkdir()
@@ -122,12 +126,60 @@ def test_wrong_reactions_do_not_stop_the_others(
 
 def test_flags_go_before_the_config_file(tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
-    config.write_text("calculator: gfn1-xtb\npath: {method: neb, images: 9}\nattempts: 1\n")
+    config.write_text(
+        "calculator: gfn1-xtb\nworkers: 3\npath: {method: neb, images: 9}\nattempts: 1\n"
+    )
     options = cli._parser().parse_args(
         ["r.csv", "--out", "o", "--config", str(config), "--path.images", "5"]
     )
-    calculator, verify, settings = cli._configuration(options)
-    assert calculator == "gfn1-xtb"
-    assert verify is None
+    run, settings = cli._configuration(options)
+    assert run == {"calculator": "gfn1-xtb", "verify": None, "workers": 3}
     assert (settings.path.method, settings.path.images, settings.attempts) == ("neb", 5, 1)
     assert settings.saddle.method == "rsirfo"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.xyz", "--out", "o", "--calculater", "x"], "--calculater; did you mean --calculator?"),
+        (
+            ["a.xyz", "--out", "o", "--path.metod=neb"],
+            "--path.metod=neb; did you mean --path.method?",
+        ),
+        (["a.xyz", "b.xyz", "--out", "o"], "unexpected argument 'b.xyz'"),
+        (["a.xyz", "--out", "o", "--zzz"], "unknown option --zzz\n"),
+    ],
+)
+def test_misspelt_options(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call(*arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_checks_everything_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "water.xyz", [molecule("H2O"), molecule("H2O")])
+    (tmp_path / "empty.xyz").write_text("")
+    table(
+        tmp_path,
+        "id,reaction,charge,multiplicity",
+        f"hcn,{STRUCTURES / 'hcn.xyz'},,",
+        "odd,water.xyz,0,2",
+        "empty,empty.xyz,,",
+        f"sn2,{STRUCTURES / 'sn2.xyz'},-1,",
+    )
+    assert call("reactions.csv", "--out", "out", "--dry-run") == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "odd: charge 0 and multiplicity 2 do not go together" in said
+    assert "empty.xyz cannot be read: it is empty" in said
+    assert "has no answer for Cl, Br" in said
+    assert "1 of 4 would run with MomentNet 'horm-mini'" in said
+    assert "per reaction" in said
+    assert not (tmp_path / "out").exists()
+    write(tmp_path / "one.xyz", read(STRUCTURES / "hcn.xyz", ":"))
+    assert call("one.xyz", "--out", "out", "--dry-run", "--calculator", "gfn2-xtb") == 0
