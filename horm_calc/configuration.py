@@ -14,6 +14,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from horm_calc.errors import HormError
+
 T = TypeVar("T")
 
 #: Of a file of settings, at most: text, and values with all that they refer to.
@@ -23,7 +25,7 @@ _MOST_VALUES = 20_000
 _YAML_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class SettingsError(ValueError):
+class SettingsError(HormError, ValueError):
     """A setting that does not exist or a value that it cannot take."""
 
 

@@ -29,6 +29,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 
 from horm_calc.capabilities import Capabilities
+from horm_calc.errors import HormError
 from horm_calc.references import LEVEL_OF_THEORY
 
 #: Radial and angular points for each atom.
@@ -47,7 +48,7 @@ _RESPONSE_TOLERANCE = 1e-5  # of the orbitals' response, see above
 _ROUGH_GRID, _ROUGH_TOLERANCES = (30, 50), (1e-6, 1e-2)  # energy, hartree; its gradient
 
 
-class SCFFailed(CalculationFailed):
+class SCFFailed(HormError, CalculationFailed):
     """The self-consistent field did not converge."""
 
 

@@ -16,6 +16,7 @@ from ase.build import molecule
 from horm_calc.checkpoints.catalogue import find
 from horm_calc.checkpoints.files import load_network, read
 from horm_calc.derivatives import hessian
+from horm_calc.errors import HormError, HormWarning
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
 
@@ -25,11 +26,11 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 T = TypeVar("T")
 
 
-class CheckpointConcern(UserWarning):
+class CheckpointConcern(HormWarning):
     """Something in a checkpoint that its user should know, such as weights that were not used."""
 
 
-class NoSuchDevice(ValueError):
+class NoSuchDevice(HormError, ValueError):
     """A device that PyTorch does not know or does not see here."""
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from horm_calc.errors import HormError
+
 #: Characters of a foreign message that a person is shown: its beginning and its end.
 LONGEST_MESSAGE = 1000
 
 
-class WorkflowError(Exception):
+class WorkflowError(HormError):
     """Base of every error that a search raises on purpose."""
 
 

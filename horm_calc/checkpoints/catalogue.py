@@ -14,6 +14,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from horm_calc.errors import HormError
+
 #: The environment variable that names a folder with checkpoints.
 FOLDER = "HORM_CHECKPOINTS"
 ERRORS_SOURCE = "arXiv:2509.21624"
@@ -82,7 +84,7 @@ CATALOGUE = {
 }
 
 
-class CheckpointNotFound(FileNotFoundError):
+class CheckpointNotFound(HormError, FileNotFoundError):
     """No such checkpoint, or it could not be downloaded; the message says what to do."""
 
 

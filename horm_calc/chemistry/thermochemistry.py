@@ -16,6 +16,7 @@ from ase.thermochemistry import HarmonicMode, IdealGasThermo, RRHOMode
 from numpy.typing import ArrayLike
 
 from horm_calc.chemistry.symmetry import FloatArray, centred_positions, rigid_rotations, symmetry
+from horm_calc.errors import HormError
 
 # Softer imaginary modes (cm^-1) are numerical noise. The same limit as xtb's "imagthr".
 IMAGINARY_THRESHOLD = 20.0
@@ -38,7 +39,7 @@ _TREATMENTS: dict[str, Callable[[float, float], HarmonicMode]] = {
 }
 
 
-class ThermochemistryError(ValueError):
+class ThermochemistryError(HormError, ValueError):
     """The requested thermochemistry is not defined for this input; nothing was computed."""
 
 

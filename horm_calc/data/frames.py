@@ -14,8 +14,10 @@ from typing import Protocol
 
 import numpy as np
 
+from horm_calc.errors import HormError
 
-class DataError(ValueError):
+
+class DataError(HormError, ValueError):
     """A file of frames that cannot be used; the message names it and says what helps."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:

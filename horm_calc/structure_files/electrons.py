@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from horm_calc.errors import HormError
+
 #: Where readers of files keep the `Electrons` of a structure in its `info`.
 KEY = "electrons"
 
@@ -50,7 +52,7 @@ class Electrons:
         return Electrons(mark(self.charge), mark(self.multiplicity))
 
 
-class UnclearElectrons(ValueError):
+class UnclearElectrons(HormError, ValueError):
     """Words about charge or multiplicity that contradict each other, or are not understood."""
 
     def __init__(self, quantity: str, problem: str) -> None:

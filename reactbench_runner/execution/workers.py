@@ -27,7 +27,7 @@ from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
 from workflows.settings import SearchSettings
 from workflows.tssearch import search
-from workflows.verify import verify as verify_saddle
+from workflows.verification import verify as verify_saddle
 
 
 @dataclass(frozen=True)

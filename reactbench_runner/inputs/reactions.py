@@ -14,6 +14,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.data import atomic_masses
 
+from horm_calc.errors import HormError
 from horm_calc.structure_files.electrons import (
     KEY,
     Electrons,
@@ -39,7 +40,7 @@ class Unreadable:
     reason: str
 
 
-class _BadRow(Exception):
+class _BadRow(HormError):
     """What is wrong with one row."""
 
 

@@ -25,7 +25,7 @@ from workflows.settings import from_mapping
 from workflows.stages import endpoints
 from workflows.surface import Surface
 from workflows.tssearch import search
-from workflows.verify import verify
+from workflows.verification import verify
 
 FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
 

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from horm_calc.errors import HormError
+
 RULES: dict[str, Callable[..., Any]] = {}
 
 
-class AmbiguousRows(ValueError):
+class AmbiguousRows(HormError, ValueError):
     """The number of a tensor's rows does not tell to which molecules they belong."""
 
 
