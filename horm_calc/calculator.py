@@ -87,6 +87,7 @@ class HormCalculator(Calculator):
         checkpoint: str | os.PathLike[str] = SHIPPED,
         device: str | torch.device | None = None,
         dtype: str = "float32",
+        *,
         hessian_kind: HessianKind | None = None,
         symmetrize: bool = True,
         atomic_references: bool = True,
@@ -98,8 +99,15 @@ class HormCalculator(Calculator):
         path = Path(checkpoint).expanduser()
         # Absolute, as workers and copies may load it from another current folder.
         where = path.absolute() if path.is_file() else checkpoint
-        self._options = (where, device, dtype, hessian_kind, hessian_dtype, compile)
-        self.potential: Potential = load_potential(*self._options)
+        self._options: dict[str, Any] = {
+            "checkpoint": where,
+            "device": device,
+            "dtype": dtype,
+            "hessian_kind": hessian_kind,
+            "hessian_dtype": hessian_dtype,
+            "compile": compile,
+        }
+        self.potential: Potential = load_potential(**self._options)
         # What ASE's files tell of the calculator.
         self.parameters |= {
             "checkpoint": str(where),
@@ -178,7 +186,10 @@ class HormCalculator(Calculator):
         [self.results] = self._evaluate([structure], ["energy"])
 
     def get_property(
-        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+        self,
+        name: str,
+        atoms: Atoms | None = None,
+        allow_calculation: bool = True,  # noqa: FBT001, FBT002 - as ASE calls it
     ) -> Any:
         """As ASE has it, and "hessian", for which `get_hessian` is there."""
         if name != "hessian":
@@ -279,10 +290,12 @@ class HormCalculator(Calculator):
         return kept | {"_last": dict(self._last.__dict__)}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self._restore(state, load_potential(*state["_options"]))
+        self._restore(state, load_potential(**state["_options"]))
         if self.potential.sha256 != self.parameters["sha256"]:
             problem = "not the file with which this calculator was made"
-            raise CheckpointError(Path(self._options[0]), problem, "Make the calculator anew.")
+            raise CheckpointError(
+                Path(self._options["checkpoint"]), problem, "Make the calculator anew."
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Another calculator with the same network, which nothing changes, and the same results."""

@@ -97,6 +97,7 @@ def load_potential(
     checkpoint: str | os.PathLike[str],
     device: str | torch.device | None = None,
     dtype: str = "float32",
+    *,
     hessian_kind: HessianKind | None = None,
     hessian_dtype: str | None = None,
     compile: bool = False,

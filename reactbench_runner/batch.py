@@ -39,10 +39,10 @@ NOT_SEARCHED = ("input", "worker")
 
 def run_batch(
     reactions: Sequence[Reaction | Unreadable],
-    out: Path,
+    out: Path | str,
     calculator: str | Builder = calculators.DEFAULT,
-    settings: SearchSettings | None = None,
     *,
+    settings: SearchSettings | None = None,
     verify: str | Builder | None = None,
     workers: int = 1,
     dask_address: str | None = None,
@@ -63,6 +63,7 @@ def run_batch(
     no more, `WorkersLost` and `OtherVersions` of workers of a cluster. A folder that was made for
     a run that was refused is gone again.
     """
+    out = Path(out)
     settings = settings or SearchSettings()
     source = _source(calculator)
     trusted_source = None if verify is None else _source(verify)

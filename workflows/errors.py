@@ -71,7 +71,7 @@ def within(error: StageError, structure: str) -> StageError:
     return error
 
 
-def described(error: BaseException, named: bool = False) -> str:
+def described(error: BaseException, *, named: bool = False) -> str:
     """The message of any error in one line, with its type where asked for or where it says little.
 
     Whatever calculators and libraries raise: errors whose own message cannot be had are among it.

@@ -27,8 +27,8 @@ class Reaction:
     id: str
     reactant: Atoms
     product: Atoms
-    charge: int = 0
-    multiplicity: int = 1
+    charge: int = field(default=0, kw_only=True)
+    multiplicity: int = field(default=1, kw_only=True)
 
 
 @dataclass(frozen=True)

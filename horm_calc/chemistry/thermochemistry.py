@@ -199,7 +199,7 @@ def thermochemistry(
     point_group, detected = symmetry(atoms)
     sigma = detected if symmetry_number is None else symmetry_number
     _require_positive(symmetry_number=sigma)
-    gas = _ideal_gas(atoms, modes.linear, sigma, multiplicity)
+    gas = _ideal_gas(atoms, sigma, multiplicity, linear=modes.linear)
     zero_point = sum(mode.get_ZPE_correction() for mode in vibrations)
     with np.errstate(over="ignore"):  # exp(h nu / kT) of a mode frozen out at low temperature
         thermal = sum(mode.get_vib_energy_contribution(temperature) for mode in vibrations)
@@ -227,7 +227,7 @@ def thermochemistry(
     )
 
 
-def _ideal_gas(atoms: Atoms, linear: bool, sigma: int, multiplicity: int) -> IdealGasThermo:
+def _ideal_gas(atoms: Atoms, sigma: int, multiplicity: int, *, linear: bool) -> IdealGasThermo:
     """Translation, rotation and spin; no vibrations, as ASE 3.29 ignores the modes it is given."""
     geometry: Literal["monatomic", "linear", "nonlinear"]
     geometry = "monatomic" if len(atoms) == 1 else "linear" if linear else "nonlinear"

@@ -25,7 +25,7 @@ class Prediction:
     products: Tensor | None
 
 
-def predict(network: Network, part: Part, second: bool) -> Prediction:
+def predict(network: Network, part: Part, *, second: bool) -> Prediction:
     """Energies, forces, and with `second` the products vᵀH with the part's vectors.
 
     One backward pass for each vector, through the graph of the forces.

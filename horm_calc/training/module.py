@@ -81,7 +81,7 @@ class TrainingModule(pl.LightningModule):
         atoms = sum(len(part.forces) for part in batch.parts)
         curved = sum(len(part.energies) for part in batch.parts if part.vectors is not None)
         for part in batch.parts:
-            found = losses.predict(self.potential, part, second_weight > 0)
+            found = losses.predict(self.potential, part, second=second_weight > 0)
             energy = losses.energy_errors(found, part, settings.energy_form).sum() / molecules
             forces = losses.force_errors(found, part, settings.force_form).sum() / atoms
             share = settings.curved_weight if part.vectors is not None else 1.0

@@ -40,7 +40,7 @@ FITTED_FRAMES, CORRECTED_FRAMES = 20_000, 2_000
 LOG_EVERY = 50
 
 
-def train(settings: TrainingSettings, out: Path) -> Path:
+def train(settings: TrainingSettings, out: Path | str) -> Path:
     """Trains as `settings` say, writes into `out`, and returns the best checkpoint.
 
     out: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before the
@@ -48,6 +48,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
     `tensorboard`. Where `last.ckpt` exists already the run goes on from it; raises
     `SettingsError` if its settings or data were others, `DataError` for data that cannot be used.
     """
+    out = Path(out)
     stands = resuming.stand_of(settings, out)
     pl.seed_everything(settings.run.seed, verbose=False)
     if settings.run.threads:

@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
             reactions,
             options.out,
             calculator,
-            settings,
+            settings=settings,
             verify=verify,
             workers=options.workers,
             dask_address=options.dask,

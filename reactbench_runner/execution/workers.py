@@ -141,7 +141,13 @@ def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
             build = partial(calculators.build, spec.calculator)
-            return search(reaction, built, spec.settings, end_when_stuck(reaction.id), build)
+            return search(
+                reaction,
+                built,
+                spec.settings,
+                progress=end_when_stuck(reaction.id),
+                build=build,
+            )
     except InputError as error:
         return failed(reaction, "input", str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run

@@ -44,7 +44,7 @@ class _BadRow(HormError):
     """What is wrong with one row."""
 
 
-def read_reactions(source: Path) -> list[Reaction | Unreadable]:
+def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
     The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
@@ -52,6 +52,7 @@ def read_reactions(source: Path) -> list[Reaction | Unreadable]:
     two structures is a reaction, and so is every such file in a folder; a neutral singlet, unless
     the file says otherwise. Raises `InputError` for what makes the whole input unusable.
     """
+    source = Path(source)
     if source.is_dir():
         return _read_files(_files(source))
     if source.suffix.lower() in _OF_TWO and source.is_file():
@@ -96,7 +97,7 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
         _share_masses(*frames)
     except (_BadRow, UnusableFile) as error:
         return Unreadable(identifier, f"{where}: {error}")
-    return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
+    return Reaction(identifier, frames[0], frames[1], charge=charge, multiplicity=multiplicity)
 
 
 def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:
