@@ -23,7 +23,7 @@ from ase.calculators.calculator import (
 
 from horm_calc.capabilities import Capabilities
 from horm_calc.checkpoints.catalogue import SHIPPED
-from horm_calc.checkpoints.files import CheckpointError
+from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
 from horm_calc.references import ELEMENTS, reference_energy

@@ -107,5 +107,5 @@ class Entry:
 def _loaded(code: bytes) -> Builder:
     import pickle
 
-    loaded: Any = pickle.loads(code)  # noqa: S301 - of this run's own making, see `Factory`
+    loaded: Builder = pickle.loads(code)  # noqa: S301 - of this run's own making, see `Factory`
     return loaded

@@ -92,6 +92,7 @@ def _given_up(pool: Pool, task: Task, spec: RunSpec) -> SearchResult | None:
 def _search_alone(pool: Pool, task: Task, spec: RunSpec) -> SearchResult:
     """Once more; and if that kills the worker too, without the verification, if there is one."""
     reaction = task.reaction if isinstance(task, SearchResult) else task
+    result: SearchResult | None
     [(_, result)] = pool(partial(_work, spec), [task])
     if result is None and spec.verify is not None:
         [(_, result)] = pool(partial(_work, spec.without_verification), [task])
