@@ -177,6 +177,7 @@ class HormCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
+        """Energy, free_energy and forces of `atoms` into `results`, as ASE calls it."""
         unknown = set(properties) - set(self.implemented_properties)
         if unknown:
             raise PropertyNotImplementedError(f"no such property: {', '.join(sorted(unknown))}")

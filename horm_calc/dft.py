@@ -86,6 +86,7 @@ class WB97X(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Energy and forces into `results`, as ASE calls it. Raises `SCFFailed`."""
         super().calculate(atoms, properties or ["energy"], system_changes)
         before = None
         if self._field is not None and "numbers" not in system_changes:

@@ -45,6 +45,7 @@ class XTB(TBLite):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Energy, forces and what else tblite has, into `results`."""
         try:
             super().calculate(atoms, properties, system_changes)
             return

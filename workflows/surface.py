@@ -84,6 +84,7 @@ class Surface(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Energy and forces into `results`, as ASE calls it. Raises `CalculatorFailed`."""
         super().calculate(atoms, properties or ["energy"], system_changes)
         bare = self._bare(self.atoms)
         found = self._known.get(_key(bare))

@@ -92,6 +92,7 @@ class StoredTensor:
 
     @property
     def bytes(self) -> int:
+        """Its size."""
         return math.prod(self.shape) * self.storage.width
 
 

@@ -37,6 +37,7 @@ _ENDINGS = (".h5", ".hdf5", ".lmdb", ".xyz", ".extxyz", ".traj", ".db")
 
 
 def files_of(path: Path) -> list[Path]:
+    """The files of frames that a path means: itself, or those of a folder. Raises `DataError`."""
     if not path.exists():
         raise DataError(path, "does not exist")
     if path.is_file() or path.suffix == ".lmdb":

@@ -124,6 +124,7 @@ def _agreed(quantity: str, sayings: Sequence[Saying]) -> int | None:
 
 
 def understood(sayings: Iterable[Saying]) -> tuple[Saying, ...]:
+    """Those that mean some value."""
     return tuple(one for one in sayings if one.values)
 
 

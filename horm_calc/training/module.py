@@ -73,8 +73,10 @@ class TrainingModule(pl.LightningModule):
                 self.log(f"val/{name}", value, batch_size=size)
 
     def _loss(self, batch: Batch, second_weight: float) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum, and the errors that it is made of: energies in eV, forces in eV/Å,
-        second derivatives as `losses.product_errors` has them."""
+        """The weighted sum, and the errors that it is made of.
+
+        Energies in eV, forces in eV/Å, second derivatives as `losses.product_errors` has them.
+        """
         settings, sums = self.settings.loss, dict.fromkeys(("energy", "forces", "second"), 0.0)
         terms: list[Tensor] = []
         molecules = len(batch)

@@ -40,6 +40,7 @@ class RunSpec:
 
     @property
     def without_verification(self) -> RunSpec:
+        """The same run, whose results are not verified."""
         return dataclasses.replace(self, verify=None)
 
 

@@ -107,7 +107,6 @@ def driven_string(
     or none stays below the energy `saddle` (eV) by `settings.margin`, `CalculatorFailed`,
     `StageTimeout`, `StageError`.
     """
-
     ends = reactant, product
     apart = all(len(pieces(end, bond_factor)) > 1 for end in ends)
 

@@ -73,6 +73,7 @@ class Level:
 
     @property
     def installed(self) -> bool:
+        """Whether the program is there."""
         return find_spec(self.program) is not None
 
 

@@ -173,6 +173,8 @@ _ALIASES = {
 
 
 def rule(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enters a function as the rule for the operations `names`."""
+
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         RULES.update(dict.fromkeys(names, function))
         return function
