@@ -31,6 +31,11 @@ from horm_calc.potential import Potential as Potential
 from horm_calc.potential import load_potential as load_potential
 from horm_calc.structure_files.electrons import UnclearElectrons as UnclearElectrons
 from horm_calc.training.sets import SharedFrames as SharedFrames
+from horm_calc.training.settings import DataSettings as DataSettings
+from horm_calc.training.settings import LossSettings as LossSettings
+from horm_calc.training.settings import NetworkSettings as NetworkSettings
+from horm_calc.training.settings import OptimizerSettings as OptimizerSettings
+from horm_calc.training.settings import RunSettings as RunSettings
 from horm_calc.training.settings import TrainingSettings as TrainingSettings
 from horm_calc.training.train import train as train
 from horm_calc.xtb import gfn1_xtb as gfn1_xtb

@@ -54,30 +54,66 @@ def _differences(known: Atoms | None, atoms: Atoms, tol: float = 1e-15) -> list[
 
 
 class HormCalculator(Calculator):
-    """Energies, forces and Hessians of a network.
+    """Energies, forces and Hessians of a network, as an ASE calculator.
 
-    checkpoint: a file, or a name that `horm-models` lists ('eqv2', 'left', …); if not given,
-    'horm-mini', which comes with this package and stands for GFN2-xTB. device: 'cuda'
-    where there is one, else 'cpu', if not given. dtype: 'float32', in which the networks were
-    trained, or 'float64'. hessian_kind: for EquiformerV2, 'frame-fixed' (default; the one its
-    published weights were trained on, in which the frames of the edges are constants) or
-    'exact' (the derivative of the forces); the other networks have only the exact one.
-    symmetrize: give the symmetric part of the Hessian, which direct forces do not make
-    symmetric. atomic_references: total energies, as the level of theory of its training has
-    them, not the network's own atomization-like ones. compile: compile the network for energies
-    and forces (a minute at first use). hessian_dtype: another precision for second derivatives.
+    One calculator may serve several threads at once: `atoms` and `results` are those that the
+    thread which asks has computed itself, none at first. Options are fixed when it is made.
 
-    Results are in eV and eV/Å: energy, free_energy (equal to it) and forces (n, 3). The Hessian
-    (3n, 3n), eV/Å², of which ASE knows nothing, is not among `results`: see `get_hessian`. One
-    calculator may serve several threads at once: `atoms` and `results` are those that the thread
-    which asks has computed itself, none at first. Options are fixed when it is made. Raises
-    `CheckpointNotFound` or `CheckpointError` for a checkpoint that cannot be had or used, and
-    `UnsupportedInput` for structures that the networks do not know: elements other than H, C, N,
-    O, charges, open shells, periodic cells.
+    Parameters
+    ----------
+    checkpoint
+        A file, or a name that `horm-models` lists ('eqv2', 'left', …); if not given, 'horm-mini',
+        which comes with this package and approximates GFN2-xTB.
+    device
+        'cuda' where there is one, else 'cpu', if not given.
+    dtype
+        'float32', in which the networks were trained, or 'float64'.
+    hessian_kind
+        For EquiformerV2, 'frame-fixed' (default; the one its published weights were trained on, in
+        which the frames of the edges are constants) or 'exact' (the derivative of the forces). The
+        other networks have only the exact one.
+    symmetrize
+        Give the symmetric part of the Hessian, which direct forces do not make symmetric.
+    atomic_references
+        Total energies, as the level of theory of its training has them, not the network's own
+        atomization-like ones.
+    compile
+        Compile the network for energies and forces (a minute at first use).
+    hessian_dtype
+        Another precision for second derivatives.
 
+    Attributes
+    ----------
+    results
+        energy and free_energy (equal to it), eV, and forces (n, 3), eV/Å. The Hessian (3n, 3n),
+        eV/Å², of which ASE knows nothing, is not among them: see `get_hessian`.
+    potential
+        The network, as `load_potential` gives it.
+    level_of_theory
+        That of its training.
+
+    Raises
+    ------
+    CheckpointNotFound, CheckpointError
+        For a checkpoint that cannot be had or used.
+    ValueError
+        For an option that does not exist.
+    UnsupportedInput
+        When it computes, for structures that the networks do not know: elements other than H, C, N,
+        O, charges, open shells, periodic cells.
+
+    Warns
+    -----
+    CheckpointConcern
+        Of what the user of a checkpoint should know.
+    OutsideTrainingDomain
+        When it computes, of structures unlike those of its training.
+
+    References
+    ----------
     The networks: LEFTNet (arXiv:2304.04757), AlphaNet (arXiv:2501.07155), EquiformerV2
-    (arXiv:2306.12059), and MomentNet of this package; the training of the first three on
-    Hessians: HORM (arXiv:2505.12447).
+    (arXiv:2306.12059), and MomentNet of this package; the training of the first three on Hessians:
+    HORM (arXiv:2505.12447).
     """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
@@ -202,7 +238,22 @@ class HormCalculator(Calculator):
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy (3n, 3n), eV/Å².
 
-        Of the last structure if none is given; raises `ValueError` if there was none.
+        Parameters
+        ----------
+        atoms
+            The last structure of this thread if none is given.
+
+        Returns
+        -------
+        ndarray
+            A copy; row and column 3i + k are coordinate k of atom i.
+
+        Raises
+        ------
+        ValueError
+            Where no atoms are given and there is no last structure.
+        UnsupportedInput
+            As the class says.
         """
         atoms = self._structure(atoms)
         if self.check_state(atoms):  # those of other atoms must not stand beside it
@@ -230,9 +281,30 @@ class HormCalculator(Calculator):
     ) -> list[dict[str, Any]]:
         """Properties of many molecules of any sizes in a few batched passes.
 
-        One dictionary a molecule, as `Calculator.results`. A batch holds at most
-        `max_atoms_per_batch` atoms, one molecule at least; it is halved where memory does not
-        suffice. Raises `UnsupportedInput`, which says the place of the molecule in the list.
+        Parameters
+        ----------
+        molecules
+            Positions in Å.
+        properties
+            Of "energy", "free_energy", "forces" and "hessian".
+        max_atoms_per_batch
+            Atoms in one batch, which has one molecule at least; it is halved where memory does not
+            suffice.
+
+        Returns
+        -------
+        list of dict
+            One dictionary per molecule, as `Calculator.results`: energies in eV, forces (n, 3) in
+            eV/Å, hessian (3n, 3n) in eV/Å².
+
+        Raises
+        ------
+        UnsupportedInput
+            Says the place of the molecule in the list.
+        ValueError
+            For an unknown property.
+        TypeError
+            For one `Atoms` in the place of a list.
         """
         if isinstance(molecules, Atoms):
             raise TypeError("evaluate takes a list of molecules: evaluate([atoms])")
@@ -240,10 +312,29 @@ class HormCalculator(Calculator):
         return self._evaluate(list(molecules), wanted, max_atoms_per_batch)
 
     def lowest_mode(self, atoms: Atoms, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """The k lowest eigenvalues (k,), eV/Å², and eigenvectors (k, n, 3) of the Hessian.
+        """The lowest eigenvalues and eigenvectors of the Hessian. Not mass-weighted.
 
-        From products of the Hessian with vectors: for large molecules, of which the whole
-        Hessian costs too much. Not mass-weighted.
+        From products of the Hessian with vectors: for large molecules, of which the whole Hessian
+        costs too much.
+
+        Parameters
+        ----------
+        atoms
+            Positions in Å.
+        k
+            How many.
+
+        Returns
+        -------
+        eigenvalues : ndarray
+            (k,), eV/Å².
+        eigenvectors : ndarray
+            (k, n, 3).
+
+        Raises
+        ------
+        UnsupportedInput
+            As the class says.
         """
         self._check(atoms)
         return self.potential.lowest_modes(atoms, k)

@@ -102,7 +102,23 @@ class WB97X(Calculator):
         self.results = {"energy": self._field.e_tot * HARTREE, "forces": forces(self._field)}
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
-        """Second derivatives of the energy, (3n, 3n), eV/Å², symmetric."""
+        """Second derivatives of the energy, symmetric.
+
+        Parameters
+        ----------
+        atoms
+            n atoms, positions in Å.
+
+        Returns
+        -------
+        ndarray
+            (3n, 3n), eV/Å².
+
+        Raises
+        ------
+        SCFFailed
+            Where the SCF does not converge.
+        """
         self.get_property("energy", atoms)
         return hessian(self._field)
 

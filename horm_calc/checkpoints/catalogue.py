@@ -89,7 +89,13 @@ class CheckpointNotFound(HormError, FileNotFoundError):
 
 
 def list_checkpoints() -> dict[str, Entry]:
-    """The published checkpoints by name; what `find` and `HormCalculator` take for a name."""
+    """The published checkpoints; what `HormCalculator` and `load_potential` take for a name.
+
+    Returns
+    -------
+    dict
+        By name, with the network, its training, its errors and its licence.
+    """
     return dict(CATALOGUE)
 
 

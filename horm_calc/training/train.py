@@ -41,12 +41,38 @@ LOG_EVERY = 50
 
 
 def train(settings: TrainingSettings, out: Path | str) -> Path:
-    """Trains as `settings` say, writes into `out`, and returns the best checkpoint.
+    """Trains as `settings` say and returns the best checkpoint.
 
-    out: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before the
-    first validation), both for `HormCalculator`; `settings.json`, the numbers in `logs` and
-    `tensorboard`. Where `last.ckpt` exists already the run goes on from it; raises
-    `SettingsError` if its settings or data were others, `DataError` for data that cannot be used.
+    Where `last.ckpt` exists already the run goes on from it.
+
+    Parameters
+    ----------
+    settings
+        Of the whole run.
+    out
+        A folder: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before
+        the first validation), both for `HormCalculator`; `settings.json`, the numbers in `logs` and
+        `tensorboard`.
+
+    Returns
+    -------
+    Path
+        `best.ckpt`, or `last.ckpt` where there is none.
+
+    Raises
+    ------
+    SettingsError
+        If settings or data of the run that goes on were others, and for settings that do not go
+        together.
+    DataError
+        For data that cannot be used.
+
+    Warns
+    -----
+    CheckpointConcern
+        Of what the user of the checkpoint that is the start should know.
+    SharedFrames
+        Where frames to validate on are trained on too.
     """
     out = Path(out)
     stands = resuming.stand_of(settings, out)

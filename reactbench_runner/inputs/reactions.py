@@ -34,7 +34,15 @@ _OF_TWO = (".xyz", ".extxyz", ".sdf")
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row from which no reaction could be made, and why: file, line and remedy."""
+    """A row from which no reaction could be made.
+
+    Attributes
+    ----------
+    id
+        As the table has it.
+    reason
+        File, line and remedy.
+    """
 
     id: str
     reason: str
@@ -47,10 +55,23 @@ class _BadRow(HormError):
 def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
-    The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
-    have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz or .sdf file with
-    two structures is a reaction, and so is every such file in a folder; a neutral singlet, unless
-    the file says otherwise. Raises `InputError` for what makes the whole input unusable.
+    Parameters
+    ----------
+    source
+        A CSV with the columns `id` and either `reaction` or `reactant` and `product`, and perhaps
+        `charge` and `multiplicity`; file names are relative to the CSV. Or an .xyz or .sdf file
+        with two structures, which is a reaction, or a folder of such files; a neutral singlet,
+        unless the file says otherwise.
+
+    Returns
+    -------
+    list
+        An `Unreadable` in the place of a row from which no reaction can be made.
+
+    Raises
+    ------
+    InputError
+        For what makes the whole input unusable.
     """
     source = Path(source)
     if source.is_dir():
