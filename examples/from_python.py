@@ -16,7 +16,7 @@ result = search(
     reactant,
     product,
     HormCalculator(),  # or any other, such as TBLite(method="GFN2-xTB", verbosity=0)
-    SearchSettings(path=PathSettings(method="neb")),
+    settings=SearchSettings(path=PathSettings(method="neb")),
 )
 print("verdict:", result.verdict.label, result.verdict.reason)
 if result.saddle is not None and result.reactant is not None:

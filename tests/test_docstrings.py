@@ -1,4 +1,4 @@
-"""Docstrings of everything that the three packages offer: complete, and true to the signatures."""
+"""Everything that the three packages offer: documented in full, and called without riddles."""
 
 from __future__ import annotations
 
@@ -91,3 +91,17 @@ def test_classes_describe_their_fields(name: str) -> None:
         assert described(kind, "Attributes") == {field.name for field in dataclasses.fields(kind)}
     elif issubclass(kind, Calculator):
         assert described(kind, "Parameters") == parameters(kind.__init__)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, "horm_calc.HormCalculator", "horm_calc.WB97X"])
+def test_calls_say_what_their_arguments_are(name: str) -> None:
+    """Three by position at most, and none that is a bare True or False there."""
+    forms = get_overloads(PUBLIC[name]) or [PUBLIC[name]]
+    for form in forms:
+        called = [
+            one
+            for one in inspect.signature(form).parameters.values()
+            if one.kind is one.POSITIONAL_OR_KEYWORD and one.name != "self"
+        ]
+        assert len(called) <= 3
+        assert not any(one.annotation in (bool, "bool") for one in called)

@@ -50,8 +50,8 @@ def search(
     reactant: Atoms,
     product: Atoms,
     calculator: Calculator,
-    settings: SearchSettings | None = None,
     *,
+    settings: SearchSettings | None = None,
     charge: int = 0,
     multiplicity: int = 1,
     progress: Progress = ...,
@@ -98,7 +98,6 @@ def _search_between(
     reactant: Atoms,
     product: Atoms,
     calculator: Calculator,
-    settings: SearchSettings | None = None,
     *,
     charge: int = 0,
     multiplicity: int = 1,
@@ -106,7 +105,7 @@ def _search_between(
 ) -> SearchResult:
     name = reactant.get_chemical_formula()
     reaction = Reaction(name, reactant, product, charge=charge, multiplicity=multiplicity)
-    return _search(reaction, calculator, settings, **options)
+    return _search(reaction, calculator, **options)
 
 
 def _search(
