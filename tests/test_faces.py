@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import pickle
 import pkgutil
 import re
 import subprocess
@@ -150,3 +152,12 @@ def test_the_roots_are_one_class_everywhere() -> None:
     assert horm_calc.HormError is workflows.HormError is reactbench_runner.HormError
     assert issubclass(workflows.InputError, (HormError, ValueError))
     assert issubclass(horm_calc.CheckpointNotFound, FileNotFoundError)
+
+
+def test_errors_pass_between_processes() -> None:
+    for kind in raised():
+        made = kind.__init__ is not Exception.__init__ and inspect.isfunction(kind.__init__)
+        count = len(inspect.signature(kind.__init__).parameters) - 1 if made else 1
+        error = kind(*"abc"[:count])
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (kind, str(error))

@@ -50,10 +50,13 @@ class CheckpointError(HormError, ValueError):
     """A file that cannot be used as a checkpoint; the message says why and what helps."""
 
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
-        super().__init__(f"{path}: {problem}. {remedy}")
+        super().__init__(path, problem, remedy)  # all three, so that it passes between processes
         self.path = path
         self.problem = problem
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}. {self.remedy}"
 
 
 @dataclass(frozen=True)
