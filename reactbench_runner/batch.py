@@ -39,10 +39,10 @@ NOT_SEARCHED = ("input", "worker")
 
 def run_batch(
     reactions: Sequence[Reaction | Unreadable],
-    out: Path,
+    out: Path | str,
     calculator: str | Builder = calculators.DEFAULT,
-    settings: SearchSettings | None = None,
     *,
+    settings: SearchSettings | None = None,
     verify: str | Builder | None = None,
     workers: int = 1,
     dask_address: str | None = None,
@@ -50,19 +50,55 @@ def run_batch(
     on_finished: Callable[[Row], None] = lambda row: None,
     say: Say = to_stderr,
 ) -> list[Row]:
-    """Search all `reactions` into `out` and return their rows, in the order of the input.
+    """Search many reactions, and keep every one that finishes.
 
-    Reactions that `out` holds from earlier inputs stay in its table, below those of this one.
+    A folder with an unfinished run of the same calculators and settings is resumed, and what was
+    searched there without `verify` is verified. Reactions that it holds from earlier inputs stay in
+    its table, below those of this one. A folder that was made for a run that was refused is gone
+    again.
 
-    `verify` names the calculator with which every transition state is refined once more. A
-    folder with an unfinished run of the same calculators and settings is resumed, and what was
-    searched there without `verify` is verified; `on_finished` is called for every reaction, those
-    of before included, `say` with what was repaired or is waited for. Raises `InputError` when
-    `out` holds another run, the reactions changed under their ids, or `verify` cannot verify this
-    run, `SettingsError` for a calculator that cannot be had, `StorageError` when the disk takes
-    no more, `WorkersLost` and `OtherVersions` of workers of a cluster. A folder that was made for
-    a run that was refused is gone again.
+    Parameters
+    ----------
+    reactions
+        As `read_reactions` gives them.
+    out
+        The folder of the results.
+    calculator
+        A name that `horm-tssearch --calculator` understands, or `factory(charge, multiplicity)`,
+        which returns an ASE calculator.
+    settings
+        Of each search.
+    verify
+        The calculator with which every transition state is refined once more.
+    workers
+        Processes on this machine.
+    dask_address
+        Of a Dask scheduler, whose workers search instead.
+    database
+        File or URL of the ASE database of all structures, in the place of one in `out`.
+    on_finished
+        Called with the row of every reaction, those of before included.
+    say
+        Called with what was repaired or is waited for.
+
+    Returns
+    -------
+    list
+        One row of the table per reaction, in the order of the input.
+
+    Raises
+    ------
+    InputError
+        When `out` holds another run, the reactions changed under their ids, or `verify` cannot
+        verify this run.
+    SettingsError
+        For a calculator that cannot be had.
+    StorageError
+        When the disk takes no more.
+    WorkersLost, OtherVersions
+        Of workers of a cluster.
     """
+    out = Path(out)
     settings = settings or SearchSettings()
     source = _source(calculator)
     trusted_source = None if verify is None else _source(verify)

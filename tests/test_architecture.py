@@ -45,6 +45,8 @@ CHEMISTRY = (
     "horm_calc.capabilities",
     "horm_calc.chemistry",
     "horm_calc.configuration",
+    "horm_calc.errors",
+    "horm_calc.lazy_imports",
     "horm_calc.structure_files.ase_atoms",
     "horm_calc.structure_files.electrons",
     "horm_calc.units",

@@ -68,7 +68,9 @@ def test_the_profile_and_the_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     settings = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
     monkeypatch.chdir(tmp_path)
     out = Path("runs/first")
-    run_batch([Reaction("hcn", reactant, product)], out, "gfn2-xtb", settings, verify="gfn1-xtb")
+    run_batch(
+        [Reaction("hcn", reactant, product)], out, "gfn2-xtb", settings=settings, verify="gfn1-xtb"
+    )
     [example] = examples("reference/results.md")
     found: dict = {}
     exec(example, found)

@@ -15,9 +15,12 @@ class Record(Protocol):
     """What every stage returns."""
 
     @property
-    def cost(self) -> Cost: ...
+    def cost(self) -> Cost:
+        """What it took."""
+
     @property
-    def log(self) -> str: ...
+    def log(self) -> str:
+        """What was printed."""
 
 
 R = TypeVar("R", bound=Record)

@@ -54,6 +54,8 @@ _STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
 
 @dataclass(frozen=True)
 class Attempt:
+    """What one guess has led to; None for stages that were not reached."""
+
     verdict: Verdict
     path: ReactionPath | None = None
     saddle: Saddle | None = None
@@ -62,6 +64,7 @@ class Attempt:
 
     @property
     def intended(self) -> bool:
+        """Whether it is what was looked for."""
         return self.verdict.label is Label.INTENDED
 
     def outcome(self, reactant: Minimum) -> str:
@@ -77,6 +80,7 @@ class Attempt:
 
     @property
     def rank(self) -> tuple[int, bool, bool, int, float]:
+        """Sort key: the best attempt has the lowest."""
         verdict = self.verdict
         ambiguous = verdict.label is Label.AMBIGUOUS
         label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label

@@ -84,7 +84,7 @@ def rest(
 def _apart(atoms: Atoms, goal: Atoms, ends: Ends, factor: float) -> float:
     """How far the lengths of the bonds that change are from those of `goal`, together, Å."""
     pairs = bonds(ends[0], factor) ^ bonds(ends[1], factor)
-    return sum(abs(atoms.get_distance(*pair) - goal.get_distance(*pair)) for pair in pairs)
+    return float(sum(abs(atoms.get_distance(*pair) - goal.get_distance(*pair)) for pair in pairs))
 
 
 def lowest(known: StringPath | None, path: StringPath) -> StringPath:

@@ -132,7 +132,7 @@ def of_pieces(
         apart = shortest_distance(molecules)
         distance = f"{apart:.1f} Å apart"
         if name in separated:
-            what = _bound(separated[name], minima[name], apart < TOUCHING)
+            what = _bound(separated[name], minima[name], touching=apart < TOUCHING)
             yield f"the {name} is {what}, {distance}"
         else:
             formulas = " + ".join(molecule.get_chemical_formula() for molecule in molecules)
@@ -149,7 +149,7 @@ def of_pieces(
         yield from (text for one in known.molecules for text in one.concerns)
 
 
-def _bound(apart: SeparatedMolecules, together: Minimum, touching: bool) -> str:
+def _bound(apart: SeparatedMolecules, together: Minimum, *, touching: bool) -> str:
     """What an end in pieces is: a complex, or molecules that hardly feel each other."""
     binding = to_kcal_per_mol(apart.energy - together.energy)
     if abs(binding) < BOUND:

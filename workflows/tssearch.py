@@ -7,6 +7,7 @@ for a lower way) -> thermochemistry. The best attempt is the result.
 from __future__ import annotations
 
 import contextlib
+from typing import Any, overload
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -35,22 +36,86 @@ from workflows.surface import Surface
 from workflows.verdict import question_relaxation
 
 
+@overload
 def search(
     reaction: Reaction,
     calculator: Calculator,
     settings: SearchSettings | None = None,
+    *,
+    progress: Progress = ...,
+    build: Build | None = None,
+) -> SearchResult: ...
+@overload
+def search(
+    reactant: Atoms,
+    product: Atoms,
+    calculator: Calculator,
+    *,
+    settings: SearchSettings | None = None,
+    charge: int = 0,
+    multiplicity: int = 1,
+    progress: Progress = ...,
+    build: Build | None = None,
+) -> SearchResult: ...
+def search(*arguments: Any, **options: Any) -> SearchResult:
+    """Find and verify the transition state of one reaction with any ASE calculator.
+
+    Called as ``search(reaction, calculator)`` or ``search(reactant, product, calculator)``.
+    Nothing that goes wrong in a stage is raised: the verdict is then *failed*, with stage and
+    cause. Charge and multiplicity reach calculators that read ASE's initial charges and magnetic
+    moments (tblite does).
+
+    Parameters
+    ----------
+    reaction : Reaction
+        What to search, with an id and electrons of its own.
+    reactant, product : Atoms
+        Instead of it: the two ends, with the same atoms in the same order, positions in Å. The
+        sum formula becomes the id.
+    calculator : Calculator
+        Any ASE calculator.
+    settings : SearchSettings, optional
+        Of all stages.
+    charge, multiplicity : int
+        Total charge and spin multiplicity (2S + 1) of two `Atoms`; a `Reaction` has its own.
+    progress : callable, optional
+        Called with the name of each stage as it begins.
+    build : callable, optional
+        ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
+        pieces. Without it they share `calculator`, as far as they are like the reaction (neutral
+        singlets of a neutral singlet).
+
+    Returns
+    -------
+    SearchResult
+        The verdict, and what each stage that was reached has found. Energies in eV.
+    """
+    of_two = "reactant" in options or (arguments and isinstance(arguments[0], Atoms))
+    return (_search_between if of_two else _search)(*arguments, **options)
+
+
+def _search_between(
+    reactant: Atoms,
+    product: Atoms,
+    calculator: Calculator,
+    *,
+    charge: int = 0,
+    multiplicity: int = 1,
+    **options: Any,
+) -> SearchResult:
+    name = reactant.get_chemical_formula()
+    reaction = Reaction(name, reactant, product, charge=charge, multiplicity=multiplicity)
+    return _search(reaction, calculator, **options)
+
+
+def _search(
+    reaction: Reaction,
+    calculator: Calculator,
+    settings: SearchSettings | None = None,
+    *,
     progress: Progress = lambda stage: None,
     build: Build | None = None,
 ) -> SearchResult:
-    """Find and verify the transition state of one reaction with any ASE calculator.
-
-    Never raises for what can go wrong in a stage: the verdict is then *failed*, with stage
-    and cause. `progress` is called with the name of each stage as it begins. Charge and
-    multiplicity of the reaction reach calculators that read ASE's initial charges and
-    magnetic moments (tblite does). Where an end is in pieces, `build(charge, multiplicity)` makes
-    the calculators of its molecules; without it they share `calculator`, as far as they are like
-    the reaction (neutral singlets of a neutral singlet).
-    """
     settings = settings or SearchSettings()
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
     account = Account(progress)

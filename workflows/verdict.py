@@ -172,8 +172,8 @@ def runs_backwards(
         return (found.same, found.mirrored) if found else (True, True)
 
     def count(ends: tuple[Atoms, Atoms]) -> int:
-        pairs = zip(ends, aims, strict=True)
-        return max(sum(side) for side in zip(*map(right, pairs), strict=True))
+        found = [right(pair) for pair in zip(ends, aims, strict=True)]
+        return max(sum(same for same, _ in found), sum(mirrored for _, mirrored in found))
 
     return count((ends[1], ends[0])) > count(ends)
 

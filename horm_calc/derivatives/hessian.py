@@ -27,6 +27,7 @@ from torch import Tensor
 
 from horm_calc.derivatives.jets import AmbiguousRows, Jet, NoRule, Tape
 from horm_calc.derivatives.rigid_motions import rigid_motions
+from horm_calc.errors import HormWarning
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Graph, Network
 
@@ -52,7 +53,7 @@ _without_rules: WeakSet[Network] = WeakSet()
 LEAST_FOR_LANCZOS = 30
 
 
-class RowByRow(UserWarning):
+class RowByRow(HormWarning):
     """A network's Hessians are computed the slow way, as it has operations without a rule."""
 
 

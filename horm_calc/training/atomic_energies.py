@@ -68,6 +68,7 @@ class Compositions:
         self._kind: list[int] = []
 
     def add(self, frame: Frame) -> None:
+        """Counts the atoms of one more frame."""
         counts = np.bincount(frame.numbers, minlength=119).astype(np.int16).tobytes()
         self._kind.append(self._kinds.setdefault(counts, len(self._kinds)))
 

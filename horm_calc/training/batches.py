@@ -44,6 +44,7 @@ class Part:
     weights: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
         moved = {
             spec.name: value.to(device)
             for spec in dataclasses.fields(self)
@@ -66,6 +67,7 @@ class Batch:
         return sum(len(part.energies) for part in self.parts)
 
     def to(self, device: torch.device | str) -> Batch:
+        """The same on another device."""
         return Batch(tuple(part.to(device) for part in self.parts))
 
 

@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
             reactions,
             options.out,
             calculator,
-            settings,
+            settings=settings,
             verify=verify,
             workers=workers,
             dask_address=options.dask,

@@ -27,7 +27,7 @@ from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
 from workflows.settings import SearchSettings
 from workflows.tssearch import search
-from workflows.verify import verify as verify_saddle
+from workflows.verification import verify as verify_saddle
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class RunSpec:
 
     @property
     def without_verification(self) -> RunSpec:
+        """The same run, whose results are not verified."""
         return dataclasses.replace(self, verify=None)
 
 
@@ -92,6 +93,7 @@ def _given_up(pool: Pool, task: Task, spec: RunSpec) -> SearchResult | None:
 def _search_alone(pool: Pool, task: Task, spec: RunSpec) -> SearchResult:
     """Once more; and if that kills the worker too, without the verification, if there is one."""
     reaction = task.reaction if isinstance(task, SearchResult) else task
+    result: SearchResult | None
     [(_, result)] = pool(partial(_work, spec), [task])
     if result is None and spec.verify is not None:
         [(_, result)] = pool(partial(_work, spec.without_verification), [task])
@@ -141,7 +143,13 @@ def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
             build = partial(calculators.build, spec.calculator)
-            return search(reaction, built, spec.settings, end_when_stuck(reaction.id), build)
+            return search(
+                reaction,
+                built,
+                spec.settings,
+                progress=end_when_stuck(reaction.id),
+                build=build,
+            )
     except InputError as error:
         return failed(reaction, "input", str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run

@@ -51,7 +51,7 @@ def hcn(identifier: str = "hcn", **more: int) -> Reaction:
 
 
 def run(reactions: list, out: Path, **options):
-    return run_batch(reactions, out, "gfn2-xtb", options.pop("settings", FAST), **options)
+    return run_batch(reactions, out, "gfn2-xtb", **{"settings": FAST} | options)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_other_settings_or_calculators_are_refused(finished) -> None:
     with pytest.raises(InputError, match="images: 5 there, 7 now"):
         run([hcn()], out, settings=SearchSettings())
     with pytest.raises(InputError, match="gfn2-xtb there, gfn1-xtb now"):
-        run_batch([hcn()], out, "gfn1-xtb", FAST)
+        run_batch([hcn()], out, "gfn1-xtb", settings=FAST)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_table_numbered_from_one(tmp_path: Path) -> None:
 def test_two_runs_in_one_database_keep_their_structures(tmp_path: Path) -> None:
     shared = str(tmp_path / "all.db")
     for out, calculator in (("one", "gfn2-xtb"), ("two", "gfn1-xtb"), ("one", "gfn2-xtb")):
-        run_batch([hcn()], tmp_path / out, calculator, FAST, database=shared)
+        run_batch([hcn()], tmp_path / out, calculator, settings=FAST, database=shared)
         (tmp_path / out / "hcn" / "result.json").unlink()  # as if it had not come so far
     with connect(shared) as opened:
         rows = list(opened.select(role="transition_state"))

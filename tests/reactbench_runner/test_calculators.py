@@ -128,7 +128,7 @@ def test_a_factory_without_a_module_in_worker_processes(tmp_path: Path) -> None:
     def leps(charge: int, multiplicity: int) -> LEPS:
         return LEPS()
 
-    [row] = run_batch([EXCHANGE], tmp_path / "out", leps, QUICK)
+    [row] = run_batch([EXCHANGE], tmp_path / "out", leps, settings=QUICK)
     assert row["level_of_theory"].endswith("leps")
     assert row["verdict"] == "intended"
 

@@ -42,7 +42,7 @@ def reaction(masses: list[float] | None) -> Reaction:
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("isotopes") / "out"
-    run_batch([reaction(MASSES)], out, "gfn2-xtb", FAST)
+    run_batch([reaction(MASSES)], out, "gfn2-xtb", settings=FAST)
     return out
 
 
@@ -81,7 +81,7 @@ def test_frequencies_and_free_energies_are_of_the_isotopes(searched: Path) -> No
 
 
 def test_a_verification_after_an_interruption_knows_the_isotopes(searched: Path) -> None:
-    run_batch([reaction(MASSES)], searched, "gfn2-xtb", FAST, verify="gfn1-xtb")
+    run_batch([reaction(MASSES)], searched, "gfn2-xtb", settings=FAST, verify="gfn1-xtb")
     found = row(searched)
     assert found["verify_converged"] == "True", found["verify_reason"]
     with connect(searched / "results.db") as database:
@@ -97,7 +97,7 @@ def test_a_verification_after_an_interruption_knows_the_isotopes(searched: Path)
 @pytest.mark.parametrize("masses", [None, [2.014, 12.011, 14.007], [3.016, 12.011, 15.0001]])
 def test_other_isotopes_are_another_reaction(searched: Path, masses) -> None:
     with pytest.raises(InputError, match=r"dcn.*have changed since"):
-        run_batch([reaction(masses)], searched, "gfn2-xtb", FAST, verify="gfn1-xtb")
+        run_batch([reaction(masses)], searched, "gfn2-xtb", settings=FAST, verify="gfn1-xtb")
 
 
 def test_without_isotopes_files_are_plain_xyz(tmp_path: Path) -> None:

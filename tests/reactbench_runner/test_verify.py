@@ -272,7 +272,7 @@ def test_what_the_search_cannot_do_either_is_no_reason_to_refuse(tmp_path: Path)
     """The reaction fails at its own level, as it does without verification."""
     levels = [f"horm:{network(tmp_path / f'{seed}.safetensors', seed)}" for seed in (0, 1)]
     sn2 = Reaction("sn2", *read(STRUCTURES / "sn2.xyz", ":"), charge=-1)
-    [row] = run_batch([sn2], tmp_path / "out", levels[0], FAST, verify=levels[1])
+    [row] = run_batch([sn2], tmp_path / "out", levels[0], settings=FAST, verify=levels[1])
     assert row["stage"] == "input"
     assert row["verify_converged"] == ""
 
@@ -314,7 +314,7 @@ def test_a_worker_that_dies_while_it_verifies_does_not_take_the_search_along(
 ) -> None:
     monkeypatch.setattr(workers, "_work", lethal.verify_never)
     reactions = [searched.reaction]
-    [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", FAST, verify="gfn1-xtb")
+    [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", settings=FAST, verify="gfn1-xtb")
     assert row["verdict"] == "intended"
     assert row["verify_converged"] is False
     assert "worker process died twice while it verified" in row["verify_reason"]

@@ -27,7 +27,7 @@ from workflows.stages.saddle import refine
 from workflows.surface import Surface
 from workflows.trust import check_hessian
 from workflows.tssearch import search
-from workflows.verify import verify
+from workflows.verification import verify
 
 
 def searched(calculator: object) -> SearchResult:

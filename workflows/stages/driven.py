@@ -107,7 +107,6 @@ def driven_string(
     or none stays below the energy `saddle` (eV) by `settings.margin`, `CalculatorFailed`,
     `StageTimeout`, `StageError`.
     """
-
     ends = reactant, product
     apart = all(len(pieces(end, bond_factor)) > 1 for end in ends)
 
@@ -115,7 +114,8 @@ def driven_string(
         bar, best = saddle - settings.margin, []
         for formed_only in (True, False) if apart else (False,):
             halves = [
-                _drive(*pair, bond_factor, formed_only, bar, surface) for pair in (ends, ends[::-1])
+                _drive(*pair, bond_factor, bar, surface, formed_only=formed_only)
+                for pair in (ends, ends[::-1])
             ]
             for sections in (
                 _both_halves(halves, bar, surface),
@@ -132,7 +132,7 @@ def driven_string(
 
 
 def _drive(
-    start: Atoms, end: Atoms, bond_factor: float, formed_only: bool, bar: float, surface: Surface
+    start: Atoms, end: Atoms, bond_factor: float, bar: float, surface: Surface, *, formed_only: bool
 ) -> list[Atoms]:
     """`start`, and what becomes of it as long as it lies below `bar` and can be computed."""
     before, after = bonds(start, bond_factor), bonds(end, bond_factor)

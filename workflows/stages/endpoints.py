@@ -155,7 +155,7 @@ def _optimised(
 def _downhill(atoms: Atoms, mode: np.ndarray, surface: Surface) -> Atoms:
     """`atoms` moved along `mode`, (N, 3), to the side of the lower energy."""
     step = mode * (PUSH / np.linalg.norm(mode, axis=1).max())
-    sides = [atoms.copy(), atoms.copy()]
+    sides: list[Atoms] = [atoms.copy(), atoms.copy()]
     for side, sign in zip(sides, (1, -1), strict=True):
         side.positions += sign * step
     return min(sides, key=lambda side: surface.at(side)[0])

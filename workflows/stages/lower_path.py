@@ -77,7 +77,7 @@ def relaxed_string(
         lambda: relaxed_sections(reactant, product, saddle, surface, settings), settings.wall_time
     )
     reason = "" if converged else f"relaxed for {settings.steps} steps only"
-    return string_path(sections, "string", converged, reason)
+    return string_path(sections, "string", converged=converged, reason=reason)
 
 
 @stage
@@ -93,11 +93,11 @@ def followed(
         lambda: _below(bar, straight_sections(list(path.images), surface), surface, settings),
         settings.wall_time,
     )
-    return string_path(sections, path.method, path.converged, path.reason)
+    return string_path(sections, path.method, converged=path.converged, reason=path.reason)
 
 
 def string_path(
-    sections: list[Section], method: str, converged: bool = True, reason: str = ""
+    sections: list[Section], method: str, *, converged: bool = True, reason: str = ""
 ) -> StringPath:
     """The points of the sections and the highest energy along them."""
     points = [point for section in sections for point in section.points[:-1]]

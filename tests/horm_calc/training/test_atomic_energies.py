@@ -73,7 +73,7 @@ def test_another_level_moves_the_references_as_far_as_frames_show() -> None:
     some = [one for one in labelled.frames() if 7 not in one.numbers]
     nothing = Making(dict.fromkeys(references, 0.0), "none", 1, torch.float64)
     [part] = batch_of(some, nothing, np.random.default_rng(0)).parts
-    energies = predict(made, part, False).energies.tolist()
+    energies = predict(made, part, second=False).energies.tolist()
     told = [
         replace(one, energy=energy + sum(references[z] + shift[z] for z in one.numbers.tolist()))
         for one, energy in zip(some, energies, strict=True)

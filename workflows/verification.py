@@ -39,9 +39,27 @@ def verify(
 ) -> Verification:
     """Refine the saddle of a finished search with another ASE calculator.
 
-    Only the ends that the saddle connects with are relaxed. What goes wrong in a stage ends in
-    `reason`; the verdict of the search stays what it is. Raises `InputError` when `result` has
-    no converged saddle.
+    Only the ends that the saddle connects with are relaxed. The verdict of the search stays what it
+    is.
+
+    Parameters
+    ----------
+    result
+        With a converged saddle.
+    calculator
+        Of the other level of theory.
+    settings
+        Of the search, as a rule.
+
+    Returns
+    -------
+    Verification
+        What goes wrong in a stage ends in its `reason`.
+
+    Raises
+    ------
+    InputError
+        When `result` has no converged saddle.
     """
     if result.saddle is None or not result.saddle.converged:
         raise InputError(f"'{result.reaction.id}' has no converged transition state to verify")

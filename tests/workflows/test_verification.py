@@ -19,7 +19,7 @@ from workflows.stages import saddle as saddle_stage
 from workflows.stages.endpoints import relax
 from workflows.stages.saddle import METHODS, refine, refine_again
 from workflows.surface import Surface
-from workflows.verify import superpose, verify
+from workflows.verification import superpose, verify
 
 GUESS = Atoms("HHH", [[-0.98, 0.05, 0], [0, 0, 0], [0.88, 0.03, 0.02]])
 BEFORE = Atoms("HHH", [[-4.0, 0.1, 0], [0, 0, 0], [0.76, 0, 0]])
