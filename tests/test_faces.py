@@ -120,10 +120,10 @@ def drawn() -> tuple[dict[str, set[str]], set[str]]:
     above: list[str] = []
     inside = set()
     for line in (errors.__doc__ or "").splitlines():
-        if found := re.fullmatch(r"    ( *)\* (\w+)(?: \((\w+)\))?(, internal)?", line):
-            spaces, name, builtin, internal = found.groups()
+        if found := re.fullmatch(r"    ( *)\* (\w+)(?: \(([\w, ]+)\))?(, internal)?", line):
+            spaces, name, builtins, internal = found.groups()
             above = [*above[: len(spaces) // 2], name]
-            bases[name] = {one for one in (*above[-2:-1], builtin) if one}
+            bases[name] = {*above[-2:-1], *(builtins.split(", ") if builtins else ())}
             if internal:
                 inside.add(name)
     return bases, inside

@@ -17,7 +17,10 @@ class NoRule(HormError, NotImplementedError, AttributeError):
     """An operation that jets have no rule for; the message names it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"second derivatives have no rule for '{name}'")
+        super().__init__(name)  # as it is, so that it passes between processes
+
+    def __str__(self) -> str:
+        return f"second derivatives have no rule for '{self.args[0]}'"
 
 
 class AmbiguousRows(HormError, ValueError):
