@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from workflows.errors import StageError, within
 from workflows.records import Cost
+from workflows.stage_names import Stage
 from workflows.surface import Evaluations
 
 
@@ -24,7 +25,7 @@ R = TypeVar("R", bound=Record)
 
 
 #: Called with the name of each stage as it begins.
-Progress = Callable[[str], None]
+Progress = Callable[[Stage], None]
 
 
 @dataclass
@@ -32,11 +33,11 @@ class Account:
     """Costs by stage, logs in the order of the stages, and the stage that the search is in."""
 
     progress: Progress
-    stage: str = ""
-    costs: dict[str, Cost] = field(default_factory=dict)
+    stage: Stage = Stage.INPUT
+    costs: dict[Stage, Cost] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
 
-    def begin(self, stage: str) -> None:
+    def begin(self, stage: Stage) -> None:
         """From here on everything belongs to `stage`."""
         self.stage = stage
         self.progress(stage)

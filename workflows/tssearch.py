@@ -28,6 +28,7 @@ from workflows.records import (
     Verdict,
 )
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
@@ -59,9 +60,9 @@ def search(
         check_calculator(reaction, surface.capabilities)
         reactant, product = _endpoints(reaction, surface, settings, account)
     except InputError as error:
-        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage="input"))
+        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
-        verdict = Verdict(Label.FAILED, str(error), stage="endpoints")
+        verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
         return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
     given = {"reactant": reaction.reactant, "product": reaction.product}
@@ -71,8 +72,8 @@ def search(
         return SearchResult(
             reaction,
             fallen,
-            reactant,
-            product,
+            reactant=reactant,
+            product=product,
             warnings=tuple(remarks.of_calculator(relaxed.values(), surface, settings)),
             attempts=0,
             costs=account.costs,
@@ -87,7 +88,7 @@ def search(
     if verdict.label is not Label.BARRIERLESS:
         verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
-    account.begin("thermochemistry")
+    account.begin(Stage.THERMOCHEMISTRY)
     thermochemistry, skipped, cost = free_energies(
         reactant, product, best.saddle, verdict, surface, settings
     )
@@ -105,20 +106,20 @@ def search(
     return SearchResult(
         reaction,
         verdict,
-        reactant,
-        product,
-        best.path,
-        best.saddle,
-        best.irc,
-        best.ends,
-        thermochemistry,
-        skipped | tried.skipped | not_separated,
-        warnings,
-        tried.count,
-        tried.lower_way,
-        separated,
-        account.costs,
-        account.log,
+        reactant=reactant,
+        product=product,
+        path=best.path,
+        saddle=best.saddle,
+        irc=best.irc,
+        irc_ends=best.ends,
+        thermochemistry=thermochemistry,
+        skipped=skipped | tried.skipped | not_separated,
+        warnings=warnings,
+        attempts=tried.count,
+        lower_way=tried.lower_way,
+        separated=separated,
+        costs=account.costs,
+        log=account.log,
     )
 
 
@@ -135,7 +136,7 @@ def _separated(
     for name, minimum in minima.items():
         if len(in_pieces(minimum.atoms, settings.verdict)) == 1:
             continue
-        account.begin("separated molecules")
+        account.begin(Stage.SEPARATED)
         try:
             found[name] = account.run(separate, minimum, reaction, surface_of, settings)
         except StageError as error:
@@ -149,7 +150,7 @@ def _separated(
 def _endpoints(
     reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
 ) -> tuple[Minimum, Minimum]:
-    account.begin("endpoints")
+    account.begin(Stage.ENDPOINTS)
     given = {"reactant": reaction.reactant, "product": reaction.product}
     relaxed, changed = {}, ""
     for name, atoms in given.items():
