@@ -11,11 +11,12 @@ from ase import Atoms
 from ase.io import read
 
 from reactbench_runner.batch import run_batch
-from reactbench_runner.storage.rows import COLUMNS, STAGES
+from reactbench_runner.storage.table import COLUMNS, cost_columns
 from reactbench_runner.storage.store import finished
 from tests.places import REPOSITORY
 from workflows.records import Reaction
 from workflows.settings import from_mapping
+from workflows.stage_names import COSTED
 
 DOCS = REPOSITORY / "docs"
 
@@ -68,4 +69,4 @@ def test_the_profile_and_the_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for row in rows:
         for name in (row.role, *row.key_value_pairs, *row.data):
             assert f"`{name}`" in text, name
-    assert finished(out)["hcn"]["verify_converged"]
+    assert finished(out)["hcn"].verify_converged

@@ -93,7 +93,7 @@ def test_a_verification_whose_worker_died_is_tried_again(
 
     def run() -> str:
         run_batch([found.reaction], tmp_path / "out", "gfn2-xtb", verify="gfn1-xtb")
-        return str(finished(tmp_path / "out")["hcn"]["verify_reason"])
+        return finished(tmp_path / "out")["hcn"].verify_reason
 
     assert run().startswith("the worker process died twice while it verified")
     answers(monkeypatch, lambda task: verified(found))
