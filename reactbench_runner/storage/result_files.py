@@ -43,15 +43,17 @@ def read_result(file: Path, identifier: str) -> ResultRow:
     program has written it.
     """
     record = read_record(file)
-    schema = record.get("schema", 1)
-    if isinstance(schema, int) and schema > SCHEMA:
+    schema = _checked("schema", record.get("schema", 1), int)
+    if schema < 1:
+        raise ValueError(f"'schema' is {schema}")
+    if schema > SCHEMA:
         raise InputError(
             f"{file} was written by a younger version of horm-tssearch (form {schema}; this one "
             f"reads {SCHEMA} and older); use that version, or another --out"
         )
     if record.get("id") != identifier or not all(name in record for name in _REQUIRED):
         raise ValueError(f"it is no record of reaction '{identifier}'")
-    if "schema" not in record:
+    if schema == 1:
         record = _from_table(record)
     kinds = typing.get_type_hints(ResultRow)
     values = {name: value for name, value in record.items() if name in kinds and name != "costs"}

@@ -74,49 +74,65 @@ class ResultRow:
         "complex; empty where relaxation has made something else of it",
         3,
     )
-    reverse_barrier_kcal_per_mol: float | None = _optional("the same from the relaxed product", 3)
-    reaction_energy_kcal_per_mol: float | None = _optional("the same between both", 3)
-    gibbs_barrier_kcal_per_mol: float | None = _optional("barrier of Gibbs free energies", 3)
-    reverse_gibbs_barrier_kcal_per_mol: float | None = _optional("the same from the product", 3)
-    reaction_gibbs_kcal_per_mol: float | None = _optional("the same between both", 3)
+    reverse_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the relaxed product", 3
+    )
+    reaction_energy_kcal_per_mol: float | None = _optional(
+        "electronic energy of the relaxed product above the relaxed reactant", 3
+    )
+    gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle above the reactant", 3
+    )
+    reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle above the product", 3
+    )
+    reaction_gibbs_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the product above the reactant", 3
+    )
     reactant_molecules: str = _text(
         "molecules of a reactant in pieces, with charges and spins: `CH3Br + Cl-`, "
         "`2 CHO (doublet)`; empty where it is one molecule"
     )
-    product_molecules: str = _text("the same of the product")
+    product_molecules: str = _text("molecules of a product in pieces, in the same way")
     separated_barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from these molecules of the reactant infinitely far apart, not from "
-        "the end as it stands; empty where it is one molecule",
+        "electronic barrier from the molecules of a reactant in pieces, infinitely far "
+        "apart; empty where the reactant is one molecule",
         3,
     )
     separated_reverse_barrier_kcal_per_mol: float | None = _optional(
-        "the same from those of the product", 3
+        "electronic barrier from the molecules of a product in pieces", 3
     )
     separated_reaction_energy_kcal_per_mol: float | None = _optional(
-        "electronic, between the ends, with the molecules of each that is in pieces", 3
+        "electronic reaction energy, from and to the molecules of an end in pieces", 3
     )
     separated_gibbs_barrier_kcal_per_mol: float | None = _optional(
-        "the same of Gibbs free energies at the pressure of the settings, 1 atm: the ΔG‡ of a "
-        "bimolecular reaction",
+        "Gibbs free energy of the saddle above the molecules of a reactant in pieces, "
+        "each at the pressure of the settings, 1 atm: the ΔG‡ of a bimolecular reaction",
         3,
     )
     separated_reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
-        "the same from the molecules of the product", 3
+        "Gibbs free energy of the saddle above the molecules of a product in pieces, at "
+        "that pressure",
+        3,
     )
-    separated_reaction_gibbs_kcal_per_mol: float | None = _optional("the same between the ends", 3)
+    separated_reaction_gibbs_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the reaction, from and to the molecules of an end in "
+        "pieces, at that pressure",
+        3,
+    )
     separated_gibbs_barrier_1m_kcal_per_mol: float | None = _optional(
-        "as `separated_gibbs_barrier_kcal_per_mol`, at 1 mol/L", 3
+        "`separated_gibbs_barrier_kcal_per_mol` at 1 mol/L", 3
     )
     separated_reverse_gibbs_barrier_1m_kcal_per_mol: float | None = _optional(
-        "the same from the molecules of the product", 3
+        "`separated_reverse_gibbs_barrier_kcal_per_mol` at 1 mol/L", 3
     )
     separated_reaction_gibbs_1m_kcal_per_mol: float | None = _optional(
-        "the same between the ends", 3
+        "`separated_reaction_gibbs_kcal_per_mol` at 1 mol/L", 3
     )
     imaginary_frequency_cm1: float | None = _optional("lowest frequency of the saddle", 1)
     imaginary_modes: int | None = _optional(
-        "how many frequencies lie below zero; those above −`saddle.imaginary_threshold` (20 cm⁻¹) "
-        "are taken for noise"
+        "how many frequencies of the saddle lie below zero; those above "
+        "−`saddle.imaginary_threshold` (20 cm⁻¹) are taken for noise"
     )
     ts_max_force_ev_per_a: float | None = _optional("largest force component at the saddle", 5)
     curvature_error_ev_per_a2: float | None = _optional(
@@ -131,7 +147,9 @@ class ResultRow:
     separated_reactants_energy_ev: float | None = _optional(
         "sum of the total energies of the molecules of a reactant in pieces", 6
     )
-    separated_products_energy_ev: float | None = _optional("the same of the product", 6)
+    separated_products_energy_ev: float | None = _optional(
+        "sum of the total energies of the molecules of a product in pieces", 6
+    )
     path_method: str = _text("which method found the path that led there")
     irc_method: str = _text("which method followed the IRC")
     attempts: int = _column(
@@ -149,38 +167,56 @@ class ResultRow:
         "what the reactant's free energy assumes: temperature, pressure, symmetry number, "
         "treatment of low modes"
     )
-    ts_thermochemistry: str = _text("the same of the saddle")
-    product_thermochemistry: str = _text("the same of the product")
+    ts_thermochemistry: str = _text("what the saddle's free energy assumes")
+    product_thermochemistry: str = _text("what the product's free energy assumes")
     reactant_molecules_thermochemistry: str = _text(
-        "the same of each molecule of a reactant in pieces"
+        "what the free energies of the molecules of a reactant in pieces assume"
     )
-    product_molecules_thermochemistry: str = _text("the same of the product")
+    product_molecules_thermochemistry: str = _text(
+        "what the free energies of the molecules of a product in pieces assume"
+    )
     verify_level: str = _text("with `--verify`: the other level of theory")
-    verify_converged: bool | None = _optional("whether that level has the saddle too")
+    verify_converged: bool | None = _optional("whether the other level has the saddle too")
     verify_reason: str = _text("why it has not, or what is missing there")
     verify_ts_rmsd_a: float | None = _optional("RMSD of both saddles, superposed", 4)
     verify_mode_overlap: float | None = _optional(
         "overlap of the imaginary modes of both saddles, 0 to 1", 3
     )
-    verify_barrier_kcal_per_mol: float | None = _optional("electronic barrier at that level", 3)
-    verify_reverse_barrier_kcal_per_mol: float | None = _optional("the same from the product", 3)
-    verify_reaction_energy_kcal_per_mol: float | None = _optional("the same between both", 3)
-    verify_imaginary_frequency_cm1: float | None = _optional(
-        "lowest frequency of the saddle there", 1
+    verify_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the reactant at the other level", 3
     )
-    verify_imaginary_modes: int | None = _optional("how many of its frequencies lie below zero")
-    verify_ts_max_force_ev_per_a: float | None = _optional("its largest force component", 5)
-    verify_reactant_energy_ev: float | None = _optional("total energy of the reactant there", 6)
-    verify_ts_energy_ev: float | None = _optional("total energy of the saddle there", 6)
-    verify_product_energy_ev: float | None = _optional("total energy of the product there", 6)
+    verify_reverse_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the product at the other level", 3
+    )
+    verify_reaction_energy_kcal_per_mol: float | None = _optional(
+        "electronic reaction energy at the other level", 3
+    )
+    verify_imaginary_frequency_cm1: float | None = _optional(
+        "lowest frequency of the saddle at the other level", 1
+    )
+    verify_imaginary_modes: int | None = _optional(
+        "how many frequencies of that saddle lie below zero"
+    )
+    verify_ts_max_force_ev_per_a: float | None = _optional(
+        "largest force component at that saddle", 5
+    )
+    verify_reactant_energy_ev: float | None = _optional(
+        "total energy of the reactant at the other level", 6
+    )
+    verify_ts_energy_ev: float | None = _optional(
+        "total energy of the saddle at the other level", 6
+    )
+    verify_product_energy_ev: float | None = _optional(
+        "total energy of the product at the other level", 6
+    )
     verify_seconds: float | None = _optional("wall time of the verification, beside `seconds`", 2)
-    verify_gradients: int | None = _optional("energies with forces that it asked for")
-    verify_hessians: int | None = _optional("Hessians that it asked for")
+    verify_gradients: int | None = _optional("energies with forces that the verification asked for")
+    verify_hessians: int | None = _optional("Hessians that the verification asked for")
     seconds: float = dataclasses.field(
         default=0, metadata={"doc": "wall time of the search: all attempts and stages", "digits": 2}
     )
-    gradients: int = _column("energies with forces that it asked for", default=0)
-    hessians: int = _column("Hessians that it asked for", default=0)
+    gradients: int = _column("energies with forces that the search asked for", default=0)
+    hessians: int = _column("Hessians that the search asked for", default=0)
 
     #: What each stage took; three columns for each of `COSTED`.
     costs: Mapping[Stage, Cost] = dataclasses.field(default_factory=dict)
