@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from workflows.errors import StageError, within
+from workflows.logs import cause_of
 from workflows.records import Cost
 from workflows.stage_names import Stage
 from workflows.surface import Evaluations
@@ -68,6 +69,11 @@ class Account:
             known.seconds + cost.seconds,
         )
         self.logs.append(f"===== {self.stage} =====\n{log.strip()}\n")
+
+    def traceback(self, error: StageError) -> None:
+        """What broke without ending the stage."""
+        if cause := cause_of(error):
+            self.logs.append(f"===== {self.stage}: {error} =====\n{cause.strip()}\n")
 
     def note(self, text: str) -> None:
         """A line of the log between what the stages have printed."""

@@ -19,7 +19,9 @@ from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.input_checks import check_calculator, check_reaction
+from workflows.logs import log_with_cause
 from workflows.records import (
+    Cost,
     Label,
     Minimum,
     Reaction,
@@ -62,6 +64,8 @@ def search(
     except InputError as error:
         return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
+        if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
+            account.add(Cost(), log_with_cause(error))
         verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
         return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
@@ -74,7 +78,9 @@ def search(
             fallen,
             reactant=reactant,
             product=product,
-            warnings=tuple(remarks.of_calculator(relaxed.values(), surface, settings)),
+            warnings=tuple(
+                remarks.of_calculator(relaxed.values(), surface, settings, account.traceback)
+            ),
             attempts=0,
             costs=account.costs,
             log=account.log,
@@ -89,15 +95,12 @@ def search(
         verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
-    thermochemistry, skipped, cost = free_energies(
-        reactant, product, best.saddle, verdict, surface, settings
-    )
-    account.add(cost, "")
+    free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
     surface_of = surfaces(reaction, calculator, build)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     warnings = (
-        *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
-        *remarks.of_minima(skipped),
+        *remarks.of_structures(reaction, minima, best.saddle, surface, settings, account.traceback),
+        *remarks.of_minima(free.skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
         *order,
         *remarks.of_lower_way(best.saddle, tried.lower_way),
@@ -112,8 +115,8 @@ def search(
         saddle=best.saddle,
         irc=best.irc,
         irc_ends=best.ends,
-        thermochemistry=thermochemistry,
-        skipped=skipped | tried.skipped | not_separated,
+        thermochemistry=free.found,
+        skipped=free.skipped | tried.skipped | not_separated,
         warnings=warnings,
         attempts=tried.count,
         lower_way=tried.lower_way,

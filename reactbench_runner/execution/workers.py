@@ -111,7 +111,7 @@ def _work(spec: RunSpec, task: Task) -> SearchResult:
         return search_one(task, spec)
     except BaseException as error:
         if isinstance(task, SearchResult):
-            return dataclasses.replace(task, verification=Verification(reason=_unexpected(error)))
+            return _with_verification(task, _broken_verification(error))
         return _broken(task, error)
 
 
@@ -126,9 +126,8 @@ def search_one(task: Task, spec: RunSpec) -> SearchResult:
         built = calculators.build(spec.verify, reaction.charge, reaction.multiplicity)
         verification = verify_saddle(result, built, spec.settings)
     except (Exception, SystemExit) as error:  # it must not cost what the search has found
-        verification = Verification(reason=_unexpected(error), log=traceback.format_exc())
-    log = f"{result.log}\n===== {Stage.VERIFICATION} =====\n{verification.log.strip()}\n"
-    return dataclasses.replace(result, verification=verification, log=log)
+        verification = _broken_verification(error)
+    return _with_verification(result, verification)
 
 
 def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
@@ -161,6 +160,17 @@ def _broken(reaction: Reaction, error: BaseException) -> SearchResult:
     """The result of a search that an error has ended; the log says where."""
     result = failed(reaction, Stage.WORKER, _unexpected(error))
     return dataclasses.replace(result, log="".join(traceback.format_exception(error)))
+
+
+def _broken_verification(error: BaseException) -> Verification:
+    """One that an error has ended; the log says where."""
+    log = "".join(traceback.format_exception(error))
+    return Verification(reason=_unexpected(error), log=log)
+
+
+def _with_verification(result: SearchResult, found: Verification) -> SearchResult:
+    log = f"{result.log}\n===== {Stage.VERIFICATION} =====\n{found.log.strip()}\n"
+    return dataclasses.replace(result, verification=found, log=log)
 
 
 def _unexpected(error: BaseException) -> str:

@@ -70,6 +70,9 @@ def test_what_breaks_a_verification_costs_that_alone(
     assert not result.verification.converged
     assert workers.not_verified(result.verification.reason)
     assert type(error).__name__ in result.verification.reason
+    assert "\n" not in result.verification.reason
+    assert result.log.startswith(found.log)
+    assert "in search\n" in result.log  # where it was raised
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, answer) -> None:
