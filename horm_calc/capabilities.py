@@ -108,8 +108,19 @@ def capabilities_of(calculator: Any) -> Capabilities:
         said,
         hessians=callable(getattr(calculator, "get_hessian", None)),
         batches=callable(getattr(calculator, "evaluate", None)),
-        concerns=callable(getattr(calculator, "concerns", None)),
+        concerns=_has_concerns(calculator),
     )
+
+
+def _has_concerns(calculator: object) -> bool:
+    """Whether it can be asked where it may be wrong.
+
+    One that breaks over that is asked again later, where the answer costs no search.
+    """
+    try:
+        return callable(getattr(calculator, "concerns", None))
+    except (Exception, SystemExit):
+        return True
 
 
 def calculator_factory(
