@@ -22,9 +22,10 @@ from ase import Atoms
 from ase.io import read as read_atoms
 
 from horm_calc.checkpoints.catalogue import find
-from horm_calc.checkpoints.files import NETWORKS, Checkpoint, load_network, network_class, read
+from horm_calc.checkpoints.files import Checkpoint, load_network, read
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
+from horm_calc.models.registry import NETWORKS, network_class
 from tests.goldens.weights import fill
 
 GOLDENS = Path(__file__).parents[1] / "tests" / "goldens"

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import environment
-from horm_calc.checkpoints.files import NETWORKS, network_class
 from horm_calc.data.files import open_frames
 from horm_calc.data.frames import Frame
 from horm_calc.derivatives.hessian import hessians
 from horm_calc.models.contract import Network
+from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training import losses, schedule
 from horm_calc.training.batches import Making, batch_of

@@ -27,9 +27,9 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from benchmarks.networks import environment
-from horm_calc.checkpoints.files import NETWORKS, network_class
 from horm_calc.data.files import open_frames
 from horm_calc.data.frames import Frames, chosen
+from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.references import ELEMENTS
 from horm_calc.training import losses
 from horm_calc.training.batches import Batch, Making, Steps

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -24,9 +24,13 @@ from ase.calculators.calculator import (
 from horm_calc.capabilities import Capabilities
 from horm_calc.checkpoints.catalogue import SHIPPED
 from horm_calc.checkpoints.files import CheckpointError
+from horm_calc.graphs import atoms_of
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
-from horm_calc.references import ELEMENTS, reference_energy
+from horm_calc.references import Domain, reference_energy
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +76,9 @@ class HormCalculator(Calculator):
     calculator may serve several threads at once: `atoms` and `results` are those that the thread
     which asks has computed itself, none at first. Options are fixed when it is made. Raises
     `CheckpointNotFound` or `CheckpointError` for a checkpoint that cannot be had or used, and
-    `UnsupportedInput` for structures that the networks do not know: elements other than H, C, N,
-    O, charges, open shells, periodic cells.
+    `UnsupportedInput` for structures that the network does not know: elements other than its
+    own (`elements`; H, C, N and O of those that come with this package and of the published
+    ones), charges, open shells, periodic cells.
 
     The networks: LEFTNet (arXiv:2304.04757), AlphaNet (arXiv:2501.07155), EquiformerV2
     (arXiv:2306.12059), and MomentNet of this package; the training of the first three on
@@ -109,7 +114,6 @@ class HormCalculator(Calculator):
             "symmetrize": symmetrize,
             "atomic_references": atomic_references,
         }
-        self.level_of_theory = self.potential.level_of_theory
         log.info(
             "%s: %s, trained on %s, %s Hessian",
             self.potential.label,
@@ -119,14 +123,39 @@ class HormCalculator(Calculator):
         )
 
     @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the network knows."""
+        return self.potential.elements
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """Charges of the molecules that the network knows: neutral ones, (0,)."""
+        return self.potential.charges
+
+    @property
+    def multiplicities(self) -> tuple[int, ...]:
+        """Spin multiplicities that the network knows: closed shells, (1,)."""
+        return self.potential.multiplicities
+
+    @property
+    def level_of_theory(self) -> str:
+        """That of the network's training, such as "ωB97X/6-31G(d)"."""
+        return self.potential.level_of_theory
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.potential.device
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can be asked, for searches that must know before they begin."""
         return Capabilities(
             level_of_theory=self.level_of_theory,
-            elements=frozenset(ELEMENTS),
-            charges=frozenset({0}),
-            multiplicities=frozenset({1}),
-            device=str(next(self.potential.network.parameters()).device),
+            elements=frozenset(self.elements),
+            charges=frozenset(self.charges),
+            multiplicities=frozenset(self.multiplicities),
+            device=str(self.device),
         )
 
     @property
@@ -212,20 +241,21 @@ class HormCalculator(Calculator):
 
     def evaluate(
         self,
-        molecules: Iterable[Atoms],
+        molecules: Iterable[Atoms] | Data,
         properties: Sequence[str] | str = PROPERTIES,
         max_atoms_per_batch: int = MAX_ATOMS_PER_BATCH,
     ) -> list[dict[str, Any]]:
         """Properties of many molecules of any sizes in a few batched passes.
 
-        One dictionary a molecule, as `Calculator.results`. A batch holds at most
+        molecules: `Atoms`, or `Data` of PyTorch Geometric with `z` and `pos`; or one `Batch`. One
+        dictionary a molecule, as `Calculator.results`. A batch holds at most
         `max_atoms_per_batch` atoms, one molecule at least; it is halved where memory does not
         suffice. Raises `UnsupportedInput`, which says the place of the molecule in the list.
         """
         if isinstance(molecules, Atoms):
             raise TypeError("evaluate takes a list of molecules: evaluate([atoms])")
         wanted = [properties] if isinstance(properties, str) else properties
-        return self._evaluate(list(molecules), wanted, max_atoms_per_batch)
+        return self._evaluate(atoms_of(molecules), wanted, max_atoms_per_batch)
 
     def lowest_mode(self, atoms: Atoms, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """The k lowest eigenvalues (k,), eV/Å², and eigenvectors (k, n, 3) of the Hessian.
@@ -238,10 +268,15 @@ class HormCalculator(Calculator):
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the network may be wrong here: what it warns of when it computes `atoms`."""
-        return concerns(atoms, self.potential.network.cutoff, self.potential.most_atoms)
+        return concerns(atoms, *self._limits)
 
     def _check(self, atoms: Atoms) -> None:
-        check(atoms, self.potential.network.cutoff, self.potential.most_atoms)
+        check(atoms, *self._limits)
+
+    @property
+    def _limits(self) -> tuple[float, int | None, Domain]:
+        potential = self.potential
+        return potential.network.cutoff, potential.most_atoms, potential.domain
 
     def _evaluate(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,57 @@ class Molecules:
             torch.as_tensor(molecule, device=device),
             sizes,
         )
+
+
+def atoms_of(molecules: Any) -> list[Atoms]:
+    """Molecules as ASE has them, from `Atoms`, or `Data` and `Batch` of PyTorch Geometric.
+
+    molecules: several of them, or one `Data` or `Batch`. A `Data` gives atomic numbers as `z` or
+    `atomic_numbers` and positions as `pos`, Å; those with `batch` are several molecules. What it
+    says of a whole molecule (`charge`, `spin`, ...) goes into `info`, and `pbc` is taken over.
+    Raises `TypeError` for anything else.
+    """
+    if hasattr(molecules, "pos"):
+        return _of_data(molecules)
+    if isinstance(molecules, Atoms) or not isinstance(molecules, Iterable):
+        raise TypeError(f"a list of molecules is needed, not {type(molecules).__name__}")
+    found: list[Atoms] = []
+    for one in molecules:
+        if not (isinstance(one, Atoms) or hasattr(one, "pos")):
+            raise TypeError(f"a molecule is an Atoms or a Data, not {type(one).__name__}")
+        found += _of_data(one) if hasattr(one, "pos") else [one]
+    return found
+
+
+def _of_data(data: Any) -> list[Atoms]:
+    """The molecules of a `Data` or `Batch`, told by its attributes: PyG need not be there."""
+    fields = dict(data.to_dict())
+    numbers = fields.pop("z", None)
+    numbers = fields.pop("atomic_numbers", numbers)
+    if numbers is None:
+        raise TypeError("a Data gives atomic numbers as z or atomic_numbers")
+    numbers, positions = _array(numbers).astype(int).ravel(), _array(fields.pop("pos"))
+    batch = fields.pop("batch", None)
+    batch = np.zeros(len(numbers), int) if batch is None else _array(batch)
+    count = int(batch.max(initial=0)) + 1
+    whole = {key: _array(value).ravel() for key, value in fields.items() if value is not None}
+    molecules = []
+    for place in range(count):
+        atoms = Atoms(numbers[batch == place], positions[batch == place])
+        pbc = whole.get("pbc")
+        if pbc is not None and pbc.size in (1, 3, count, 3 * count):
+            atoms.pbc = bool(pbc.any())
+        atoms.info = {
+            key: value[place].item()
+            for key, value in whole.items()
+            if value.size == count and value.dtype.kind in "biufU"
+        }
+        molecules.append(atoms)
+    return molecules
+
+
+def _array(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
 def pairs(sizes: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:

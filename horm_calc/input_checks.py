@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
@@ -11,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from horm_calc.references import ELEMENTS
+from horm_calc.references import PUBLISHED, Domain, named
 from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import UnclearElectrons, settle
 
@@ -31,39 +32,38 @@ class OutsideTrainingDomain(UserWarning):
     """A structure that can be computed, but that is unlike anything the networks have seen."""
 
 
-def check(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> None:
+def check(
+    atoms: Atoms, cutoff: float, most_atoms: int | None = None, domain: Domain = PUBLISHED
+) -> None:
     """Raises `UnsupportedInput` where the network's answer would mean nothing.
 
     Warns with `OutsideTrainingDomain` of all that `concerns` tells.
     """
-    for concern in concerns(atoms, cutoff, most_atoms):
+    for concern in concerns(atoms, cutoff, most_atoms, domain):
         warnings.warn(concern, OutsideTrainingDomain, stacklevel=3)
 
 
-def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list[str]:
+def concerns(
+    atoms: Atoms, cutoff: float, most_atoms: int | None = None, domain: Domain = PUBLISHED
+) -> list[str]:
     """Why the network may be wrong here.
 
     Those are: atoms closer than 0.5 Å, parts further apart than the cut-off (Å), an atom alone,
     and more atoms than any molecule of the network's training has (`most_atoms`, if known). Raises
     `UnsupportedInput` where an answer would mean nothing: no atoms, positions that are not
-    finite, elements other than H, C, N, O, periodic cells, charged or open-shell molecules, atoms
-    in the same place.
+    finite, periodic cells, atoms in the same place, and elements, charges or multiplicities
+    that are not in `domain`.
     """
     if len(atoms) == 0:
         raise UnsupportedInput("there are no atoms")
     if not np.isfinite(atoms.positions).all():
         raise UnsupportedInput("a position is not a finite number")
-    unknown = sorted({chemical_symbols[z] for z in atoms.numbers if z not in ELEMENTS})
-    if unknown:
-        raise UnsupportedInput(
-            f"the network knows H, C, N and O, not {', '.join(unknown)}: its training data "
-            "have no others"
-        )
+    require_known(atoms.numbers.tolist(), domain)
     if atoms.pbc.any():
         raise UnsupportedInput("the structure is periodic; set atoms.pbc = False for a molecule")
-    if told := charged_or_open(atoms):
+    if told := charged_or_open(atoms, domain):
         raise UnsupportedInput(f"{told}; the network was trained on neutral closed shells")
-    if int(atoms.numbers.sum()) % 2:
+    if not _possible(int(atoms.numbers.sum()), domain):
         raise UnsupportedInput(
             "the molecule has unpaired electrons; the network was trained on closed shells"
         )
@@ -78,8 +78,27 @@ def concerns(atoms: Atoms, cutoff: float, most_atoms: int | None = None) -> list
     return found + _distances(atoms, cutoff)
 
 
-def charged_or_open(atoms: Atoms) -> str:
-    """What is said of the molecule that no neutral singlet can be; "" if nothing is.
+def require_known(numbers: Iterable[int], domain: Domain) -> None:
+    """Raises `UnsupportedInput` for atomic numbers that are not in `domain`."""
+    unknown = sorted(chemical_symbols[number] for number in set(numbers) - set(domain.elements))
+    if unknown:
+        raise UnsupportedInput(
+            f"the network knows {named(domain.elements)}, not {', '.join(unknown)}: its training "
+            "data have no others"
+        )
+
+
+def _possible(electrons: int, domain: Domain) -> bool:
+    """Whether a molecule with so many electrons, if neutral, can have any of the multiplicities."""
+    return any(
+        (electrons - charge - (multiplicity - 1)) % 2 == 0
+        for charge in domain.charges
+        for multiplicity in domain.multiplicities
+    )
+
+
+def charged_or_open(atoms: Atoms, domain: Domain = PUBLISHED) -> str:
+    """What is said of the molecule that none of `domain`, neutral singlets, can be; "" if nothing.
 
     It is said by initial charges and magnetic moments, or in `info`; see
     `ase_atoms.stated_electrons`. What may be meant so and is not understood counts too.
@@ -91,9 +110,9 @@ def charged_or_open(atoms: Atoms) -> str:
         kind = "charged" if error.quantity == "charge" else "with unpaired electrons"
         remedy = "say charge=0 and multiplicity=1 if it is not"
         return f"the molecule may be {kind}, {remedy} ({error})"
-    if charge:
+    if charge is not None and charge not in domain.charges:
         return f"the molecule is charged ({told.charge[0].words})"
-    if multiplicity not in (None, 1):
+    if multiplicity is not None and multiplicity not in domain.multiplicities:
         return f"the molecule has unpaired electrons ({told.multiplicity[0].words})"
     if (np.abs(atoms.get_initial_magnetic_moments()) > 1e-6).any():
         return "the molecule has unpaired electrons (initial magnetic moments)"

@@ -6,7 +6,8 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +17,13 @@ from ase.build import molecule
 from horm_calc.checkpoints.catalogue import find
 from horm_calc.checkpoints.files import load_network, read
 from horm_calc.derivatives import hessian
-from horm_calc.graphs import Molecules
+from horm_calc.graphs import Molecules, atoms_of
+from horm_calc.input_checks import require_known
 from horm_calc.models.contract import Network
+from horm_calc.references import Domain, Training
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 HessianKind = Literal["frame-fixed", "exact"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -37,11 +43,9 @@ class NoSuchDevice(ValueError):
 class Potential:
     """A network, where and in which precision it runs.
 
-    name: the network's. label: the file it came from. hessian_network: the same network in
-    the precision for second derivatives; it is `network` where that is the same.
-    level_of_theory: that of its training. references: energy of an atom of each element, eV,
-    which the network's own energies leave out. most_atoms: of a molecule of its training, or
-    None where its checkpoint does not say.
+    name: the network's. label: the file it came from, see `label_of`. hessian_network: the same
+    network in the precision for second derivatives; it is `network` where that is the same.
+    training: what the checkpoint says of it.
     """
 
     network: Network
@@ -50,20 +54,68 @@ class Potential:
     label: str
     sha256: str
     hessian_kind: HessianKind
-    level_of_theory: str
-    references: Mapping[int, float]
-    most_atoms: int | None
+    training: Training
 
-    def energies_and_forces(self, molecules: Sequence[Atoms]) -> list[tuple[float, np.ndarray]]:
-        """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule."""
+    @property
+    def level_of_theory(self) -> str:
+        """That of its training."""
+        return self.training.level_of_theory
+
+    @property
+    def references(self) -> Mapping[int, float]:
+        """Energy of an atom of each element, eV, which the network's own energies leave out."""
+        return self.training.references
+
+    @property
+    def most_atoms(self) -> int | None:
+        """Of a molecule of its training; None where its checkpoint does not say."""
+        return self.training.most_atoms
+
+    @property
+    def domain(self) -> Domain:
+        """Elements, charges and multiplicities of the molecules that it knows."""
+        return self.training.domain
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that it knows, in the order of its embedding."""
+        return self.domain.elements
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """Charges of the molecules that it knows."""
+        return self.domain.charges
+
+    @property
+    def multiplicities(self) -> tuple[int, ...]:
+        """Spin multiplicities of the molecules that it knows."""
+        return self.domain.multiplicities
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(self.network.parameters()).device
+
+    def energies_and_forces(
+        self, molecules: Sequence[Atoms] | Data
+    ) -> list[tuple[float, np.ndarray]]:
+        """Energy (eV, the network's own) and forces (n, 3), eV/Å, of each molecule.
+
+        molecules: a list of `Atoms`, or a `Data` or `Batch` of PyTorch Geometric. Raises
+        `UnsupportedInput` for elements that the network does not know; what else it should not be
+        asked, `HormCalculator` checks.
+        """
         batch = self._batch(molecules, self.network)
         energies, forces = hessian.energies_and_forces(self.network, batch)
         parts = forces.double().cpu().numpy()
         split = np.split(parts, np.cumsum(batch.sizes)[:-1])
         return list(zip(energies.double().cpu().tolist(), split, strict=True))
 
-    def hessians(self, molecules: Sequence[Atoms]) -> list[np.ndarray]:
-        """Hessian (3n, 3n), eV/Å², of each molecule; row i is the derivative of −F_i."""
+    def hessians(self, molecules: Sequence[Atoms] | Data) -> list[np.ndarray]:
+        """Hessian (3n, 3n), eV/Å², of each molecule; row i is the derivative of −F_i.
+
+        molecules and errors as for `energies_and_forces`.
+        """
         batch = self._batch(molecules, self.hessian_network)
         return [h.double().cpu().numpy() for h in hessian.hessians(self.hessian_network, batch)]
 
@@ -85,7 +137,9 @@ class Potential:
         batch = self._batch([atoms], self.hessian_network)
         return hessian.lowest_modes(self.hessian_network, batch, count)
 
-    def _batch(self, molecules: Sequence[Atoms], network: Network) -> Molecules:
+    def _batch(self, molecules: Sequence[Atoms] | Data, network: Network) -> Molecules:
+        molecules = atoms_of(molecules)
+        require_known({z for m in molecules for z in m.numbers.tolist()}, self.domain)
         parameter = next(network.parameters())
         # About the molecule's centre, where float32 resolves positions best.
         centred = [Atoms(m.numbers, m.positions - m.positions.mean(0)) for m in molecules]
@@ -123,20 +177,27 @@ def load_potential(
         second, _ = build(hessian_dtype or dtype)
     if compile:
         _compile(network, second, where)
-    training = contents.training
     for concern in contents.concerns:
         warnings.warn(f"{contents.path}: {concern}", CheckpointConcern, stacklevel=2)
     return Potential(
         network,
         second,
         contents.config["name"],
-        contents.path.stem,
+        label_of(contents.path),
         contents.sha256,
         kind,
-        training.level_of_theory,
-        training.references,
-        training.most_atoms,
+        contents.training,
     )
+
+
+def label_of(path: Path) -> str:
+    """What a checkpoint is called: its file without the ending.
+
+    That of a training run has the run's folder before it, as in 'first/best', since every run
+    calls its checkpoints 'best' and 'last'.
+    """
+    folder = path.absolute().parent.name
+    return f"{folder}/{path.stem}" if path.stem in ("best", "last") and folder else path.stem
 
 
 def _device(wanted: str | torch.device | None) -> torch.device:

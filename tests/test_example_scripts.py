@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +22,7 @@ from horm_calc.chemistry.connectivity import bonds
 from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import write_hdf5
 from tests.horm_calc.data.labelled import frames
-from tests.horm_calc.small_networks import MOMENTNET, small, write
+from tests.horm_calc.small_networks import CONFIGS, small, write
 from tests.places import EXAMPLES
 
 FOLDER = EXAMPLES / "horm-mini"
@@ -200,7 +199,7 @@ def test_exported_weights_say_their_licence(script, tmp_path, monkeypatch) -> No
 
 def test_widened_weights_compute_the_same(script, tmp_path, monkeypatch) -> None:
     narrow, wide = tmp_path / "narrow.safetensors", tmp_path / "wide.safetensors"
-    config = {"name": "MomentNet", "cutoff": 6.0, **asdict(MOMENTNET)}
+    config = CONFIGS["MomentNet"]
     save(narrow, small("MomentNet").state_dict(), config, {})
     run(script("widen"), monkeypatch, narrow, wide, "--channels", 12, "--hidden", 16)
     assert read(wide).config == config | {"channels": 12, "hidden": 16}

@@ -10,6 +10,7 @@ from functools import partial
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import bonds, pieces, same_bonds
+from workflows.methods.registry import PATH_METHODS
 from workflows.records import ReactionPath, StringPath
 from workflows.settings import SearchSettings
 from workflows.stages.driven import driven_string
@@ -25,9 +26,6 @@ Guesses = dict[str, Callable[[], ReactionPath]]
 #: (saddle, surface, settings) -> a path that may stay below that saddle, by its method.
 Looks = dict[str, Callable[..., StringPath]]
 
-#: Path methods in the order in which attempts go through them, after the chosen one.
-PATH_ORDER = ("gsm", "neb", "geodesic")
-
 
 def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Guesses:
     """The chosen path method, the others, and the paths that look for a lower way.
@@ -35,9 +33,9 @@ def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Gue
     Where both ends are in pieces, driven bonds come first: paths that know no bonds go astray
     where molecules move against each other.
     """
-    chosen = settings.path.method
     guesses: Guesses = {}
-    for method in (chosen, *(name for name in PATH_ORDER if name != chosen)):
+    names = [method.name for method in PATH_METHODS]
+    for method in sorted(names, key=lambda name: name != settings.path.method):
         path = dataclasses.replace(settings.path, method=method)
         guesses[method] = partial(find_path, *ends, surface, path)
     for method, look in ways_to_look(ends, settings).items():

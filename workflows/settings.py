@@ -12,17 +12,21 @@ from typing import Any
 
 from horm_calc.configuration import Validated, parts_of, setting
 from horm_calc.configuration import from_mapping as _from_mapping
+from workflows.methods.registry import (
+    INTEGRATORS,
+    MINIMISERS,
+    PATH_METHODS,
+    SADDLE_OPTIMISERS,
+    choice,
+)
 
 
 @dataclass(frozen=True)
 class EndpointSettings(Validated):
     """Relaxation of reactant, product and the two ends of the IRC."""
 
-    method: str = setting(
-        "rfo",
-        "optimiser tried first; geometric follows where it breaks down. rfo: pysisyphus RFO in "
-        "redundant internals; geometric: geomeTRIC; sella: Sella order 0",
-        ("rfo", "geometric", "sella"),
+    method: str = choice(
+        MINIMISERS, "rfo", "optimiser tried first; geometric follows where it breaks down"
     )
     max_force: float = setting(0.0231, "largest force component allowed, eV/Å")
     max_steps: int = setting(300, "optimisation steps", least=1)
@@ -33,12 +37,7 @@ class EndpointSettings(Validated):
 class PathSettings(Validated):
     """The path between the relaxed ends, whose highest point is the guess."""
 
-    method: str = setting(
-        "gsm",
-        "gsm: pysisyphus growing string; neb: climbing-image NEB from a geodesic path; "
-        "geodesic: geodesic interpolation alone",
-        ("gsm", "neb", "geodesic"),
-    )
+    method: str = choice(PATH_METHODS, "gsm", "path tried first; the others follow in attempts")
     images: int = setting(7, "images between the two ends", least=1)
     max_steps: int = setting(60, "optimisation cycles of the whole path", least=1)
     max_force: float = setting(0.129, "largest perpendicular force component on an image, eV/Å")
@@ -50,11 +49,7 @@ class PathSettings(Validated):
 class SaddleSettings(Validated):
     """Refinement of the guess to a first-order saddle point."""
 
-    method: str = setting(
-        "rsirfo",
-        "rsirfo, rsprfo: pysisyphus; sella: Sella order 1; geometric: geomeTRIC",
-        ("rsirfo", "rsprfo", "sella", "geometric"),
-    )
+    method: str = choice(SADDLE_OPTIMISERS, "rsirfo", "optimiser")
     max_force: float = setting(0.0231, "largest force component allowed, eV/Å")
     max_steps: int = setting(50, "optimisation steps", least=1)
     hessian_every: int = setting(1, "steps between exact Hessians, updated in between", least=1)
@@ -72,11 +67,8 @@ class SaddleSettings(Validated):
 class IRCSettings(Validated):
     """The intrinsic reaction coordinate from the saddle, both ways."""
 
-    method: str = setting(
-        "eulerpc",
-        "integrator tried first; the other one follows when it fails. eulerpc: pysisyphus; "
-        "sella: Sella",
-        ("eulerpc", "sella"),
+    method: str = choice(
+        INTEGRATORS, "eulerpc", "integrator tried first; the others follow where it fails"
     )
     step_length: float = setting(0.1, "step along the path, Å (unweighted)")
     max_steps: int = setting(125, "steps in each direction", least=1)

@@ -33,7 +33,7 @@ def main() -> None:
     contents = checkpoints.read(options.checkpoint)
     config = dict(contents.config) | {"channels": options.channels, "hidden": options.hidden}
     sizes = {key: value for key, value in config.items() if key != "name"}
-    fresh = MomentNet.fresh(sizes).state_dict()
+    fresh = MomentNet.fresh(sizes, contents.training.domain.elements).state_dict()
     channels, hidden, heads = (int(contents.config[key]) for key in ("channels", "hidden", "heads"))
     if options.channels < channels or options.hidden < hidden:
         parser.error(f"it has {channels} channels and {hidden} hidden ones: not fewer than these")

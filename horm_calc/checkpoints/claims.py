@@ -21,7 +21,7 @@ from horm_calc.checkpoints.torch_archive import (
 )
 from horm_calc.checkpoints.weight_names import MARKS
 from horm_calc.configuration import SettingsError, shown
-from horm_calc.references import LEVEL_OF_THEORY, Training, told_by
+from horm_calc.references import LEVEL_OF_THEORY, Training, training_record
 
 if TYPE_CHECKING:
     from horm_calc.models.contract import Network
@@ -91,7 +91,7 @@ def require_possible(path: Path, kind: type[Network], config: Mapping[str, Any])
 def training_of(path: Path, metadata: Mapping[str, Any]) -> Training:
     """What it says of its training. Raises `CheckpointError` for what cannot be."""
     try:
-        return told_by(metadata)
+        return training_record(metadata)
     except SettingsError as error:
         raise CheckpointError(path, f"hyper_parameters: {error}", CORRECT) from None
 

@@ -8,7 +8,6 @@ as JSON in their own header, so that weights are never parted from what they are
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from horm_calc.checkpoints.torch_archive import (
 )
 from horm_calc.checkpoints.weight_names import own_weights
 from horm_calc.configuration import SettingsError
+from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.references import Training
 
 if TYPE_CHECKING:
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
 
     from horm_calc.models.contract import Network
 
-#: The networks by their names in checkpoints, and where their classes are.
-NETWORKS = {
-    "LEFTNet": "horm_calc.models.leftnet.network:LEFTNet",
-    "LEFTNet-df": "horm_calc.models.leftnet.network:LEFTNetDirect",
-    "AlphaNet": "horm_calc.models.alphanet.network:AlphaNet",
-    "EquiformerV2": "horm_calc.models.equiformer_v2.network:EquiformerV2",
-    "MomentNet": "horm_calc.models.momentnet.network:MomentNet",
-}
 _TOLD = ("epoch", "global_step", "pytorch-lightning_version")
 _FORMAT = "horm_calc 1"
 _MOST_LISTED = 8
@@ -109,12 +101,6 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     claims.training_of(path, metadata)
     concerns = claims.concerns(metadata, means + more)
     return Checkpoint(path, state, config | {"name": name}, metadata, sha256, concerns)
-
-
-def network_class(name: str) -> type[Network]:
-    """The class of the networks of that name, one of `NETWORKS`."""
-    module, _, kind = NETWORKS[name].partition(":")
-    return getattr(importlib.import_module(module), kind)
 
 
 def load_network(
@@ -236,7 +222,9 @@ def _fitting(checkpoint: Checkpoint, name: str) -> Network | str:
     if max(numbers, default=0) > len(shapes) + 100:
         return f"its weights are not those of {name}: more layers than weights"
     try:
-        network = network_class(name).from_shapes(shapes, checkpoint.config | {"name": name})
+        network = network_class(name).from_shapes(
+            shapes, checkpoint.config | {"name": name}, checkpoint.training.domain.elements
+        )
         problems = _mismatches(network, checkpoint.state)
     except SettingsError as error:
         if name == checkpoint.config["name"]:

@@ -14,17 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from horm_calc.checkpoints.torch_archive import CheckpointError, printable
+from horm_calc.models.registry import marks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: A parameter that no other network has. LEFTNet and LEFTNet-df have the same parameters.
-MARKS = {
-    "model.gcl_layers.0.edge_mlp.mlp.0.linear.weight": "LEFTNet",
-    "kernels_real": "AlphaNet",
-    "sphere_embedding.weight": "EquiformerV2",
-    "layers.0.of_scalars.weight": "MomentNet",
-}
+#: The networks by a parameter that each has and no other. LEFTNet and LEFTNet-df share theirs.
+MARKS = marks()
 #: What our training module calls the network, and HORM's.
 POTENTIAL = "potential."
 #: Wrappers of the network or of any part of it.

@@ -221,7 +221,7 @@ def _about(options: argparse.Namespace, potential: Potential, frames: Frames) ->
         "network": potential.name,
         "hessian_kind": potential.hessian_kind,
         "dtype": options.dtype,
-        "device": str(next(potential.network.parameters()).device),
+        "device": str(potential.device),
         "level_of_theory_of_network": potential.level_of_theory,
         "data": [str(path) for path in options.data],
         "level_of_theory_of_labels": frames.level_of_theory,

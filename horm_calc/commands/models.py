@@ -128,11 +128,13 @@ def _path(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     path = catalogue.find(options.file)
     import torch
+    from ase.data import chemical_symbols
 
     from horm_calc.checkpoints.files import load_network, read
 
     checkpoint = read(path)
     network = load_network(checkpoint, torch.float32)
+    checkpoint.metadata.pop("elements", None)  # shown once, as the network has them
     entry = catalogue.entry_of(path)
     known = entry is not None and entry.network == checkpoint.config["name"]
     facts = {
@@ -151,6 +153,7 @@ def _show(options: argparse.Namespace) -> None:
     else:
         level = _inline(checkpoint.metadata.pop("level_of_theory", "not stated"))
         facts |= {"training": "not stated", "level of theory": level}
+    facts["elements"] = ", ".join(chemical_symbols[number] for number in network.elements)
     facts["configuration"] = _inline(checkpoint.config)
     facts |= {printable(key): _inline(value) for key, value in checkpoint.metadata.items()}
     for key, value in facts.items():

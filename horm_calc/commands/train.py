@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.commands.common import entry_point, parser_of
-from horm_calc.configuration import from_mapping, parts_of, read_yaml
+from horm_calc.configuration import SettingsError, from_mapping, parts_of, read_yaml
+from horm_calc.data.frames import DataError
 from horm_calc.training.settings import TrainingSettings
 
 _DESCRIPTION = "Train a network on energies, forces and second derivatives of labelled frames."
@@ -28,7 +30,9 @@ config.yaml holds what differs from the defaults, for example
 horm-train --print-config prints every setting with its default and meaning.
 
 output, in the folder given with --out:
-  best.ckpt       the network with the lowest validation loss: HormCalculator('best.ckpt')
+  best.ckpt       the network with the lowest validation loss: HormCalculator('best.ckpt');
+                  with init_from, errors of the start are printed as those of step 0, and a
+                  warning says so if no later step has a lower loss
   last.ckpt       where the run stands; the same command goes on from here
   curves.png      errors over steps; logs/ and tensorboard/ hold the numbers
   settings.json   all settings of the run
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options.config, options.out)
     except BrokenPipeError:
         raise
-    except (ArithmeticError, ValueError, OSError) as error:
+    except (SettingsError, DataError, CheckpointError, FloatingPointError, OSError) as error:
         print(f"horm-train: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

@@ -13,17 +13,19 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from horm_calc.derivatives.jets import AmbiguousRows, Jet, Tape
+from horm_calc.derivatives.jets import AmbiguousRows, Jet, NoRule, Tape
 from horm_calc.derivatives.rigid_motions import rigid_motions
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Graph, Network
@@ -41,8 +43,17 @@ LEAST_DIRECTIONS = 6
 #: Atoms of all molecules that go through one sweep on a CPU: four molecules of eight atoms
 #: take two thirds of the time of one after the other, two of fourteen as long.
 ATOMS_TOGETHER = 32
+#: What a network raises that jets have no rules for: operations that PyTorch lets jets take over
+#: (`NoRule`), and others that take tensors alone.
+_NO_RULE = (NoRule, TypeError)
+#: Networks that have raised it once. Theirs are computed row by row from then on.
+_without_rules: WeakSet[Network] = WeakSet()
 #: Coordinates up to which the whole Hessian costs less than the products Lanczos needs.
 LEAST_FOR_LANCZOS = 30
+
+
+class RowByRow(UserWarning):
+    """A network's Hessians are computed the slow way, as it has operations without a rule."""
 
 
 def energies_and_forces(network: Network, molecules: Molecules) -> tuple[Tensor, Tensor]:
@@ -58,24 +69,47 @@ def hessians(network: Network, molecules: Molecules, together: int | None = None
     """The Hessian (3n, 3n), eV/Å², of each molecule, detached and not symmetrised.
 
     Molecules of equal size are carried through one sweep, `together` of them at a time, which
-    pays because molecules do not interact. If not given: on a GPU as many as memory allows,
-    on a CPU a few small ones, because the Jacobians of large ones fill the cache as it is.
+    pays because molecules do not interact. A network with operations that jets have no rule for
+    goes row by row, and a warning says so once (`RowByRow`). If `together` is not given: on a GPU
+    as many as memory allows, on a CPU a few small ones, because the Jacobians of large ones fill
+    the cache as it is.
     """
     found: dict[int, Tensor] = {}
     with exact_products():
         for indices in _groups(network, molecules, together):
-            group = molecules.taken(indices)
-            size = molecules.positions.element_size()
-            if _sweep_bytes(network, group.sizes, size) > SWEEP_BYTES:
-                rows = torch.arange(3 * group.sizes[0], device=group.positions.device)
-                found[indices[0]] = hessian_rows(network, group, rows)
-                continue
-            try:
-                found.update(zip(indices, _carried(network, group), strict=True))
-            except AmbiguousRows:
-                for index in indices:
-                    [found[index]] = _carried(network, molecules.taken([index]))
+            matrices = _of_equal_size(network, molecules.taken(indices))
+            found.update(zip(indices, matrices, strict=True))
     return [found[index] for index in range(len(molecules.sizes))]
+
+
+def _of_equal_size(network: Network, molecules: Molecules) -> Sequence[Tensor]:
+    """In one sweep where that is possible, else one by one, or row by row."""
+    size, element_size = molecules.sizes[0], molecules.positions.element_size()
+    alone = [molecules.taken([index]) for index in range(len(molecules.sizes))]
+    rows = torch.arange(3 * size, device=molecules.positions.device)
+    too_large = _sweep_bytes(network, molecules.sizes, element_size) > SWEEP_BYTES
+    if size > 1 and (too_large or network in _without_rules):
+        return [hessian_rows(network, one, rows) for one in alone]
+    try:
+        return list(_carried(network, molecules))
+    except AmbiguousRows:
+        return [matrix for one in alone for matrix in _of_equal_size(network, one)]
+    except _NO_RULE as error:
+        # An error that has another cause is raised here again.
+        matrices = [hessian_rows(network, one, rows) for one in alone]
+        _tell_of_rows(network, error)
+        return matrices
+
+
+def _tell_of_rows(network: Network, error: Exception) -> None:
+    if network not in _without_rules:
+        _without_rules.add(network)
+        warnings.warn(
+            f"Hessians of {network.name} are computed row by row, which takes two to six times "
+            f"as long ({error}); horm_calc.models.contract says how to add a rule",
+            RowByRow,
+            stacklevel=2,
+        )
 
 
 def hessian_rows(network: Network, molecule: Molecules, rows: Tensor) -> Tensor:
@@ -111,12 +145,28 @@ def _product(network: Network, molecules: Molecules) -> Callable[[Tensor], Tenso
         products = torch.stack(backward)
         if network.conservative:
             return products
-        with torch.no_grad():
-            moved = Jet(molecules.positions, vectors, Tape(second_order=False))
-            _, direct = network(network.prepare(molecules), moved)
-        return 0.5 * (products - direct.tangent)
+        return 0.5 * (products + _along(network, molecules, vectors))
 
     return product
+
+
+def _along(network: Network, molecules: Molecules, vectors: Tensor) -> Tensor:
+    """Derivatives of minus the direct forces along `vectors`, both (k, atoms, 3)."""
+    if network not in _without_rules:
+        try:
+            with torch.no_grad():
+                moved = Jet(molecules.positions, vectors, Tape(second_order=False))
+                _, direct = network(network.prepare(molecules), moved)
+            return -direct.tangent
+        except _NO_RULE as error:
+            _tell_of_rows(network, error)
+    # Jᵀu is linear in u, and its derivative with respect to u along v is Jv.
+    _, forces, positions = _differentiable(network, molecules, create_graph=True)
+    u = torch.zeros_like(forces, requires_grad=True)
+    [backward] = torch.autograd.grad(-forces, positions, u, create_graph=True)
+    return torch.stack(
+        [torch.autograd.grad(backward, u, vector, retain_graph=True)[0] for vector in vectors]
+    )
 
 
 def lowest_modes(

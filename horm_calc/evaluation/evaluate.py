@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.data import chemical_symbols
 
 from horm_calc.chemistry.thermochemistry import NormalModes, normal_modes
@@ -15,8 +15,8 @@ from horm_calc.evaluation import metrics
 from horm_calc.evaluation.table import COLUMNS, Evaluation
 from horm_calc.potential import Potential, in_batches
 from horm_calc.references import reference_energy
+from horm_calc.units import HARTREE_PER_BOHR2, to_kcal_per_mol
 
-KCAL_PER_MOL = units.mol / units.kcal  # in an eV
 #: Atoms of one batch, and of one on a CPU, where more gain little and progress would be rare.
 MOST_ATOMS = 1024
 MOST_ATOMS_ON_CPU = 96
@@ -52,7 +52,7 @@ def evaluate(
     groups = [""] * len(frames)
     pairs: Pairs = {"forces": [], "eigenvalues": [], "frequencies": []}
     not_finite: set[int] = set()
-    on_cpu = next(potential.network.parameters()).device.type == "cpu"
+    on_cpu = potential.device.type == "cpu"
     most = MOST_ATOMS_ON_CPU if on_cpu else MOST_ATOMS
 
     def finite(
@@ -190,7 +190,7 @@ def _second_errors(
     errors = {
         "hessian_error_ev_per_a2": metrics.mean_error(found, frame.hessian),
         "eigenvalues_error_ev_per_a2": error,
-        "eigenvalues_error_hartree_per_bohr2": error / metrics.HARTREE_PER_BOHR2,
+        "eigenvalues_error_hartree_per_bohr2": error / HARTREE_PER_BOHR2,
         "asymmetry_ev_per_a2": metrics.asymmetry(found),
         **_mode_errors(atoms, modes, reference),
     }
@@ -218,8 +218,8 @@ def _gibbs_errors(atoms: Atoms, modes: NormalModes, reference: NormalModes, row:
     error -= metrics.gibbs_energy(atoms, reference, row["energy_reference_ev"])
     thermal = error - row["energy_error_ev"]
     return {
-        "gibbs_error_kcal_per_mol": KCAL_PER_MOL * error,
-        "thermal_error_kcal_per_mol": KCAL_PER_MOL * thermal,
+        "gibbs_error_kcal_per_mol": to_kcal_per_mol(error),
+        "thermal_error_kcal_per_mol": to_kcal_per_mol(thermal),
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from numpy.typing import NDArray
 
 from horm_calc.chemistry.thermochemistry import (
@@ -22,7 +22,6 @@ from horm_calc.chemistry.thermochemistry import (
 )
 
 #: One Hartree/Bohr² in eV/Å²: 97.17. HORM's script converts eigenvalues to Hartree/Bohr².
-HARTREE_PER_BOHR2 = units.Hartree / units.Bohr**2
 
 #: Modes within this (cm⁻¹) of the lowest one are degenerate with it: what rounded labels leave
 #: of an exact degeneracy is some tenths.

@@ -4,6 +4,38 @@ A network is a `torch.nn.Module` whose parameters carry the names of the publish
 checkpoints (without their prefix `potential.`), so that the files load strictly and go both
 ways. It keeps no state between calls, draws no random numbers but those that a new network
 starts with, and runs in whatever dtype and on whatever device its parameters are.
+
+To add a network, derive a class from `Network`, enter it in `horm_calc.models.registry`, and ask
+`horm_calc.testing` whether it keeps its promises.
+
+**What `forward` is given.** The graph that `prepare` made, of plain tensors, and positions. For
+energies and forces the positions are a tensor. For Hessians they are a `Jet`
+(`horm_calc.derivatives.jets`): a tensor that carries its derivatives along several directions
+through the network, so that the whole Hessian takes one pass. Write ordinary PyTorch; a jet takes
+part through `__torch_function__`, and whatever is computed from one is one. A jet has no
+`requires_grad`, and nothing can be assigned to parts of it; `detach()` gives a plain tensor.
+
+**Operations with rules**, as functions, methods or operators where PyTorch has them:
+
+    abs add arctan2 atan2 bmm cat chunk clamp contiguous cos cross detach div einsum exp expand
+    flatten index_add index_select layer_norm linalg_cross linear matmul mean mul narrow permute
+    pow reciprocal reshape rsqrt sigmoid silu sin split sqrt square squeeze stack sub sum tanh
+    transpose unbind unsqueeze view where __getitem__
+
+and those of `horm_calc.models.ops` and `sphere`, which do in one rule what takes several of these:
+
+    gather_sum linear_silu perceptron_on_sphere radial_function scalar_mlp silu_on_sphere
+    sum_of_ends
+
+**Without a rule.** A network with any other operation works all the same: its Hessians are
+computed row by row, by one backward pass each, and a warning (`RowByRow`) names the operation.
+
+**To add a rule.** Of a function of one number, add value, first and second derivative to `UNARY`
+in `jets.nonlinear`. Of a linear operation, write a function under `@rule("its name")` in
+`jets.linear` that returns `x.linear_map(...)`; tangents have one dimension more, in front. Of any
+other, take `x.tape.adjoint(value)`, the derivative of the energy with respect to the result, and
+add the second derivatives' share with `x.tape.add(left, right)`, as `mul` in `jets.nonlinear` does.
+Then `horm_calc.testing.assert_one_sweep` must pass.
 """
 
 from __future__ import annotations
@@ -19,6 +51,7 @@ from torch import Tensor
 from horm_calc.configuration import SettingsError
 from horm_calc.graphs import Molecules
 from horm_calc.models.settings import ModelSettings
+from horm_calc.references import ELEMENTS, named
 
 
 class ArchitectureMismatch(ValueError):
@@ -70,6 +103,13 @@ def require_sizes(kind: type[ModelSettings], *sizes: int, **named: int) -> None:
         raise ArchitectureMismatch(f"sizes that no such network has: {error}") from None
 
 
+def require_room(elements: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """The elements, if a table that is read by atomic number has a row for each of them."""
+    if max(elements) >= rows:
+        raise SettingsError(f"elements beyond number {rows - 1}, such as {named(elements[-1:])}")
+    return elements
+
+
 class Network(torch.nn.Module):
     """Energies, and for some networks forces, of many molecules at once."""
 
@@ -87,14 +127,22 @@ class Network(torch.nn.Module):
     edge_width: int
     #: Distance (Å) beyond which two atoms exchange no message.
     cutoff: float
+    #: Atomic numbers that it knows, in the order of its embedding.
+    elements: tuple[int, ...] = ELEMENTS
 
     @classmethod
     @abstractmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> Self:
         """The network that has parameters of these names and shapes, on the device "meta".
 
         There it takes no memory, as shapes in a file can be anything. Depth and width come from
-        the shapes; `config` (`model_config` of the checkpoint) gives what shapes do not show.
+        the shapes; `config` (`model_config` of the checkpoint) gives what shapes do not show, and
+        `elements` the atomic numbers that the network knows, in the order of its embedding.
         Raises `ArchitectureMismatch` where they show no sizes that a network of this kind can
         have, and `SettingsError` for a configuration that it cannot have. Whether all the other
         shapes agree with these sizes is for `horm_calc.checkpoints.files` to compare.
@@ -102,8 +150,10 @@ class Network(torch.nn.Module):
 
     @classmethod
     @abstractmethod
-    def fresh(cls, config: Mapping[str, Any]) -> Self:
+    def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
         """A network to be trained: of the sizes that `config` says, with random parameters.
+
+        elements: the atomic numbers that it is to know.
 
         `config` is a `model_config` such as checkpoints have, with any of the names of
         `Settings`; it goes into the checkpoint that is trained. Parameters are drawn as in

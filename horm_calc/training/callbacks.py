@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     WeightAveraging,
 )
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -91,6 +92,8 @@ class KeepLast(Checkpoint):
             self._save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:  # of the starting point, before the first step
+            return
         self._whole = True
         self._save(trainer)
 

@@ -10,7 +10,7 @@ from typing import Any
 from horm_calc.checkpoints import files as checkpoints
 from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.configuration import SettingsError, from_mapping, read_json, to_mapping
-from horm_calc.references import told_by
+from horm_calc.references import training_record
 from horm_calc.training.settings import TrainingSettings
 
 LAST, SETTINGS = "last.ckpt", "settings.json"
@@ -55,7 +55,7 @@ def stand_of(settings: TrainingSettings, out: Path) -> dict[str, Any]:
 def _stands(last: Path) -> dict[str, Any]:
     """What the checkpoint says. Raises `ValueError` where no run can go on from that."""
     stands = checkpoints.read(last).metadata
-    told_by(stands)
+    training_record(stands)
     step = stands.get("global_step")
     if type(step) is not int or step < 0 or not isinstance(stands.get("data"), dict):
         raise ValueError("not a checkpoint of horm-train, as it lacks global_step or data")

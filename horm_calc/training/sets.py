@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -13,7 +13,7 @@ from horm_calc.data.files import open_frames
 from horm_calc.data.frames import DataError, Frames, chosen, iterate
 from horm_calc.data.splitting import SplitError, overlaps, split
 from horm_calc.progress import progress
-from horm_calc.references import ELEMENTS
+from horm_calc.references import named
 from horm_calc.training.settings import DataSettings, TrainingSettings
 
 
@@ -21,11 +21,16 @@ class SharedFrames(UserWarning):
     """Validation frames that are trained on too."""
 
 
-def load(settings: TrainingSettings) -> tuple[Frames, Frames]:
-    """Frames to train on, and others, of other reactions, to validate on.
+def load(
+    settings: TrainingSettings, elements: Sequence[int] | None = None
+) -> tuple[Frames, Frames, dict[int, int]]:
+    """Frames to train on, others, of other reactions, to validate on, and the elements of both.
 
-    Raises `SettingsError` or `DataError` for frames that are none, of several levels of theory
-    or of elements that the networks do not know, and for reactions on both sides.
+    elements: atomic numbers that the network knows, if it was trained before; otherwise it will
+    know those of the frames to train on. Elements are given with the first frame to train on
+    that has them. Raises `SettingsError` or `DataError` for frames that are none, of several
+    levels of theory or of elements that the network does not know, and for reactions on both
+    sides.
     """
     data = settings.data
     if not data.train:
@@ -34,7 +39,6 @@ def load(settings: TrainingSettings) -> tuple[Frames, Frames]:
     if not (data.level_of_theory or frames.level_of_theory):
         problem = "does not say how its labels were computed"
         raise DataError(data.train[0], problem, "Set data.level_of_theory.")
-    _require_known(frames, data.train)
     if data.validation:
         held = _named(data, frames)
     else:
@@ -44,7 +48,26 @@ def load(settings: TrainingSettings) -> tuple[Frames, Frames]:
             remedy = "Change it, or name other frames in data.validation."
             raise DataError("data.validation_fraction", str(error), remedy) from None
         frames, held = (chosen(frames, part) for part in parts)
-    return frames, _drawn(held, data.validation_frames, settings.run.seed)
+    shown = first_frames(frames)
+    words = "but the network knows"
+    if elements is None:
+        elements, words = sorted(shown), "but frames to train on have"
+    else:
+        _require_known(frames, shown, data.train, elements, words)
+    paths, remedy = data.validation or data.train, "Leave such frames out."
+    if not data.validation:
+        remedy = "Leave such frames out, or draw others: change data.validation_fraction, run.seed."
+    _require_known(held, first_frames(held), paths, elements, words, remedy)
+    return frames, _drawn(held, data.validation_frames, settings.run.seed), shown
+
+
+def first_frames(frames: Frames) -> dict[int, int]:
+    """The elements of the frames, by atomic number, and the first frame that has each."""
+    found: dict[int, int] = {}
+    for index, frame in enumerate(progress(iterate(frames), "Looking at elements", len(frames))):
+        for number in set(frame.numbers.tolist()) - found.keys():
+            found[number] = index
+    return found
 
 
 def warn_of_shared(frames: Frames, held: Frames) -> None:
@@ -75,18 +98,24 @@ def _named(data: DataSettings, frames: Frames) -> Frames:
     if shared:
         problem = f"{len(shared)} reactions also in data.train, such as {min(shared)}"
         raise DataError(data.validation[0], problem, "Split with horm-data split.")
-    _require_known(held, data.validation)
     return held
 
 
-def _require_known(frames: Frames, paths: Sequence[str]) -> None:
-    """Raises `DataError` for elements that the networks do not know."""
-    for frame in progress(iterate(frames), "Looking at elements", len(frames)):
-        unknown = set(frame.numbers.tolist()) - set(ELEMENTS)
-        if unknown:
-            names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
-            problem = f"a frame of {frame.reaction} has {names}, which the networks do not know"
-            raise DataError(" ".join(paths), problem, "Leave such frames out.")
+def _require_known(
+    frames: Frames,
+    shown: Mapping[int, int],
+    paths: Sequence[str],
+    elements: Sequence[int],
+    words: str,
+    remedy: str = "Leave such frames out.",
+) -> None:
+    """Raises `DataError` for frames of other elements."""
+    unknown = sorted(shown.keys() - set(elements))
+    if unknown:
+        names = ", ".join(chemical_symbols[number] for number in unknown)
+        reaction = frames[shown[unknown[0]]].reaction
+        problem = f"a frame of {reaction} has {names}, {words} {named(elements)}"
+        raise DataError(" ".join(paths), problem, remedy)
 
 
 def _drawn(frames: Frames, count: int, seed: int) -> Frames:

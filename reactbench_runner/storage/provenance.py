@@ -21,14 +21,12 @@ from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.run_folder import read_record, replacing
 from workflows.errors import InputError
+from workflows.methods.registry import packages
 from workflows.records import Reaction
 from workflows.settings import SearchSettings
 
 #: The packages whose version can change a result.
-PACKAGES = (
-    "horm-tssearch", "ase", "geodesic-interpolate", "geometric", "numpy",
-    "pysisyphus", "rdkit", "scipy", "sella", "tblite", "torch",
-)  # fmt: skip
+PACKAGES = ("horm-tssearch", "ase", "numpy", "rdkit", "scipy", "tblite", "torch", *packages())
 
 #: What must agree for results to stand in one table, and what it is in files without it.
 _MUST_AGREE: dict[str, Any] = {

@@ -39,7 +39,12 @@ class Toy(Network):
         self.layers = torch.nn.ModuleList(torch.nn.Linear(2, width) for _ in range(depth))
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = (1, 6, 7, 8),
+    ) -> Self:
         if "layers.0.weight" not in shapes:
             raise ArchitectureMismatch("layers.0.weight is missing")
         numbers = [int(key.split(".")[1]) for key in shapes if key.startswith("layers.")]
@@ -65,7 +70,12 @@ class Other(Toy):
         self.readout = torch.nn.Linear(2, width)
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = (1, 6, 7, 8),
+    ) -> Self:
         if "readout.weight" not in shapes:
             raise ArchitectureMismatch("readout.weight is missing")
         return cls.unfilled(1, shapes["readout.weight"][0])

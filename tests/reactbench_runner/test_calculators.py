@@ -47,7 +47,7 @@ FLAGS = ["--path.method", "geodesic", "--attempts", "1", "--lower_way.steps", "0
 
 def results(folder: Path) -> dict[str, dict[str, str]]:
     with (folder / "results.csv").open(newline="") as f:
-        return {row.id: row for row in csv.DictReader(f)}
+        return {row["id"]: row for row in csv.DictReader(f)}
 
 
 @pytest.fixture

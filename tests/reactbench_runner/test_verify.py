@@ -328,5 +328,5 @@ def test_the_flag_goes_before_the_config_file(tmp_path: Path) -> None:
     config.write_text("calculator: horm:eqv2\nverify: gfn1-xtb\n")
     command = ["r.csv", "--out", "o", "--config", str(config)]
     for flags, level in ([], "gfn1-xtb"), (["--verify", "gfn2-xtb"], "gfn2-xtb"):
-        options = cli._parser().parse_args([*command, *flags])
-        assert cli._configuration(options)[:2] == ("horm:eqv2", level)
+        run, _ = cli._configuration(cli._parser().parse_args([*command, *flags]))
+        assert (run["calculator"], run["verify"]) == ("horm:eqv2", level)

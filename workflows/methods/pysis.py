@@ -25,6 +25,7 @@ from horm_calc.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 from workflows.errors import IRCFailed, NotConverged, described
 from workflows.images import Answered, prepare
 from workflows.logs import Log, log_of
+from workflows.methods.contracts import Branches, Path, Walk
 from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
 from workflows.surface import Surface
 
@@ -59,8 +60,8 @@ class _Potential:
         return {**self.get_forces(symbols, coords), "hessian": hessian}
 
 
-def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tuple[Atoms, str]:
-    """Relax with RFO; (atoms, what was printed).
+def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Walk:
+    """Relax with RFO; where it ended.
 
     First in redundant internals, which are fast but can miss the motion of loose fragments
     against each other, break down, or step to where atoms lie on each other and no calculator
@@ -78,7 +79,7 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             else:
                 relaxed = _atoms_of(geometry, atoms)
                 if np.abs(surface.at(relaxed)[1]).max() <= settings.max_force:
-                    return relaxed, log.getvalue()
+                    return Walk(relaxed, log.getvalue())
                 atoms = relaxed
         geometry = _geometry(atoms, surface, "cart")
         _optimise(
@@ -89,13 +90,11 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tupl
             hessian_init="calc",
             hessian_recalc=20,
         )
-        return _atoms_of(geometry, atoms), log.getvalue()
+        return Walk(_atoms_of(geometry, atoms), log.getvalue())
 
 
-def grow_string(
-    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
-) -> tuple[list[Atoms], bool, str]:
-    """Growing string between two minima; (images with ends, converged, printed log).
+def grow_string(reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings) -> Path:
+    """Growing string between two minima.
 
     Peters et al., J. Chem. Phys. 2004, 120, 7877, with a climbing image once it is grown. In
     Cartesian coordinates, aligned image by image: on 36 reactions this led to the
@@ -152,13 +151,13 @@ def grow_string(
                 f"({string.string_size} of {settings.images + 2} images)"
             )
         images = [_atoms_of(image, reactant) for image in string.images]
-        return images, converged, log.getvalue()
+        return Path(images, converged, log.getvalue())
 
 
 def refine_saddle(
     guess: Atoms, surface: Surface, settings: SaddleSettings, hessian: np.ndarray | None = None
-) -> tuple[Atoms, str]:
-    """RS-I-RFO or RS-P-RFO from `guess`; (atoms, what was printed).
+) -> Walk:
+    """RS-I-RFO or RS-P-RFO from `guess`; where it ended.
 
     In redundant internals first; where these lead to no stationary point, Cartesian coordinates
     go on from where the forces are smaller, from the guess or from what was reached.
@@ -187,13 +186,13 @@ def refine_saddle(
         if hessian is None and len(guess) > 2 and largest_force(refined) > settings.max_force:
             log.write("internal coordinates led to no stationary point\n")
             refined = walked(min(guess, refined, key=largest_force), "cart")
-        return refined, log.getvalue()
+        return Walk(refined, log.getvalue())
 
 
 def follow_irc(
     saddle: Atoms, hessian: np.ndarray, surface: Surface, settings: IRCSettings
-) -> tuple[list[list[Atoms]], tuple[bool, bool], str]:
-    """EulerPC both ways; (images of each direction outwards, arrived, printed log)."""
+) -> Branches:
+    """EulerPC both ways."""
     with _contained() as log:
         from pysisyphus.irc.EulerPC import EulerPC
 
@@ -215,7 +214,7 @@ def follow_irc(
         forward = [_placed(saddle, coords) for coords in reversed(irc.forward_coords)]
         backward = [_placed(saddle, coords) for coords in irc.backward_coords]
         arrived = (bool(irc.forward_is_converged), bool(irc.backward_is_converged))
-        return [forward, backward], arrived, log.getvalue()
+        return Branches([forward, backward], arrived, log.getvalue())
 
 
 def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:

@@ -17,19 +17,20 @@ from ase import Atoms
 from horm_calc.chemistry.masses import with_positions
 from horm_calc.units import BOHR, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 from workflows.logs import Log, log_of
+from workflows.methods.contracts import Walk
 from workflows.settings import EndpointSettings, SaddleSettings
 from workflows.surface import Surface
 
 
-def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tuple[Atoms, str]:
-    """Relax in translation-rotation internals; (atoms, what was printed)."""
+def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Walk:
+    """Relax in translation-rotation internals."""
     return _optimise(atoms, surface, settings)
 
 
 def refine_saddle(
     guess: Atoms, surface: Surface, settings: SaddleSettings, hessian: np.ndarray | None = None
-) -> tuple[Atoms, str]:
-    """Restricted-step P-RFO from a Hessian at `guess`; (atoms, what was printed).
+) -> Walk:
+    """Restricted-step P-RFO from a Hessian at `guess`.
 
     An exact one is computed unless `hessian`, (3N, 3N), eV/Å², is given.
     """
@@ -42,7 +43,7 @@ def _optimise(
     surface: Surface,
     settings: EndpointSettings | SaddleSettings,
     hessian: np.ndarray | None = None,
-) -> tuple[Atoms, str]:
+) -> Walk:
     from geometric.ase_engine import EngineASE
     from geometric.errors import GeomOptNotConvergedError
     from geometric.internal import DelocalizedInternalCoordinates
@@ -74,7 +75,7 @@ def _optimise(
         # Out of steps: the caller judges the forces of the last structure.
         with contextlib.suppress(GeomOptNotConvergedError):
             optimizer.optimizeGeometry()
-        return with_positions(atoms, optimizer.X.reshape(-1, 3) * BOHR), log.getvalue()
+        return Walk(with_positions(atoms, optimizer.X.reshape(-1, 3) * BOHR), log.getvalue())
 
 
 def _convergence(settings: EndpointSettings | SaddleSettings) -> dict[str, Any]:

@@ -17,19 +17,20 @@ from ase import Atoms
 from horm_calc.chemistry.masses import with_positions
 from workflows.errors import IRCFailed
 from workflows.logs import Log, log_of
+from workflows.methods.contracts import Branches, Walk
 from workflows.settings import EndpointSettings, IRCSettings, SaddleSettings
 from workflows.surface import Surface
 
 
-def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> tuple[Atoms, str]:
-    """Relax with Sella of order 0; (atoms, what was printed)."""
+def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Walk:
+    """Relax with Sella of order 0."""
     return _optimise(atoms, surface, settings, order=0)
 
 
 def refine_saddle(
     guess: Atoms, surface: Surface, settings: SaddleSettings, hessian: np.ndarray | None = None
-) -> tuple[Atoms, str]:
-    """P-RFO with exact Hessians every `settings.hessian_every` steps; (atoms, printed).
+) -> Walk:
+    """P-RFO with exact Hessians every `settings.hessian_every` steps.
 
     With a `hessian` at `guess`, (3N, 3N), eV/Å², that one is updated from step to step. An
     exact one is then only computed where the updates have lost the negative curvature.
@@ -47,8 +48,8 @@ def refine_saddle(
 
 def follow_irc(
     saddle: Atoms, hessian: np.ndarray, surface: Surface, settings: IRCSettings
-) -> tuple[list[list[Atoms]], tuple[bool, bool], str]:
-    """Both directions; (images of each direction outwards, arrived, printed)."""
+) -> Branches:
+    """Sella's IRC in both directions."""
     with _contained() as log:
         from sella import IRC
         from sella.optimize.irc import IRCInnerLoopConvergenceFailure
@@ -83,7 +84,7 @@ def follow_irc(
                     raise IRCFailed(f"Sella's inner loop did not converge ({direction})") from None
             directions.append(images[1:])  # the first one is the saddle
             arrived.append(there)
-        return directions, (arrived[0], arrived[1]), log.getvalue()
+        return Branches(directions, (arrived[0], arrived[1]), log.getvalue())
 
 
 def _mass_weighted_step(atoms: Atoms, step_length: float) -> float:
@@ -96,7 +97,7 @@ def _optimise(
     surface: Surface,
     settings: EndpointSettings | SaddleSettings,
     **options: Any,
-) -> tuple[Atoms, str]:
+) -> Walk:
     with _contained() as log:
         from sella import Sella
 
@@ -104,7 +105,7 @@ def _optimise(
         moving.calc = surface
         optimizer = Sella(moving, logfile=log, internal=False, **options)  # type: ignore[arg-type]
         optimizer.run(fmax=settings.max_force, steps=settings.max_steps)
-        return with_positions(atoms, moving.positions), log.getvalue()
+        return Walk(with_positions(atoms, moving.positions), log.getvalue())
 
 
 @contextlib.contextmanager

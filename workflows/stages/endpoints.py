@@ -14,18 +14,14 @@ from horm_calc.chemistry.thermochemistry import normal_modes
 from workflows.errors import CalculatorFailed, StageError
 from workflows.limits import run_with_limit
 from workflows.logs import log_of, log_with_cause
-from workflows.methods import pysis, with_geometric, with_sella
+from workflows.methods.contracts import Minimiser
+from workflows.methods.registry import MINIMISERS, loaded
 from workflows.records import Minimum
 from workflows.settings import EndpointSettings
 from workflows.stages.stage import stage
 from workflows.surface import Surface
 
-#: (atoms, surface, settings) -> (relaxed atoms, what the library printed)
-METHODS = {
-    "rfo": pysis.minimise,
-    "geometric": with_geometric.minimise,
-    "sella": with_sella.minimise,
-}
+METHODS: dict[str, Minimiser] = loaded(MINIMISERS)
 
 #: Takes over where another breaks down: its coordinates let fragments move and turn apart from
 #: what is inside them, at which others lose their footing.

@@ -10,14 +10,14 @@ import numpy as np
 from workflows.errors import IRCFailed, StageError
 from workflows.limits import run_with_limit
 from workflows.logs import cause_of
-from workflows.methods import pysis, with_sella
+from workflows.methods.contracts import Integrator
+from workflows.methods.registry import INTEGRATORS, loaded
 from workflows.records import IRC, Saddle
 from workflows.settings import IRCSettings
 from workflows.stages.stage import stage
 from workflows.surface import Surface
 
-#: (atoms, hessian, surface, settings) -> (images of each direction, arrived, printed)
-METHODS = {"eulerpc": pysis.follow_irc, "sella": with_sella.follow_irc}
+METHODS: dict[str, Integrator] = loaded(INTEGRATORS)
 
 #: Beside a shallow minimum, where the energy hardly falls, step and criterion are divided by these.
 FINER_STEP, FINER_FORCE = 5, 10

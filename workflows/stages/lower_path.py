@@ -22,9 +22,9 @@ from horm_calc.chemistry.masses import with_positions
 from workflows.errors import StageError
 from workflows.limits import run_with_limit
 from workflows.logs import log_of
+from workflows.methods.bands import band, geodesic, relax_band
 from workflows.records import ReactionPath, StringPath
 from workflows.settings import LowerWaySettings
-from workflows.stages.path import band, geodesic, relax_band
 from workflows.stages.stage import stage
 from workflows.surface import Surface
 

@@ -9,7 +9,8 @@ from ase import Atoms
 
 from horm_calc.chemistry.thermochemistry import normal_modes
 from workflows.limits import run_with_limit
-from workflows.methods import pysis, with_geometric, with_sella
+from workflows.methods.contracts import SaddleOptimiser
+from workflows.methods.registry import SADDLE_OPTIMISERS, loaded
 from workflows.records import Saddle
 from workflows.settings import SaddleSettings
 from workflows.stages.endpoints import force_criterion
@@ -17,14 +18,7 @@ from workflows.stages.stage import stage
 from workflows.surface import Surface
 from workflows.trust import check_hessian
 
-#: (guess, surface, settings, hessian at the guess or None) -> (refined atoms, what the
-#: library printed)
-METHODS = {
-    "rsirfo": pysis.refine_saddle,
-    "rsprfo": pysis.refine_saddle,
-    "sella": with_sella.refine_saddle,
-    "geometric": with_geometric.refine_saddle,
-}
+METHODS: dict[str, SaddleOptimiser] = loaded(SADDLE_OPTIMISERS)
 
 
 @stage

@@ -16,10 +16,11 @@ For a network with direct forces the Hessian is the Jacobian of its output: the 
 without products.
 
 Networks are written in ordinary PyTorch; a `Jet` takes part in it through
-`__torch_function__`. An operation without a rule here raises `NotImplementedError` by name.
+`__torch_function__`. An operation without a rule here raises `NoRule` with its name; how to add
+one is in `horm_calc.models.contract`.
 """
 
 from horm_calc.derivatives.jets import linear, nonlinear
-from horm_calc.derivatives.jets.core import RULES, AmbiguousRows, Jet, Tape
+from horm_calc.derivatives.jets.core import RULES, AmbiguousRows, Jet, NoRule, Tape
 
-__all__ = ["RULES", "AmbiguousRows", "Jet", "Tape", "linear", "nonlinear"]
+__all__ = ["RULES", "AmbiguousRows", "Jet", "NoRule", "Tape", "linear", "nonlinear"]

@@ -11,6 +11,13 @@ from torch import Tensor
 RULES: dict[str, Callable[..., Any]] = {}
 
 
+class NoRule(NotImplementedError, AttributeError):
+    """An operation that jets have no rule for; the message names it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"second derivatives have no rule for '{name}'")
+
+
 class AmbiguousRows(ValueError):
     """The number of a tensor's rows does not tell to which molecules they belong."""
 
@@ -100,14 +107,14 @@ class Jet:
     ) -> Any:
         name = _ALIASES.get(function.__name__, function.__name__)
         if name not in RULES:
-            raise NotImplementedError(f"second derivatives have no rule for '{name}'")
+            raise NoRule(name)
         return RULES[name](*args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
         if name in ("shape", "dtype", "device", "dim", "size"):
             return getattr(self.value, name)
         if name not in RULES:
-            raise AttributeError(f"second derivatives have no rule for '{name}'")
+            raise NoRule(name)
         return lambda *args, **kwargs: RULES[name](self, *args, **kwargs)
 
     def __len__(self) -> int:

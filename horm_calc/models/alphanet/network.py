@@ -33,7 +33,7 @@ from horm_calc.models.alphanet.layers import (
     Sizes,
     absolute,
 )
-from horm_calc.models.contract import Graph, Network, require_sizes
+from horm_calc.models.contract import Graph, Network, require_room, require_sizes
 from horm_calc.models.ops import (
     gather_sum,
     gaussian,
@@ -42,6 +42,9 @@ from horm_calc.models.ops import (
     scalar_mlp,
 )
 from horm_calc.models.settings import AlphaNetSettings
+from horm_calc.references import ELEMENTS
+
+_ELEMENT_ROWS = 95  # of its tables of elements, read by atomic number
 
 
 class AlphaNet(Network):
@@ -52,8 +55,11 @@ class AlphaNet(Network):
     rotations = "unknown"
     Settings = AlphaNetSettings
 
-    def __init__(self, sizes: Sizes, cutoff: float, eps: float) -> None:
+    def __init__(
+        self, sizes: Sizes, cutoff: float, eps: float, elements: tuple[int, ...] = ELEMENTS
+    ) -> None:
         super().__init__()
+        self.elements = require_room(elements, _ELEMENT_ROWS)
         self.edge_width = 3 * sizes.channels + sizes.radial
         self.cutoff, self.eps, width, chi = cutoff, eps, sizes.channels, sizes.chi
         self.a = nn.Parameter(torch.full((108,), AlphaNetSettings.a))
@@ -61,9 +67,9 @@ class AlphaNet(Network):
         self.kernel1 = nn.Parameter(torch.randn(width, 2 * chi))
         self.kernels_real = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
         self.kernels_imag = nn.Parameter(torch.randn(sizes.layers, width, chi, chi))
-        self.z_emb = nn.Embedding(95, width)
+        self.z_emb = nn.Embedding(_ELEMENT_ROWS, width)
         self.radial_lin = Perceptron(sizes.radial, width, width)
-        self.neighbor_emb = nn.ModuleDict({"embedding": nn.Embedding(95, width)})
+        self.neighbor_emb = nn.ModuleDict({"embedding": nn.Embedding(_ELEMENT_ROWS, width)})
         self.S_vector = nn.ModuleDict({"lin1": nn.Sequential(nn.Linear(width, width))})
         self.lin = Perceptron(3, sizes.scalar, 1)
         self.message_layers = nn.ModuleList(Message(sizes) for _ in range(sizes.layers))
@@ -71,17 +77,22 @@ class AlphaNet(Network):
         self.last_layer, self.last_layer_quantum = nn.Linear(width, 1), nn.Linear(2 * chi, 1)
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> Self:
         """The network of these shapes; cut-off (Å) and eps (Å) come from `config`."""
         sizes = Sizes.of(shapes)
         require_sizes(AlphaNetSettings, **sizes.as_said)
         said = AlphaNetSettings.claimed(config)
-        return cls.unfilled(sizes, said.cutoff, said.eps)
+        return cls.unfilled(sizes, said.cutoff, said.eps, elements)
 
     @classmethod
-    def fresh(cls, config: Mapping[str, Any]) -> Self:
+    def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
         said = cls.said(config)
-        network = cls(Sizes.said(said), said.cutoff, said.eps)
+        network = cls(Sizes.said(said), said.cutoff, said.eps, elements)
         nn.init.constant_(network.a, said.a)
         nn.init.constant_(network.b, said.b)
         return network

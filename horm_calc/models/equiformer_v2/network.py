@@ -17,7 +17,13 @@ from torch import Tensor, nn
 
 from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.models import so3
-from horm_calc.models.contract import Graph, Network, require_sizes, shape_of
+from horm_calc.models.contract import (
+    Graph,
+    Network,
+    require_room,
+    require_sizes,
+    shape_of,
+)
 from horm_calc.models.equiformer_v2.blocks import FeedForward, GraphAttention, TransformerBlock
 from horm_calc.models.equiformer_v2.layers import (
     EdgeDegreeEmbedding,
@@ -28,6 +34,7 @@ from horm_calc.models.equiformer_v2.layers import (
 from horm_calc.models.ops import gather_sum
 from horm_calc.models.settings import EquiformerV2Settings, require_cutoff
 from horm_calc.models.sphere import Grid
+from horm_calc.references import ELEMENTS
 
 MAX_NEIGHBORS = 32
 #: Points of the grid on the sphere, in polar angle and in azimuth: enough for degrees up to 8.
@@ -60,8 +67,9 @@ class EquiformerV2(Network):
     cutoff = 12.0
     Settings = EquiformerV2Settings
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, elements: tuple[int, ...] = ELEMENTS) -> None:
         super().__init__()
+        self.elements = require_room(elements, sizes.elements)
         self.frame_fixed = True
         self.sizes = sizes
         self.edge_width = 2 * sizes.channels * (sizes.lmax + 1) ** 2
@@ -76,20 +84,25 @@ class EquiformerV2(Network):
                 nn.init.zeros_(layer.bias)
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> Self:
         sizes = _sizes(shapes)
         require_sizes(EquiformerV2Settings, *astuple(sizes))
         said = EquiformerV2Settings.claimed(config)
         for cutoff in (said.cutoff, said.max_radius):
             require_cutoff(cutoff, cls.cutoff, "distance_expansion.offset" in shapes)
-        return cls.unfilled(sizes)
+        return cls.unfilled(sizes, elements)
 
     @classmethod
-    def fresh(cls, config: Mapping[str, Any]) -> Self:
+    def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
         said = cls.said(config)
         for cutoff in (said.cutoff, said.max_radius):
             require_cutoff(cutoff, cls.cutoff)
-        return cls(Sizes(*astuple(said)[: len(fields(Sizes))]))
+        return cls(Sizes(*astuple(said)[: len(fields(Sizes))]), elements)
 
     @property
     def rotations(self) -> Literal["equivariant", "ignored", "unknown"]:  # type: ignore[override]

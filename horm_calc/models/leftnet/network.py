@@ -44,8 +44,7 @@ from horm_calc.models.leftnet.layers import (
 )
 from horm_calc.models.ops import gather_sum, gaussian, radial_function, scalar_mlp
 from horm_calc.models.settings import LEFTNetSettings, require_cutoff
-
-ELEMENTS = (1, 6, 7, 8)
+from horm_calc.references import ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -72,17 +71,30 @@ class LEFTNet(Network):
     cutoff = CUTOFF
     Settings = LEFTNetSettings
 
-    def __init__(self, layers: int, channels: int, radial: int, inputs: int = 8) -> None:
+    def __init__(
+        self,
+        layers: int,
+        channels: int,
+        radial: int,
+        inputs: int = 8,
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> None:
         super().__init__()
+        self.elements = elements
         self.edge_width = 3 * channels + radial
         self.model = _Trunk(layers, channels, radial, inputs)
-        features = len(ELEMENTS) + 2  # one-hot with an unused place, and the atomic number
+        features = len(elements) + 2  # one-hot with an unused place, and the atomic number
         self.encoders = nn.ModuleList([Dense(features, 2 * features, inputs - 1)])
         self.decoders = nn.ModuleList([Dense(inputs - 1, 2 * features, features)])
         self.readout = _Readout(channels)
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> Self:
         channels, inputs = shape_of(shapes, "model.embedding.weight", 2)
         _, radial = shape_of(shapes, "model.radial_lin.0.weight", 2)
         prefix = "model.gcl_layers."
@@ -90,14 +102,14 @@ class LEFTNet(Network):
         require_sizes(LEFTNetSettings, layers, channels, radial, inputs)
         shown = "model.radial_emb.means" in shapes
         require_cutoff(LEFTNetSettings.claimed(config).cutoff, CUTOFF, shown)
-        return cls.unfilled(layers, channels, radial, inputs)
+        return cls.unfilled(layers, channels, radial, inputs, elements)
 
     @classmethod
-    def fresh(cls, config: Mapping[str, Any]) -> Self:
+    def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
         said = cls.said(config)
         require_cutoff(said.cutoff, CUTOFF)
         sizes = (said.num_layers, said.hidden_channels, said.num_radial, said.in_hidden_channels)
-        return cls(*sizes)
+        return cls(*sizes, elements)
 
     def constant(self, key: str) -> Tensor | None:
         means, width = radial_constants(self.model.n_radial)
@@ -140,7 +152,7 @@ class LEFTNet(Network):
     def _encoded_elements(self, graph: Graph, dtype: torch.dtype) -> Tensor:
         """(atoms, inputs); the last column is a condition that is always 0."""
         numbers = graph.numbers
-        known = torch.tensor([*ELEMENTS, 0], device=numbers.device)
+        known = torch.tensor([*self.elements, 0], device=numbers.device)
         features = torch.cat([numbers[:, None] == known, numbers[:, None]], dim=1).to(dtype)
         return F.pad(self.encoders[0](features), (0, 1))
 

@@ -49,7 +49,8 @@ class DenseGraph(Graph):
 
     place: (atoms,) where each atom stands among molecules × largest size, or None where all
     sizes are equal. distinct: (molecules, size, size) whether the pair is of two different atoms.
-    kinds: (molecules, size) the atom's place in `ELEMENTS`. present: (molecules, size), 1 or 0.
+    kinds: (molecules, size) the atom's place in the network's `elements`. present: (molecules,
+    size), 1 or 0.
     """
 
     place: Tensor | None
@@ -163,12 +164,13 @@ class MomentNet(Network):
     conservative: ClassVar[bool] = True
     Settings = MomentNetSettings
 
-    def __init__(self, sizes: Sizes, cutoff: float) -> None:
+    def __init__(self, sizes: Sizes, cutoff: float, elements: tuple[int, ...] = ELEMENTS) -> None:
         super().__init__()
+        self.elements = elements
         self.cutoff, self.heads = cutoff, sizes.heads
         paths = FIRST_PATHS + PATHS * (sizes.layers - 1)
         self.edge_width = 8 * sizes.heads
-        self.species = nn.Embedding(len(ELEMENTS), sizes.channels)
+        self.species = nn.Embedding(len(elements), sizes.channels)
         self.filters = nn.Linear(sizes.radial, paths * sizes.heads, bias=False)
         last = sizes.layers - 1
         self.layers = nn.ModuleList(
@@ -176,15 +178,20 @@ class MomentNet(Network):
         )
         self.inner = nn.Linear(sizes.channels, sizes.channels)
         self.outer = nn.Linear(sizes.channels, 1)
-        self.shift = nn.Parameter(torch.zeros(len(ELEMENTS)))
+        self.shift = nn.Parameter(torch.zeros(len(elements)))
 
     @classmethod
-    def fresh(cls, config: Mapping[str, Any]) -> Self:
+    def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
         *sizes, cutoff = astuple(cls.said(config))
-        return cls(Sizes(*sizes), cutoff)
+        return cls(Sizes(*sizes), cutoff, elements)
 
     @classmethod
-    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> Self:
+    def from_shapes(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        config: Mapping[str, Any],
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> Self:
         layers = sum(key.endswith(".of_scalars.weight") for key in shapes)
         _, channels = shape_of(shapes, "species.weight", 2)
         rows, radial = shape_of(shapes, "filters.weight", 2)
@@ -194,13 +201,13 @@ class MomentNet(Network):
             raise ArchitectureMismatch("numbers of layers, filters and channels do not agree")
         sizes = Sizes(layers, channels, heads, radial, hidden)
         require_sizes(MomentNetSettings, *astuple(sizes))
-        return cls.unfilled(sizes, MomentNetSettings.claimed(config).cutoff)
+        return cls.unfilled(sizes, MomentNetSettings.claimed(config).cutoff, elements)
 
     def prepare(self, molecules: Molecules) -> DenseGraph:
         sizes, device = molecules.sizes, molecules.positions.device
         count, size = len(sizes), max(sizes)
-        kinds = torch.zeros(100, dtype=torch.int64, device=device)
-        kinds[list(ELEMENTS)] = torch.arange(len(ELEMENTS), device=device)
+        kinds = torch.zeros(119, dtype=torch.int64, device=device)
+        kinds[list(self.elements)] = torch.arange(len(self.elements), device=device)
         kind, place = kinds[molecules.numbers], None
         present = torch.ones(count, size, dtype=torch.bool, device=device)
         if min(sizes) < size:

@@ -8,7 +8,7 @@ import pytest
 
 from horm_calc.checkpoints import catalogue
 from horm_calc.checkpoints.catalogue import CATALOGUE, SHIPPED, CheckpointNotFound, find, present
-from horm_calc.checkpoints.files import NETWORKS
+from horm_calc.models.registry import NETWORKS
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from horm_calc.checkpoints import files as checkpoints
 from horm_calc.checkpoints.files import Checkpoint, CheckpointError, load_network, read, save
+from horm_calc.models.registry import NETWORKS, Architecture
 from tests.goldens import weights
 from tests.horm_calc.checkpoint_files import (
     CENTERS,
@@ -33,7 +33,7 @@ PUBLISHED = ("LEFTNet", "LEFTNet-df", "AlphaNet", "EquiformerV2")
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("Toy", "Other"):
         target = f"tests.horm_calc.checkpoint_files:{name}"
-        monkeypatch.setitem(checkpoints.NETWORKS, name, target)
+        monkeypatch.setitem(NETWORKS, name, Architecture(target))
 
 
 @pytest.fixture
@@ -408,7 +408,8 @@ def test_reading_needs_no_network_code(good: Path) -> None:
     import subprocess
 
     code = (
-        "import sys; from horm_calc import checkpoints, catalogue, models_cli; "
+        "import sys; import horm_calc.checkpoints.files, horm_calc.checkpoints.catalogue; "
+        "import horm_calc.commands.models; "
         "assert not {'torch', 'huggingface_hub', 'rich', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

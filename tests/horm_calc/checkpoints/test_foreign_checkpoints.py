@@ -20,8 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from horm_calc import HormCalculator
 from horm_calc.checkpoints.claims import require_possible
-from horm_calc.checkpoints.files import CheckpointError, network_class, read, save
+from horm_calc.checkpoints.files import CheckpointError, read, save
 from horm_calc.commands.models import main
+from horm_calc.models.registry import network_class
 from horm_calc.potential import CheckpointConcern, load_potential
 from tests.horm_calc.checkpoint_files import inject
 from tests.horm_calc.models.published import NAMES

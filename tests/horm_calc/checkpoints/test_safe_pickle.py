@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from horm_calc.checkpoints import files as checkpoints
 from horm_calc.checkpoints.files import CheckpointError, read
+from horm_calc.models.registry import NETWORKS, Architecture
 from tests.horm_calc.checkpoint_files import (
     inject,
     program_of,
@@ -31,7 +31,7 @@ from tests.horm_calc.checkpoint_files import (
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     target = "tests.horm_calc.checkpoint_files:Toy"
-    monkeypatch.setitem(checkpoints.NETWORKS, "Toy", target)
+    monkeypatch.setitem(NETWORKS, "Toy", Architecture(target))
 
 
 @pytest.fixture

@@ -34,11 +34,9 @@ def test_a_reader_that_ends_early_ends_the_command_in_silence() -> None:
     assert done.returncode == 141
 
 
-@pytest.mark.parametrize(
-    "arguments", [["training.train_cli", "--print-config"], ["models_cli"], ["models_cli", "list"]]
-)
+@pytest.mark.parametrize("arguments", [["train", "--print-config"], ["models"], ["models", "list"]])
 def test_a_full_disk_behind_the_output(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", f"horm_calc.{arguments[0]}", *arguments[1:]]
+    command = [sys.executable, "-m", f"horm_calc.commands.{arguments[0]}", *arguments[1:]]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert "No space left on device" in done.stderr

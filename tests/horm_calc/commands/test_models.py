@@ -12,6 +12,7 @@ import torch
 from horm_calc.checkpoints import catalogue
 from horm_calc.checkpoints import files as checkpoints
 from horm_calc.commands.models import main
+from horm_calc.models.registry import NETWORKS, Architecture
 from tests.horm_calc.checkpoint_files import toy_state, write
 
 
@@ -21,7 +22,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         raise OSError("no connection")
 
     target = "tests.horm_calc.checkpoint_files:Toy"
-    monkeypatch.setitem(checkpoints.NETWORKS, "Toy", target)
+    monkeypatch.setitem(NETWORKS, "Toy", Architecture(target))
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setenv(catalogue.FOLDER, str(tmp_path))

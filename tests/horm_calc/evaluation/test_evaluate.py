@@ -32,7 +32,7 @@ from tests.places import SHARED
 
 XTB = SHARED / "data" / "xtb_dev.h5"
 MOLECULES = [crooked(name, seed) for name in ("H2O", "CH3OH", "HCN") for seed in (0, 1, 2)]
-KCAL_PER_MOL = 23.0605  # in an eV
+KCAL_PER_MOL_IN_EV = 23.0605  # how many kcal/mol an eV is
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_gibbs_energies_near_stationary_points(potential: Potential, minimum: Fr
     found = evaluate(potential, Listed(labels))
     gibbs = found.columns["gibbs_error_kcal_per_mol"]
     thermal = found.columns["thermal_error_kcal_per_mol"]
-    assert gibbs[0] == pytest.approx(-0.1 * KCAL_PER_MOL, rel=1e-5)
+    assert gibbs[0] == pytest.approx(-0.1 * KCAL_PER_MOL_IN_EV, rel=1e-5)
     assert thermal[0] == pytest.approx(0, abs=1e-8)
     # The label's twelve modes are stiffer by 50 eV/Å²/u, and have the larger zero-point energy.
     assert gibbs[1] == pytest.approx(thermal[1], abs=1e-8)

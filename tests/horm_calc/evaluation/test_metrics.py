@@ -10,6 +10,7 @@ from scipy import constants
 
 from horm_calc.chemistry.thermochemistry import NormalModes, normal_modes
 from horm_calc.evaluation import metrics
+from horm_calc.units import HARTREE_PER_BOHR2
 
 WATER = molecule("H2O")
 # sqrt(eV / Å² / u) / (2 π c) in cm⁻¹: about 521.5.
@@ -103,7 +104,7 @@ def test_eigenvalues_are_those_of_the_symmetric_part() -> None:
 
 
 def test_atomic_unit_of_eigenvalues() -> None:
-    unit = metrics.HARTREE_PER_BOHR2
+    unit = HARTREE_PER_BOHR2
     assert unit == pytest.approx(27.211386 / 0.52917721**2, rel=1e-6)
     assert round(unit, 2) == 97.17
 

@@ -18,11 +18,12 @@ import pytest
 import torch
 from ase import Atoms
 
-from horm_calc.checkpoints.files import Checkpoint, load_network, network_class
+from horm_calc.checkpoints.files import Checkpoint, load_network
 from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.derivatives.hessian import hessians
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
+from horm_calc.models.registry import network_class
 from tests.goldens.weights import fill
 from tests.places import GOLDENS
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from scipy.spatial.transform import Rotation
 
+from horm_calc import testing
 from horm_calc.derivatives.hessian import energies_and_forces
 from horm_calc.graphs import Molecules, pairs, pairs_within
-from horm_calc.models.contract import ArchitectureMismatch, Network
+from horm_calc.models.contract import ArchitectureMismatch
+from horm_calc.models.registry import NETWORKS
 from tests.horm_calc.models.published import NAMES, config, golden, network, shapes
 from tests.horm_calc.molecules import crooked
-
-#: Rounding of sums of some 1e4 terms, in eV and eV/Å, here after divisions by short lengths.
-ROUNDING = 1e-10
-CONSERVATIVE = [name for name in NAMES if network(name).conservative]
+from tests.horm_calc.small_networks import small
+from tests.places import REPOSITORY
 
 all_networks = pytest.mark.parametrize("name", NAMES)
 
@@ -40,56 +37,54 @@ def transformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:
     return result
 
 
-def moved(atoms: Atoms, change: np.ndarray) -> Atoms:
-    result = atoms.copy()
-    result.positions += change
-    return result
+@all_networks
+@pytest.mark.parametrize("check", testing.CHECKS)
+def test_the_contract(name, check):
+    testing.CHECKS[check](network(name))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("check", testing.CHECKS)
+def test_the_contract_with_the_sizes_in_the_registry(name, check):
+    testing.CHECKS[check](small(name))
+
+
+def test_the_published_networks_are_those_of_the_registry():
+    assert set(NAMES) == set(NETWORKS)
+
+
+def test_the_page_describes_the_networks_of_the_registry():
+    text = (REPOSITORY / "docs" / "networks.md").read_text("utf-8")
+    table = text.split("## What each one is")[1].split("\n\n")[1]
+    assert [row.split("|")[1].strip() for row in table.splitlines()[2:]] == list(NETWORKS)
+
+
+def test_a_network_that_is_not_in_double_precision_is_not_judged():
+    with pytest.raises(TypeError, match=r"network\.double\(\)"):
+        testing.assert_translation(small("MomentNet", torch.float32))
+
+
+@pytest.mark.parametrize("name", ["AlphaNet", "EquiformerV2", "MomentNet"])
+def test_distant_molecules_do_not_feel_each_other(name):
+    testing.assert_separation(network(name))
+
+
+@pytest.mark.parametrize("name", ["LEFTNet", "LEFTNet-df"])
+def test_with_leftnet_distant_molecules_do(name):
+    """Its messages are divided by the number of all other atoms."""
+    with pytest.raises(AssertionError, match="two distant molecules"):
+        testing.assert_separation(network(name), tolerance=1e-3)
 
 
 # --- symmetries ---
 
 
 @all_networks
-def test_translation(name):
-    atoms = crooked()
-    energies, forces = evaluate(name, atoms, moved(atoms, np.array([3.0, -7.0, 11.0])))
-    before, after = forces.reshape(2, -1, 3)
-    assert energies[1] == pytest.approx(energies[0], abs=ROUNDING)
-    np.testing.assert_allclose(after, before, rtol=0, atol=ROUNDING)
-
-
-@all_networks
-def test_no_force_on_the_whole(name):
-    """For energy-derivative forces this is translation again; direct forces promise nothing."""
-    _, forces = evaluate(name, crooked())
-    total = np.abs(forces.sum(0)).max()
-    if network(name).conservative:
-        assert total < ROUNDING
-    else:
-        assert total > 1e-4
-
-
-@all_networks
-def test_permutation(name):
-    atoms = crooked()
-    order = np.random.default_rng(1).permutation(len(atoms))
-    assert (atoms.numbers[order] != atoms.numbers).any()
-    energies, forces = evaluate(name, atoms, atoms[order])
-    before, after = forces.reshape(2, -1, 3)
-    assert energies[1] == pytest.approx(energies[0], abs=ROUNDING)
-    np.testing.assert_allclose(after, before[order], rtol=0, atol=ROUNDING)
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "AlphaNet"])
-@pytest.mark.parametrize("seed", range(2))
-def test_rotation(name, seed):
-    """AlphaNet does not have it, see its own tests."""
-    atoms, turn = crooked(), Rotation.random(rng=np.random.default_rng(seed)).as_matrix()
-    energies, forces = evaluate(name, atoms, transformed(atoms, turn))
-    before, after = forces.reshape(2, -1, 3)
-    assert energies[1] == pytest.approx(energies[0], abs=ROUNDING)
-    np.testing.assert_allclose(after, before @ turn.T, rtol=0, atol=10 * ROUNDING)
-    assert np.abs(after - before).max() > 1e-4
+def test_direct_forces_on_the_whole(name):
+    """Those of the energy's slope are zero; direct forces promise nothing."""
+    if not network(name).conservative:
+        _, forces = evaluate(name, crooked())
+        assert np.abs(forces.sum(0)).max() > 1e-4
 
 
 @all_networks
@@ -105,60 +100,11 @@ def test_reflection_turns_leftnet_and_alphanet_with_the_molecule():
     for name in ("LEFTNet", "LEFTNet-df", "AlphaNet"):
         energies, forces = evaluate(name, crooked(), transformed(crooked(), mirror))
         before, after = forces.reshape(2, -1, 3)
-        assert energies[1] == pytest.approx(energies[0], abs=ROUNDING)
-        np.testing.assert_allclose(after, before @ mirror, rtol=0, atol=10 * ROUNDING)
-
-
-# --- many molecules ---
-
-
-@all_networks
-def test_molecules_of_different_sizes_are_evaluated_as_if_alone(name):
-    batch = [crooked(), crooked("H2O"), Atoms("O"), crooked("CH4"), crooked("H2"), crooked()]
-    energies, forces = evaluate(name, *batch)
-    parts = np.split(forces, np.cumsum([len(atoms) for atoms in batch])[:-1])
-    for i, atoms in enumerate(batch):
-        if len(atoms) == 1:
-            assert np.isfinite(energies[i])
-            assert not parts[i].any()
-            continue
-        energy, alone = evaluate(name, atoms)
-        assert energies[i] == pytest.approx(energy[0], abs=ROUNDING)
-        np.testing.assert_allclose(parts[i], alone, rtol=0, atol=ROUNDING)
-
-
-@all_networks
-def test_an_atom_on_its_own(name):
-    """No edges at all."""
-    energies, forces = evaluate(name, Atoms("O"))
-    batch, _ = evaluate(name, molecule("H2O"), Atoms("O"))
-    assert energies[0] == pytest.approx(batch[1], abs=ROUNDING)
-    assert not forces.any()
+        assert energies[1] == pytest.approx(energies[0], abs=testing.ROUNDING)
+        np.testing.assert_allclose(after, before @ mirror, rtol=0, atol=10 * testing.ROUNDING)
 
 
 # --- derivatives ---
-
-
-@pytest.mark.parametrize("name", CONSERVATIVE)
-def test_forces_are_the_slope_of_the_energy(name):
-    """Along random directions. Central differences over 2e-6 Å carry the rounding of the
-    energy, 1e-14 eV / 2e-6 Å, and jumps of the force within the step: 3e-7 eV/Å found."""
-    atoms, step = crooked(), 1e-6
-    _, forces = evaluate(name, atoms)
-    for direction in np.random.default_rng(0).standard_normal((4, *forces.shape)):
-        unit = direction / np.linalg.norm(direction)
-        energies, _ = evaluate(name, moved(atoms, step * unit), moved(atoms, -step * unit))
-        assert (energies[0] - energies[1]) / (2 * step) == pytest.approx(
-            -np.sum(forces * unit), abs=3e-6
-        )
-
-
-@all_networks
-def test_direct_forces_are_given_by_networks_that_have_them(name):
-    molecules = Molecules.from_atoms([crooked()])
-    graph = network(name).prepare(molecules)
-    _, forces = network(name)(graph, molecules.positions)
-    assert (forces is None) == network(name).conservative
 
 
 @pytest.mark.parametrize("name", ["LEFTNet-df", "EquiformerV2"])
@@ -195,58 +141,10 @@ def test_single_precision(name):
     assert 0 < error < of_forces
 
 
-# --- no state, no chance ---
-
-
-def tensors_of(module: Network) -> dict[str, torch.Tensor]:
-    return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
 @all_networks
-def test_nothing_is_kept_between_calls(name):
-    atoms, other = crooked(), molecule("H2O")
-    shared = network(name)
-    first = evaluate(name, atoms)
-    attributes = {key: sorted(vars(module)) for key, module in shared.named_modules()}
-    weights = {key: value.clone() for key, value in tensors_of(shared).items()}
-    evaluate(name, other)
-    second = evaluate(name, atoms)
-    np.testing.assert_array_equal(first[0], second[0])
-    np.testing.assert_array_equal(first[1], second[1])
-    assert {key: sorted(vars(module)) for key, module in shared.named_modules()} == attributes
-    assert tensors_of(shared).keys() == weights.keys()
-    for key, value in tensors_of(shared).items():
-        assert value.equal(weights[key]), key
-        assert value.grad is None, key
-
-
-@all_networks
-def test_no_random_numbers_are_drawn(name):
-    torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002 - the generator that a careless network would use
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    evaluate(name, crooked())
-    assert torch.get_rng_state().equal(before[0])
-    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
-
-
-@all_networks
-def test_positions_are_left_alone(name):
-    molecules = Molecules.from_atoms([crooked()])
-    before = copy.deepcopy(molecules.positions)
-    energies_and_forces(network(name), molecules)
-    assert molecules.positions.equal(before)
-    assert not molecules.positions.requires_grad
-
-
-@all_networks
-def test_edges_are_sorted_and_stay_within_molecules(name):
+def test_rows_of_tensors_divide_among_molecules(name):
     molecules = Molecules.from_atoms([crooked(), molecule("H2O"), molecule("CO2")])
-    graph = network(name).prepare(molecules)
-    assert (graph.target.diff() >= 0).all()
-    assert graph.molecule[graph.target].equal(graph.molecule[graph.source])
-    assert (graph.target != graph.source).all()
-    assert graph.rows[:2] == [(6, 3, 3), (30, 6, 6)]
+    assert network(name).prepare(molecules).rows[:2] == [(6, 3, 3), (30, 6, 6)]
 
 
 # --- shapes ---
@@ -258,11 +156,6 @@ def test_tensors_of_another_network_are_refused(name):
     foreign = "EquiformerV2" if name != "EquiformerV2" else "LEFTNet"
     with pytest.raises(ArchitectureMismatch):
         kind.from_shapes(shapes(foreign), config(foreign))
-
-
-@all_networks
-def test_unknown_names_are_no_constants(name):
-    assert network(name).constant("no.such.tensor") is None
 
 
 # --- edges ---

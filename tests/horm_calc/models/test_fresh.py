@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from horm_calc.checkpoints.files import network_class
 from horm_calc.configuration import SettingsError
 from horm_calc.derivatives.hessian import energies_and_forces, hessians
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Network
+from horm_calc.models.registry import network_class
 from tests.horm_calc.models.published import NAMES, PUBLISHED, config, shapes
 from tests.horm_calc.molecules import crooked
 

@@ -319,8 +319,8 @@ def test_the_files_of_the_shared_cases() -> None:
 
 
 def test_words_of_a_comment_that_ase_has_read_and_written(tmp_path: Path) -> None:
-    (tmp_path / "first.xyz").write_text("1\na cation; charge 1, doublet\nO 0 0 0\n")
+    (tmp_path / "first.xyz").write_text("1\na cation; charge 1 multiplicity 2\nO 0 0 0\n")
     write(tmp_path / "second.xyz", ase.io.read(tmp_path / "first.xyz"))
-    assert "charge=T 1,=T" in (tmp_path / "second.xyz").read_text()
+    assert "charge=T 1=T multiplicity=T 2=T" in (tmp_path / "second.xyz").read_text()
     [atoms] = read_xyz(tmp_path / "second.xyz")
     assert settle(atoms.info[KEY], atoms.numbers) == (1, 2)

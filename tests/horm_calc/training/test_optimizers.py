@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.overfit import SMALL
-from horm_calc.checkpoints.files import NETWORKS, network_class
+from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.training.optimizers import Combined, optimizer_of
 from horm_calc.training.settings import OptimizerSettings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def loaded(**data: Any) -> tuple[Frames, Frames]:
+def loaded(elements: Sequence[int] | None = None, **data: Any) -> tuple[Frames, Frames]:
     values = {"data": {"train": ["train.h5"]} | data}
-    return load(from_mapping(TrainingSettings, values))
+    return load(from_mapping(TrainingSettings, values), elements)[:2]
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.4, 0.6])
@@ -66,7 +67,20 @@ def test_unknown_elements_are_found_wherever_they_are(folder: Path) -> None:
     write_hdf5(folder / "cl.h5", [frame(1, (17, 1), "salt"), frame(2, reaction="w")], "HF")
     for files in ({"validation": ["cl.h5"]}, {"train": ["train.h5", "cl.h5"]}):
         with pytest.raises(DataError, match=r"cl\.h5: a frame of salt has Cl"):
-            loaded(validation_frames=1, **files)
+            loaded((1, 6, 7, 8), validation_frames=1, **files)
+
+
+def test_a_new_network_knows_the_elements_that_it_is_shown(folder: Path) -> None:
+    write_hdf5(folder / "cl.h5", [frame(1, (17, 1), "salt"), frame(2, reaction="w")], "HF")
+    write_hdf5(folder / "held.h5", [frame(3, (1, 1), "h")], "HF")
+    values = {"data": {"train": ["train.h5", "cl.h5"], "validation": ["held.h5"]}}
+    frames, _, shown = load(from_mapping(TrainingSettings, values))
+    assert set(shown) == {1, 8, 17}
+    for number, index in shown.items():
+        assert number in frames[index].numbers
+    problem = r"cl\.h5: a frame of salt has Cl, but frames to train on have H and O"
+    with pytest.raises(DataError, match=problem):
+        loaded(validation=["cl.h5"])
 
 
 @pytest.mark.parametrize(

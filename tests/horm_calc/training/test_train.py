@@ -238,7 +238,10 @@ def test_the_largest_molecule_of_an_earlier_training_is_remembered(data, empty) 
     assert horm_train(values, "first") == 0
     before = read(empty / "first" / "last.ckpt").metadata["data"]["most_atoms"]
     assert before == 6
-    small = [frame for frame in frames() if len(frame.numbers) < 5]
+    small = [
+        replace(frame, reaction=f"ammonia {place}")
+        for place, frame in enumerate(frame for frame in frames() if len(frame.numbers) == 4)
+    ]
     write_hdf5(empty / "small.h5", small, "Morse")
     assert max(len(frame.numbers) for frame in small) == 4
     values["data"] |= {"train": ["small.h5"], "validation_fraction": 0.4}
@@ -247,6 +250,59 @@ def test_the_largest_molecule_of_an_earlier_training_is_remembered(data, empty) 
         out = f"from{bool(init_from)}"
         assert horm_train(values, out) == 0
         assert read(empty / out / "last.ckpt").metadata["data"]["most_atoms"] == most
+
+
+def test_a_fine_tuning_tells_of_its_start(data, empty, capsys) -> None:
+    assert horm_train(settings(data), "first") == 0
+    good = {"network": {"init_from": "first/best.ckpt"}}
+    lines = {}
+    for out, rate in (("better", 0.003), ("worse", 0.1)):
+        values = settings(data, optimizer={"learning_rate": rate, "clip": "none"}) | good
+        capsys.readouterr()
+        assert horm_train(values, out) == 0
+        told = capsys.readouterr()
+        steps = [line for line in told.out.splitlines() if line.startswith("step ")]
+        assert [line.split(":")[0] for line in steps] == ["step 0", "step 6", "step 12"]
+        lines[out] = steps[0], told.err
+    # The same network on the same frames, whatever comes next; and what the first run ended with.
+    assert lines["better"][0] == lines["worse"][0]
+    assert lines["better"][1] == ""
+    assert lines["worse"][1].startswith(
+        "horm-train: warning: this training made first/best.ckpt worse: its validation loss was "
+    )
+    assert lines["worse"][1].count("\n") == 1
+    kept = read(empty / "worse" / "last.ckpt").metadata["validation_loss_at_start"]
+    assert f"loss {kept:.4g}" in lines["worse"][0]
+    # It is remembered when the run is resumed, which does not look at the start again.
+    capsys.readouterr()
+    values["run"]["max_minutes"] = 5.0
+    assert horm_train(values, "worse") == 0
+    told = capsys.readouterr()
+    assert "step 0" not in told.out
+    assert "made first/best.ckpt worse" in told.err
+
+
+def test_a_run_is_called_after_its_folder(data, empty, capsys) -> None:
+    assert horm_train(settings(data, run={"steps": 1}), "first") == 0
+    (empty / "first" / "best.ckpt").rename("mine.ckpt")
+    assert HormCalculator("first/last.ckpt", device="cpu").potential.label == "first/last"
+    assert HormCalculator("mine.ckpt", device="cpu").potential.label == "mine"
+
+
+def test_a_bug_is_no_wrong_input(data, empty, monkeypatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("of ours")
+
+    monkeypatch.setattr("horm_calc.training.train.train", broken)
+    with pytest.raises(ValueError, match="of ours"):
+        horm_train(settings(data))
+
+
+def test_hardware_that_is_not_there_is_named(data, empty, capsys) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert horm_train(settings(data, run={"accelerator": "cuda"})) == 2
+    assert capsys.readouterr().err.startswith("horm-train: run.accelerator, run.devices: ")
 
 
 def test_references_go_on_too(data, empty) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -13,11 +14,19 @@ from sella import Sella
 
 from horm_calc import HormCalculator
 from horm_calc.chemistry.thermochemistry import normal_modes
+from reactbench_runner.storage.provenance import PACKAGES
 from tests.places import STRUCTURES
 from tests.surfaces import LEPS
 from workflows.errors import CalculatorFailed, IRCFailed, NotConverged
 from workflows.methods import pysis
-from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
+from workflows.methods.registry import METHODS
+from workflows.settings import (
+    EndpointSettings,
+    IRCSettings,
+    PathSettings,
+    SaddleSettings,
+    stage_types,
+)
 from workflows.stages import endpoints
 from workflows.stages import irc as irc_stage
 from workflows.stages.endpoints import METHODS as MINIMISERS
@@ -377,3 +386,16 @@ def test_the_saddle_of_hydrogen_exchange_on_an_analytic_surface(method) -> None:
     assert saddle.atoms.get_angle(0, 1, 2) > 175
     separate = Atoms("HHH", [[-8, 0, 0], [0, 0, 0], [0.742, 0, 0]])
     assert 0.2 < saddle.energy - surface.at(separate)[0] < 1.5  # eV, a real barrier
+
+
+def test_every_entry_of_the_registry_is_a_choice_everywhere() -> None:
+    """A method is entered once: settings, help and versions follow."""
+    kinds = stage_types()
+    for name, methods in METHODS.items():
+        [spec] = [one for one in dataclasses.fields(kinds[name]) if one.name == "method"]
+        assert spec.metadata["choices"] == tuple(one.name for one in methods)
+        for one in methods:
+            assert f"{one.name}: {one.doc}" in spec.metadata["doc"]
+            assert one.package in PACKAGES
+            assert version(one.package)
+            assert callable(one.load())
