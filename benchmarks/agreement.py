@@ -29,6 +29,7 @@ from ase import Atoms
 from horm_calc.chemistry.connectivity import bonds
 from horm_calc.chemistry.superposition import superposition
 from reactbench_runner.storage.store import finished
+from workflows.records import Label
 from workflows.settings import VerdictSettings
 
 #: Å. Transition states that are farther apart are not the same one.
@@ -76,19 +77,20 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
         if not results:
             sys.exit(f"{run} holds no finished searches of horm-tssearch")
     first, second = (
-        {name: row["fingerprint"] for name, row in results.items()}
-        for results in (references, judged)
+        {name: row.fingerprint for name, row in results.items()} for results in (references, judged)
     )
     if first != second:
         sys.exit("the two runs are not of the same reactions, or one of them is not finished")
     solvable, found = [], []
     for name, row in sorted(references.items()):
-        if row["verdict"] == "intended":
+        if row.verdict is Label.INTENDED:
             solvable.append(name)
-            if judged[name]["verdict"] == "intended":
+            if judged[name].verdict is Label.INTENDED:
                 both = row, judged[name]
-                trusted_barrier, barrier = (one["barrier_kcal_per_mol"] for one in both)
-                lower_way = any("lower way" in one["warnings"] for one in both)
+                trusted_barrier, barrier = (one.barrier_kcal_per_mol for one in both)
+                assert trusted_barrier is not None
+                assert barrier is not None  # both saddles connect the ends
+                lower_way = any("lower way" in one.warnings for one in both)
                 rmsd = distance(trusted / name, fast / name)
                 found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_way))
     return solvable, found
@@ -124,7 +126,7 @@ def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence
     names, seconds = [], []
     for run in (trusted, fast):
         names.append(json.loads((run / "run.json").read_text("utf-8"))["level_of_theory"])
-        seconds.append([row["seconds"] for row in finished(run).values()])
+        seconds.append([row.seconds for row in finished(run).values()])
     lines = [
         f"Of {len(seconds[0])} reactions {names[0]} ends {len(solvable)} *intended*, "
         f"{names[1]} {len(found)} of these.",

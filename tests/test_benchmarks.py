@@ -143,7 +143,7 @@ def test_agreement_of_two_runs(tmp_path: Path) -> None:
             ase.io.write(folder / "path.xyz", [ase.Atoms("CHNOH", chiral)] * 3)
             row = {
                 **{"id": name, "fingerprint": f"of {name}", "seconds": 3.0},
-                **{"verdict": "intended" if name in ends_well else "failed", "stage": ""},
+                **{"verdict": "intended" if name in ends_well else "failed", "stage": "verdict"},
                 **{"barrier_kcal_per_mol": 40.0 if run == "trusted" else 42.5 + (name == "bent")},
                 **{"warnings": "knows a lower way" if (run, name) == ("fast", "bent") else ""},
             }

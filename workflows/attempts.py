@@ -33,6 +33,7 @@ from workflows.records import (
     Verdict,
 )
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import relax, settle
 from workflows.stages.irc import follow, turned
 from workflows.stages.lower_path import followed
@@ -48,8 +49,6 @@ _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Lab
 BRANCHING = (
     "the IRC ends at a saddle point itself, where the way branches; its ends are the minima below"
 )
-
-_STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ class Attempt:
         words = [str(self.path.method)] if self.path else []
         words.append(self.verdict.label.value)
         if self.verdict.reason:
-            words.append(f"{self.verdict.stage}: {self.verdict.reason}".removeprefix(": "))
+            stage = f"{self.verdict.stage}: " if self.verdict.stage else ""
+            words.append(stage + self.verdict.reason)
         if self.saddle and self.saddle.converged:
             barrier = to_kcal_per_mol(self.saddle.energy - reactant.energy)
             words.append(f"saddle {barrier:.1f} kcal/mol above the reactant")
@@ -85,7 +85,7 @@ class Attempt:
         ambiguous = verdict.label is Label.AMBIGUOUS
         label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
         other = ORDER not in verdict.reason  # than what is intended but for the order of atoms
-        came = -_STAGES.index(verdict.stage) if verdict.stage else 0
+        came = -list(Stage).index(verdict.stage) if verdict.stage else 0
         energy = self.saddle.energy if self.intended and self.saddle else 0.0
         # Doubt is worse than *intended*, and better than the certainty that it is not.
         doubt = ambiguous if label is Label.INTENDED else not ambiguous
@@ -160,7 +160,7 @@ def _look(
     skipped: dict[str, str],
 ) -> Iterator[StringPath]:
     """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
-    account.begin("lower way")
+    account.begin(Stage.LOWER_WAY)
     while looks:
         look = looks.pop(next(iter(looks)))
         try:
@@ -168,7 +168,7 @@ def _look(
         except NotConverged as error:  # no path, or none that is lower
             account.note(str(error))
         except StageError as error:
-            skipped.setdefault("lower way", str(error))
+            skipped.setdefault(Stage.LOWER_WAY, str(error))
 
 
 def order_of_atoms(
@@ -205,7 +205,7 @@ def _only_rises(
     """The attempt that ends with a path along which the energy only rises, if this is one."""
     if path is None or not rises(path.energies):
         return None
-    account.begin("path")
+    account.begin(Stage.PATH)
     with contextlib.suppress(StageError):
         if not isinstance(path, StringPath):
             path = account.run(followed, path, bar(path.energies), surface, settings.lower_way)
@@ -236,7 +236,7 @@ def attempt_from(
     done = Attempt(Verdict(Label.FAILED))
     higher = max(reactant, product, key=lambda minimum: minimum.energy)
     try:
-        account.begin("path")
+        account.begin(Stage.PATH)
         path = account.run(guess)
         done = dataclasses.replace(done, path=path)
         # Where nothing holds the higher end together, there may be no saddle to spend hours on.
@@ -244,17 +244,17 @@ def attempt_from(
         if loose and (rising := _only_rises(path, surface, settings, account)):
             return rising
 
-        account.begin("saddle")
+        account.begin(Stage.SADDLE)
         saddle = account.run(refine, path.highest, surface, settings.saddle)
         done = dataclasses.replace(done, saddle=saddle)
         if not saddle.converged:
             raise NotConverged(saddle.reason)
 
-        account.begin("irc")
+        account.begin(Stage.IRC)
         irc = account.run(follow, saddle, surface, settings.irc)
         done = dataclasses.replace(done, irc=irc)
 
-        account.begin("irc ends")
+        account.begin(Stage.IRC_ENDS)
         first, last = (
             account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
             for end, name in ((0, "first image"), (-1, "last image"))

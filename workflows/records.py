@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
+from workflows.stage_names import Stage
 from workflows.surface import Evaluations
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ class Verdict:
     label: Label
     reason: str = ""
     side: str = ""
-    stage: str = ""
+    stage: Stage | None = None
     relabelled: Label | None = None
     at_limit: Label | None = None
     deciding_bonds: tuple[str, ...] = ()
@@ -391,6 +392,7 @@ class SearchResult:
 
     reaction: Reaction
     verdict: Verdict
+    _: KW_ONLY
     reactant: Minimum | None = None
     product: Minimum | None = None
     path: ReactionPath | None = None
@@ -403,6 +405,6 @@ class SearchResult:
     attempts: int = 1
     lower_way: StringPath | None = None
     separated: dict[str, SeparatedMolecules] = field(default_factory=dict)
-    costs: dict[str, Cost] = field(default_factory=dict)
+    costs: dict[Stage, Cost] = field(default_factory=dict)
     log: str = ""
     verification: Verification | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds
 from horm_calc.chemistry.stereochemistry import Stereochemistry, compare
 from horm_calc.units import to_kcal_per_mol
+from workflows.errors import StageError
 from workflows.records import (
     Minimum,
     Reaction,
@@ -35,10 +36,13 @@ TOUCHING = 7.0
 
 
 def of_calculator(
-    structures: Iterable[Atoms], surface: Surface, settings: SearchSettings
+    structures: Iterable[Atoms],
+    surface: Surface,
+    settings: SearchSettings,
+    broken: Callable[[StageError], None] = lambda error: None,
 ) -> Iterator[str]:
-    """What the calculator itself says of them."""
-    found = concerns_about(list(structures), surface, settings.endpoints.wall_time)
+    """What the calculator itself says of them; `broken` hears of it where it cannot say it."""
+    found = concerns_about(list(structures), surface, settings.endpoints.wall_time, broken)
     yield from dict.fromkeys(found)
 
 
@@ -48,13 +52,14 @@ def of_structures(
     saddle: Saddle | None,
     surface: Surface,
     settings: SearchSettings,
+    broken: Callable[[StageError], None] = lambda error: None,
 ) -> Iterator[str]:
     """What the calculator says of them, what relaxation did, and whether to trust the Hessian.
 
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from of_calculator(known, surface, settings)
+    yield from of_calculator(known, surface, settings, broken)
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:

@@ -20,7 +20,9 @@ from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.input_checks import check_calculator, check_reaction
+from workflows.logs import log_with_cause
 from workflows.records import (
+    Cost,
     Label,
     Minimum,
     Reaction,
@@ -29,6 +31,7 @@ from workflows.records import (
     Verdict,
 )
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
@@ -124,9 +127,11 @@ def _search(
         check_calculator(reaction, surface.capabilities)
         reactant, product = _endpoints(reaction, surface, settings, account)
     except InputError as error:
-        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage="input"))
+        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
-        verdict = Verdict(Label.FAILED, str(error), stage="endpoints")
+        if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
+            account.add(Cost(), log_with_cause(error))
+        verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
         return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
     given = {"reactant": reaction.reactant, "product": reaction.product}
@@ -136,9 +141,11 @@ def _search(
         return SearchResult(
             reaction,
             fallen,
-            reactant,
-            product,
-            warnings=tuple(remarks.of_calculator(relaxed.values(), surface, settings)),
+            reactant=reactant,
+            product=product,
+            warnings=tuple(
+                remarks.of_calculator(relaxed.values(), surface, settings, account.traceback)
+            ),
             attempts=0,
             costs=account.costs,
             log=account.log,
@@ -152,16 +159,13 @@ def _search(
     if verdict.label is not Label.BARRIERLESS:
         verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
-    account.begin("thermochemistry")
-    thermochemistry, skipped, cost = free_energies(
-        reactant, product, best.saddle, verdict, surface, settings
-    )
-    account.add(cost, "")
+    account.begin(Stage.THERMOCHEMISTRY)
+    free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
     surface_of = surfaces(reaction, calculator, build)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     warnings = (
-        *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
-        *remarks.of_minima(skipped),
+        *remarks.of_structures(reaction, minima, best.saddle, surface, settings, account.traceback),
+        *remarks.of_minima(free.skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
         *order,
         *remarks.of_lower_way(best.saddle, tried.lower_way),
@@ -170,20 +174,20 @@ def _search(
     return SearchResult(
         reaction,
         verdict,
-        reactant,
-        product,
-        best.path,
-        best.saddle,
-        best.irc,
-        best.ends,
-        thermochemistry,
-        skipped | tried.skipped | not_separated,
-        warnings,
-        tried.count,
-        tried.lower_way,
-        separated,
-        account.costs,
-        account.log,
+        reactant=reactant,
+        product=product,
+        path=best.path,
+        saddle=best.saddle,
+        irc=best.irc,
+        irc_ends=best.ends,
+        thermochemistry=free.found,
+        skipped=free.skipped | tried.skipped | not_separated,
+        warnings=warnings,
+        attempts=tried.count,
+        lower_way=tried.lower_way,
+        separated=separated,
+        costs=account.costs,
+        log=account.log,
     )
 
 
@@ -200,7 +204,7 @@ def _separated(
     for name, minimum in minima.items():
         if len(in_pieces(minimum.atoms, settings.verdict)) == 1:
             continue
-        account.begin("separated molecules")
+        account.begin(Stage.SEPARATED)
         try:
             found[name] = account.run(separate, minimum, reaction, surface_of, settings)
         except StageError as error:
@@ -214,7 +218,7 @@ def _separated(
 def _endpoints(
     reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
 ) -> tuple[Minimum, Minimum]:
-    account.begin("endpoints")
+    account.begin(Stage.ENDPOINTS)
     given = {"reactant": reaction.reactant, "product": reaction.product}
     relaxed, changed = {}, ""
     for name, atoms in given.items():

@@ -86,6 +86,8 @@ def _run(options: argparse.Namespace) -> int:
     from reactbench_runner import calculators, report
     from reactbench_runner.batch import NOT_SEARCHED, run_batch
     from reactbench_runner.inputs.reactions import read_reactions
+    from reactbench_runner.storage.rows import ResultRow
+    from workflows.records import Label
 
     console = Console()
     reactions = read_reactions(options.reactions)  # before a network is loaded
@@ -105,9 +107,9 @@ def _run(options: argparse.Namespace) -> int:
     ) as progress:  # fmt: skip
         bar = progress.add_task("searching", total=len(reactions))
 
-        def on_finished(row: dict[str, Any]) -> None:
+        def on_finished(row: ResultRow) -> None:
             nonlocal intended
-            intended += row["verdict"] == "intended"
+            intended += row.verdict is Label.INTENDED
             progress.update(bar, advance=1, description=f"{intended} intended")
 
         rows = run_batch(
@@ -130,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
     if line := report.verification(rows):
         console.print(line, markup=False, highlight=False)
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
-    return 3 if any(row["stage"] in NOT_SEARCHED for row in rows) else 0
+    return 3 if any(row.stage in NOT_SEARCHED for row in rows) else 0
 
 
 def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchSettings]:

@@ -118,8 +118,8 @@ def test_a_factory_that_raises_costs_its_reaction(here: Path) -> None:
 
     hcn = Reaction("hcn", *read(STRUCTURES / "hcn.xyz", ":"))
     [row] = run_batch([hcn], here / "out", fails)
-    assert row["verdict"] == "failed"
-    assert "no licence" in row["reason"]
+    assert row.verdict == "failed"
+    assert "no licence" in row.reason
 
 
 def test_a_factory_without_a_module_in_worker_processes(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_a_factory_without_a_module_in_worker_processes(tmp_path: Path) -> None:
         return LEPS()
 
     [row] = run_batch([EXCHANGE], tmp_path / "out", leps, settings=QUICK)
-    assert row["level_of_theory"].endswith("leps")
-    assert row["verdict"] == "intended"
+    assert row.level_of_theory.endswith("leps")
+    assert row.verdict == "intended"
 
 
 def test_what_cannot_travel_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ase.io import read
 
 from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner.batch import run_batch
-from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import write_search
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, ReactionPath, SearchResult, Verdict
@@ -104,7 +104,7 @@ def test_without_isotopes_files_are_plain_xyz(tmp_path: Path) -> None:
     atoms = reaction(None).reactant
     path = ReactionPath((atoms,), np.array([-1.0]), "geodesic", converged=True)
     result = SearchResult(reaction(None), Verdict(Label.FAILED), path=path)
-    assert to_row(result)["isotopes"] == ""
+    assert to_row(result).isotopes == ""
     write_search(result, tmp_path, "GFN2-xTB")
     lines = (tmp_path / "path.xyz").read_text().splitlines()
     assert lines[1] == "level_of_theory=GFN2-xTB energy=-1.0"

@@ -397,7 +397,7 @@ def _free_energies(surface: Surface) -> None:
     """Of an end without modes, as where its Hessian failed for once."""
     end = relax(EXCHANGE.reactant, Surface(LEPS()), EndpointSettings())
     verdict = Verdict(Label.FAILED)
-    _, skipped, _ = free_energies(end, end, None, verdict, surface, SHORT)
+    skipped = free_energies(end, end, None, verdict, surface, SHORT).skipped
     raise StageTimeout(skipped["reactant"])
 
 

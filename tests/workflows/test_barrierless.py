@@ -14,7 +14,7 @@ from ase.io import write
 from horm_calc.units import KCAL_PER_MOL, to_kcal_per_mol
 from reactbench_runner import calculators
 from reactbench_runner.commands.tssearch import main
-from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.making import to_row
 from tests.workflows.molecules import numbered
 from workflows.barrierless import bar, fallen_end, is_loose, only_rises, rises
 from workflows.records import Label, Reaction, ReactionPath, StringPath, Verdict
@@ -84,8 +84,8 @@ def test_radicals_and_pairs_that_bind_without_a_barrier(name: str) -> None:
         assert reason.startswith(f"the {fell} relaxes into ")
         assert reason.endswith(f"the {other}: no barrier for {bond} on this surface")
         row = to_row(result)
-        assert [row[f"{column}_kcal_per_mol"] for column in ENERGIES] == [""] * 6
-        assert row["ts_energy_ev"] == ""
+        assert [getattr(row, f"{column}_kcal_per_mol") for column in ENERGIES] == [None] * 6
+        assert row.ts_energy_ev is None
         assert result.attempts == 0
     assert set(seen) == {"endpoints"}
 
@@ -184,10 +184,12 @@ def test_pieces_far_apart(backwards: bool) -> None:
     assert "for B1-N2 on this surface" in result.verdict.reason
     assert result.saddle is None
     row = to_row(result)
-    barriers = [row[f"{column}_kcal_per_mol"] for column in ENERGIES if "barrier" in column]
-    assert barriers == [""] * 4
+    barriers = [
+        getattr(row, f"{column}_kcal_per_mol") for column in ENERGIES if "barrier" in column
+    ]
+    assert barriers == [None] * 4
     energy = -22.6 if backwards else 22.6  # kcal/mol, GFN2-xTB's
-    assert row["reaction_energy_kcal_per_mol"] == pytest.approx(energy, abs=0.2)
+    assert row.reaction_energy_kcal_per_mol == pytest.approx(energy, abs=0.2)
     assert "saddle" not in result.costs
 
 

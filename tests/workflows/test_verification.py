@@ -261,9 +261,10 @@ def test_charge_reaches_the_other_level() -> None:
     path = find_path(ends[0].atoms, ends[1].atoms, surface, PathSettings())
     saddle = refine(path.highest, surface, SaddleSettings())
     reaction = Reaction("sn2", ends[0].atoms, ends[1].atoms, charge=-1)
-    verified = verify(
-        SearchResult(reaction, Verdict(Label.INTENDED), *ends, saddle=saddle), anion()
+    found = SearchResult(
+        reaction, Verdict(Label.INTENDED), reactant=ends[0], product=ends[1], saddle=saddle
     )
+    verified = verify(found, anion())
     assert verified.converged, verified.reason
     assert verified.saddle.energy == pytest.approx(saddle.energy, abs=1e-4)  # eV
     assert verified.reactant.energy == pytest.approx(ends[0].energy, abs=1e-4)

@@ -13,7 +13,7 @@ from ase.optimize import BFGS
 from horm_calc.chemistry.thermochemistry import normal_modes
 from workflows.errors import CalculatorFailed, StageError
 from workflows.limits import run_with_limit
-from workflows.logs import log_of
+from workflows.logs import log_of, log_with_cause
 from workflows.methods.contracts import Minimiser
 from workflows.methods.registry import MINIMISERS, loaded
 from workflows.records import Minimum
@@ -149,7 +149,7 @@ def _optimised(
         method, relaxed, log = run(SECOND)
     except StageError:
         raise first from first.__cause__
-    return method, relaxed, f"{first.log}\n{first}; {SECOND} instead\n{log}"
+    return method, relaxed, f"{log_with_cause(first)}\n{first}; {SECOND} instead\n{log}"
 
 
 def _downhill(atoms: Atoms, mode: np.ndarray, surface: Surface) -> Atoms:
