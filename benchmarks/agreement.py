@@ -40,14 +40,14 @@ SAME = 0.4
 class Compared:
     """A reaction that both searches end *intended*: RMSD in Å, barriers in kcal/mol.
 
-    `lower_way`: either search warns that its calculator knows a lower way than its saddle.
+    `lower_path`: either search warns that its calculator knows a lower-energy path than its saddle.
     """
 
     id: str
     rmsd: float
     trusted_barrier: float
     barrier: float
-    lower_way: bool
+    lower_path: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,9 +90,9 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
                 trusted_barrier, barrier = (one.barrier_kcal_per_mol for one in both)
                 assert trusted_barrier is not None
                 assert barrier is not None  # both saddles connect the ends
-                lower_way = any("lower way" in one.warnings for one in both)
+                lower_path = any("lower path" in one.warnings for one in both)
                 rmsd = distance(trusted / name, fast / name)
-                found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_way))
+                found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_path))
     return solvable, found
 
 
@@ -143,7 +143,7 @@ def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence
         "| pairs | number | median RMSD, Å | barriers, mean absolute error, kcal/mol | median |",
         "| --- | --- | --- | --- | --- |",
         summary("all", found),
-        summary("no warning of a lower way", [one for one in found if not one.lower_way]),
+        summary("no warning of a lower-energy path", [one for one in found if not one.lower_path]),
         summary(f"within {SAME} Å: the same", [one for one in found if one.rmsd <= SAME]),
         "",
         "| reaction | RMSD, Å | ΔE‡ trusted, kcal/mol | ΔE‡, kcal/mol |",

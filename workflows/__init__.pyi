@@ -17,7 +17,7 @@ from workflows.records import Verdict as Verdict
 from workflows.records import Verification as Verification
 from workflows.settings import EndpointSettings as EndpointSettings
 from workflows.settings import IRCSettings as IRCSettings
-from workflows.settings import LowerWaySettings as LowerWaySettings
+from workflows.settings import LowerPathSettings as LowerPathSettings
 from workflows.settings import PathSettings as PathSettings
 from workflows.settings import SaddleSettings as SaddleSettings
 from workflows.settings import SearchSettings as SearchSettings

@@ -21,7 +21,7 @@ from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.barrierless import bar, is_loose, only_rises, rises
 from workflows.errors import NotConverged, StageError
-from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
+from workflows.guesses import Looks, first_guesses, lower_path_methods, lowest, rest
 from workflows.records import (
     IRC,
     Cost,
@@ -40,7 +40,7 @@ from workflows.stages.lower_path import followed
 from workflows.stages.path import find_path
 from workflows.stages.saddle import refine
 from workflows.surface import Surface
-from workflows.verdict import judge, runs_backwards
+from workflows.verdict import runs_backwards, verdict_of
 
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
@@ -98,7 +98,7 @@ class Tried:
 
     best: Attempt
     count: int
-    lower_way: StringPath | None
+    lower_path: StringPath | None
     skipped: dict[str, str]
 
 
@@ -109,13 +109,13 @@ def try_guesses(
     settings: SearchSettings,
     account: Account,
 ) -> Tried:
-    """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
+    """Attempts until one is intended with no lower-energy path, `settings.attempts` at most.
 
     The last guesses, or the next one when it stays below an intended saddle, are the highest points
-    of the paths that are made to look for a lower way.
+    of the paths that are made to look for a lower-energy path.
     """
     ends = reactant.atoms, product.atoms
-    guesses, looks = first_guesses(ends, surface, settings), ways_to_look(ends, settings)
+    guesses, looks = first_guesses(ends, surface, settings), lower_path_methods(ends, settings)
     attempts: list[Attempt] = []
     known: StringPath | None = None
     skipped: dict[str, str] = {}
@@ -160,15 +160,15 @@ def _look(
     skipped: dict[str, str],
 ) -> Iterator[StringPath]:
     """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
-    account.begin(Stage.LOWER_WAY)
+    account.begin(Stage.LOWER_PATH)
     while looks:
         look = looks.pop(next(iter(looks)))
         try:
-            yield account.run(look, saddle.energy, surface, settings.lower_way)
+            yield account.run(look, saddle.energy, surface, settings.lower_path)
         except NotConverged as error:  # no path, or none that is lower
             account.note(str(error))
         except StageError as error:
-            skipped.setdefault(Stage.LOWER_WAY, str(error))
+            skipped.setdefault(Stage.LOWER_PATH, str(error))
 
 
 def order_of_atoms(
@@ -208,7 +208,7 @@ def _only_rises(
     account.begin(Stage.PATH)
     with contextlib.suppress(StageError):
         if not isinstance(path, StringPath):
-            path = account.run(followed, path, bar(path.energies), surface, settings.lower_way)
+            path = account.run(followed, path, bar(path.energies), surface, settings.lower_path)
         if verdict := only_rises(path, settings.verdict.bond_factor):
             return Attempt(verdict, path)
     return None
@@ -221,7 +221,7 @@ def _lower(
     if string is None or attempt.saddle is None or not attempt.intended:
         return None
     below = attempt.saddle.energy - string.ceiling
-    return string if below > settings.lower_way.margin else None
+    return string if below > settings.lower_path.margin else None
 
 
 def attempt_from(
@@ -289,5 +289,5 @@ def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) 
     if runs_backwards((first.atoms, last.atoms), *aims, settings.verdict):
         first, last = last, first
         done = dataclasses.replace(done, irc=turned(done.irc), ends=(first, last))
-    verdict = judge((first.atoms, last.atoms), *aims, settings.verdict)
+    verdict = verdict_of((first.atoms, last.atoms), *aims, settings.verdict)
     return dataclasses.replace(done, verdict=verdict)

@@ -377,7 +377,7 @@ class SearchResult:
         What a person should know who uses the numbers.
     attempts
         How many guesses were tried.
-    lower_way
+    lower_path
         A path that stays below the saddle; None where none is known, whether or not it was looked
         for.
     separated
@@ -403,7 +403,7 @@ class SearchResult:
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     attempts: int = 1
-    lower_way: StringPath | None = None
+    lower_path: StringPath | None = None
     separated: dict[str, SeparatedMolecules] = field(default_factory=dict)
     costs: dict[Stage, Cost] = field(default_factory=dict)
     log: str = ""

@@ -114,13 +114,13 @@ def of_isomers(
         )
 
 
-def of_lower_way(saddle: Saddle | None, lower: StringPath | None) -> Iterator[str]:
+def of_lower_path(saddle: Saddle | None, lower: StringPath | None) -> Iterator[str]:
     """By how much a known path between the ends stays below the saddle."""
     if saddle and lower:
         below = to_kcal_per_mol(saddle.energy - lower.ceiling)
         yield (
-            f"this calculator knows a lower way: a path between the ends (lower_way.xyz) stays "
-            f"{below:.1f} kcal/mol below this saddle; it may have more than one step"
+            "this calculator knows a lower-energy path: one between the ends (lower_path.xyz) "
+            f"stays {below:.1f} kcal/mol below this saddle; it may have more than one step"
         )
 
 

@@ -14,7 +14,7 @@ class Stage(StrEnum):
     SADDLE = "saddle"
     IRC = "irc"
     IRC_ENDS = "irc ends"
-    LOWER_WAY = "lower way"
+    LOWER_PATH = "lower path"
     THERMOCHEMISTRY = "thermochemistry"
     SEPARATED = "separated molecules"
     #: Every stage has come to its end.
@@ -31,7 +31,7 @@ COSTED = (
     Stage.SADDLE,
     Stage.IRC,
     Stage.IRC_ENDS,
-    Stage.LOWER_WAY,
+    Stage.LOWER_PATH,
     Stage.THERMOCHEMISTRY,
     Stage.SEPARATED,
 )

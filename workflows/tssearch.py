@@ -1,7 +1,7 @@
 """The search, from two structures to a verdict and free energies.
 
 endpoints -> attempts (path -> saddle -> IRC -> relaxation of the IRC's ends -> verdict, with a look
-for a lower way) -> thermochemistry. The best attempt is the result.
+for a lower-energy path) -> thermochemistry. The best attempt is the result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.surface import Surface
-from workflows.verdict import question_relaxation
+from workflows.verdict import check_relaxation
 
 
 @overload
@@ -157,7 +157,7 @@ def _search(
     best = tried.best
     verdict = best.verdict
     if verdict.label is not Label.BARRIERLESS:
-        verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
+        verdict = check_relaxation(verdict, given, relaxed, settings.verdict)
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
@@ -168,7 +168,7 @@ def _search(
         *remarks.of_minima(free.skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
         *order,
-        *remarks.of_lower_way(best.saddle, tried.lower_way),
+        *remarks.of_lower_path(best.saddle, tried.lower_path),
         *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
     )
     return SearchResult(
@@ -184,7 +184,7 @@ def _search(
         skipped=free.skipped | tried.skipped | not_separated,
         warnings=warnings,
         attempts=tried.count,
-        lower_way=tried.lower_way,
+        lower_path=tried.lower_path,
         separated=separated,
         costs=account.costs,
         log=account.log,

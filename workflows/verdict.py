@@ -32,7 +32,7 @@ from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 
 
-def judge(
+def verdict_of(
     ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
 ) -> Verdict:
     """Compare the relaxed IRC ends with reactant and product.
@@ -184,7 +184,7 @@ def _apart(ends: tuple[Atoms, Atoms], aims: tuple[Atoms, Atoms]) -> tuple[float,
     return first, last
 
 
-def question_relaxation(
+def check_relaxation(
     verdict: Verdict,
     given: Mapping[str, Atoms],
     relaxed: Mapping[str, Atoms],

@@ -72,7 +72,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Making:
+class BatchOptions:
     """How batches are made.
 
     references: eV for each atomic number. probe: "rows", "projections", "full", or "none" to
@@ -85,7 +85,7 @@ class Making:
     dtype: torch.dtype = torch.float32
 
 
-def batch_of(frames: Sequence[Frame], making: Making, rng: np.random.Generator) -> Batch:
+def batch_of(frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator) -> Batch:
     """The frames as one batch."""
     probed = making.probe != "none"
     curved = [frame for frame in frames if probed and frame.curved]
@@ -96,7 +96,7 @@ def batch_of(frames: Sequence[Frame], making: Making, rng: np.random.Generator) 
     return Batch(tuple(parts))
 
 
-def _part(frames: Sequence[Frame], making: Making) -> Part:
+def _part(frames: Sequence[Frame], making: BatchOptions) -> Part:
     sizes = tuple(len(frame.numbers) for frame in frames)
     centred = [frame.positions - np.mean(frame.positions, axis=0) for frame in frames]
     energies = [
@@ -117,7 +117,7 @@ def _part(frames: Sequence[Frame], making: Making) -> Part:
     )
 
 
-def _curved_part(frames: Sequence[Frame], making: Making, rng: np.random.Generator) -> Part:
+def _curved_part(frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator) -> Part:
     probed = [_probed(frame, making, rng) for frame in frames]
     most = max(len(vectors) for vectors, _, _ in probed)
 
@@ -134,7 +134,7 @@ def _curved_part(frames: Sequence[Frame], making: Making, rng: np.random.Generat
 
 
 def _probed(
-    frame: Frame, making: Making, rng: np.random.Generator
+    frame: Frame, making: BatchOptions, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vectors (k, n, 3), products (k, n, 3) and weights (k, 1) of a frame.
 
@@ -164,7 +164,7 @@ class Steps(Dataset[Batch]):
         self,
         frames: Frames,
         size: int,
-        making: Making,
+        making: BatchOptions,
         seed: int,
         curved_fraction: float | None = None,
     ) -> None:
@@ -213,7 +213,7 @@ def _epoch(steps: Steps, stream: int, epoch: int) -> list[np.ndarray]:
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def fixed_batches(frames: Frames, size: int, making: Making, seed: int) -> list[Batch]:
+def fixed_batches(frames: Frames, size: int, making: BatchOptions, seed: int) -> list[Batch]:
     """All frames once, ordered by size, with probing vectors that are always the same."""
     rng = np.random.default_rng([seed, 3])
     order = np.argsort(frames.sizes, kind="stable")

@@ -27,7 +27,7 @@ from horm_calc.potential import CheckpointConcern
 from horm_calc.references import ELEMENTS, Domain, training_record
 from horm_calc.training import resuming
 from horm_calc.training.atomic_energies import corrected_references, fit_references
-from horm_calc.training.batches import Making, Steps
+from horm_calc.training.batches import BatchOptions, Steps
 from horm_calc.training.callbacks import KeepBest, KeepLast, Patience, Reporter, mean_of_weights
 from horm_calc.training.loaders import training_loader, validation_loader
 from horm_calc.training.module import TrainingModule
@@ -85,7 +85,7 @@ def train(settings: TrainingSettings, out: Path | str) -> Path:
         Where frames to validate on are trained on too.
     """
     out = Path(out)
-    stands = resuming.stand_of(settings, out)
+    stands = resuming.state_of_run(settings, out)
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     before = _starting_point(settings.network.init_from)
@@ -105,7 +105,7 @@ def train(settings: TrainingSettings, out: Path | str) -> Path:
         references = dict(told.references)
     else:
         references = _references(settings, frames, list(shown.values()), level, network, before)
-    making = Making(
+    making = BatchOptions(
         references,
         settings.loss.probe,
         settings.loss.vectors,

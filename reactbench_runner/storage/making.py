@@ -103,9 +103,9 @@ def _with_energies(row: ResultRow, result: SearchResult) -> ResultRow:
     free = _heights(
         gibbs.get("reactant"), gibbs.get("saddle"), gibbs.get("product"), result.verdict
     )
-    lower, lower_way = result.lower_way, None
+    lower, lower_path = result.lower_path, None
     if lower is not None and reactant is not None:
-        lower_way = float(to_kcal_per_mol(lower.ceiling - reactant))
+        lower_path = float(to_kcal_per_mol(lower.ceiling - reactant))
     return dataclasses.replace(
         row,
         reactant_energy_ev=reactant,
@@ -120,7 +120,7 @@ def _with_energies(row: ResultRow, result: SearchResult) -> ResultRow:
         reactant_thermochemistry=assumed.get("reactant", ""),
         ts_thermochemistry=assumed.get("saddle", ""),
         product_thermochemistry=assumed.get("product", ""),
-        lower_way_barrier_kcal_per_mol=lower_way,
+        lower_path_barrier_kcal_per_mol=lower_path,
     )
 
 

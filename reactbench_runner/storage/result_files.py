@@ -69,6 +69,9 @@ def read_result(file: Path, identifier: str) -> ResultRow:
 def _from_table(row: Mapping[str, Any]) -> dict[str, Any]:
     """A record of the older form, which was a row of the table, in the present one."""
     kinds = typing.get_type_hints(ResultRow)
+    row = {name.replace("lower_way", "lower_path"): value for name, value in row.items()}
+    if row["stage"] == "lower way":
+        row["stage"] = Stage.LOWER_PATH
     record: dict[str, Any] = {
         name: None if value == "" and NoneType in typing.get_args(kinds.get(name)) else value
         for name, value in row.items()

@@ -37,7 +37,7 @@ class ResultRow:
 
     None stands where there is no such number, or where it would mean nothing. The documentation of
     each field, and the digits that `results.csv` shows, are in its metadata, from which the table
-    in docs/results.md is made.
+    in docs/reference/results.md is made.
     """
 
     id: str = _column("name of the reaction")
@@ -49,7 +49,7 @@ class ResultRow:
         "atoms whose masses are not the standard atomic weights, with these masses (amu): "
         "`H3 2.014`; empty without"
     )
-    level_of_theory: str = _text("what all energies and structures stand for")
+    level_of_theory: str = _text("method of all energies and structures")
     verdict: Label = _column(
         "*intended*, *barrierless*, *partly intended*, *unintended*, *ambiguous* or *failed*"
     )
@@ -138,8 +138,8 @@ class ResultRow:
     curvature_error_ev_per_a2: float | None = _optional(
         "δH: how far a network's Hessian is from its forces at the saddle", 4
     )
-    lower_way_barrier_kcal_per_mol: float | None = _optional(
-        "height of a lower way above the reactant, if one is known", 3
+    lower_path_barrier_kcal_per_mol: float | None = _optional(
+        "height of a lower-energy path above the reactant, if one is known", 3
     )
     reactant_energy_ev: float | None = _optional("total energy of the relaxed reactant", 6)
     ts_energy_ev: float | None = _optional("total energy of the converged saddle", 6)
@@ -159,8 +159,8 @@ class ResultRow:
     )
     warnings: str = _text(
         "read these: bonds that relaxation changed, atoms whose exchange would make fewer bonds "
-        "change, other stereoisomers and conformers, lower ways, ends in pieces, molecules unlike "
-        "a network's data"
+        "change, other stereoisomers and conformers, lower-energy paths, ends in pieces, molecules "
+        "unlike a network's data"
     )
     not_computed: str = _text("what is missing, and why")
     reactant_thermochemistry: str = _text(

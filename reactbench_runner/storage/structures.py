@@ -114,7 +114,7 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
     for name, found in (
         ("path.xyz", result.path),
         ("ts.xyz", result.saddle),
-        ("lower_way.xyz", result.lower_way),
+        ("lower_path.xyz", result.lower_path),
         ("irc.xyz", result.irc),
         ("reactant_molecules.xyz", result.separated.get("reactant")),
         ("product_molecules.xyz", result.separated.get("product")),

@@ -38,7 +38,7 @@ FAST = from_mapping(
         "path": {"method": "neb", "images": 5},
         "saddle": {"hessian_every": 3},
         "irc": {"step_length": 0.8},
-        "lower_way": {"steps": 0},
+        "lower_path": {"steps": 0},
         "attempts": 1,
     }
 )
@@ -178,7 +178,8 @@ def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     run([Unreadable("a", "no file")], out)
     code = (
         "import sys, pathlib, reactbench_runner.storage.run_folder as s\n"
-        "with s.only_one(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+        "with s.exclusive_lock(pathlib.Path(sys.argv[1])):\n"
+        "    print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(out)],

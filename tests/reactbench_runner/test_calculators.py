@@ -42,7 +42,7 @@ def broken(charge, multiplicity):
 broken.capabilities = "everything"
 """
 
-FLAGS = ["--path.method", "geodesic", "--attempts", "1", "--lower_way.steps", "0"]
+FLAGS = ["--path.method", "geodesic", "--attempts", "1", "--lower_path.steps", "0"]
 
 
 def results(folder: Path) -> dict[str, dict[str, str]]:

@@ -100,7 +100,7 @@ def test_deuterium_in_files(name: str) -> None:
 def test_the_triplet_barrier(tmp_path: Path) -> None:
     """ΔE‡ of the triplet; the singlet, as which the file was once read, has 40.2 kcal/mol."""
     source = CASES / "spin" / "zero_three.xyz"
-    fast = ["--calculator", "gfn2-xtb", "--lower_way.steps", "0"]
+    fast = ["--calculator", "gfn2-xtb", "--lower_path.steps", "0"]
     assert call(source, "--out", tmp_path / "out", *fast) == 0
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         [row] = csv.DictReader(file)

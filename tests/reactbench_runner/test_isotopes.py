@@ -23,7 +23,7 @@ FAST = from_mapping(
     {
         "path": {"method": "geodesic"},
         "attempts": 1,
-        "lower_way": {"steps": 0},
+        "lower_path": {"steps": 0},
         "irc": {"method": "sella"},
     }
 )

@@ -20,11 +20,11 @@ from workflows.records import Label, Reaction, SearchResult
 from workflows.settings import from_mapping
 from workflows.tssearch import search
 
-FLAGS = ["--path.method=geodesic", "--attempts=1", "--lower_way.steps=0", "--irc.method=sella"]
+FLAGS = ["--path.method=geodesic", "--attempts=1", "--lower_path.steps=0", "--irc.method=sella"]
 QUICK = {
     "path": {"method": "geodesic"},
     "irc": {"method": "sella"},
-    "lower_way": {"steps": 0},
+    "lower_path": {"steps": 0},
     "attempts": 1,
 }
 

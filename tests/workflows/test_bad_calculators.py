@@ -384,7 +384,7 @@ class Sleeping(LEPS):
 
 
 SHORT = from_mapping(
-    {stage: {"wall_time": 2.0} for stage in ("endpoints", "path", "saddle", "irc", "lower_way")}
+    {stage: {"wall_time": 2.0} for stage in ("endpoints", "path", "saddle", "irc", "lower_path")}
 )
 GUESS = Atoms("HHH", [[-0.95, 0.05, 0], [0, 0, 0], [0.92, 0.03, 0.02]])
 
@@ -441,10 +441,10 @@ ASLEEP = {
         Sleeping("calculate", 2),
         lambda surface: follow(_saddle(), surface, SHORT.irc),
     ),
-    "the look for a lower way": (
+    "the look for a lower-energy path": (
         Sleeping("evaluate"),
         lambda surface: relaxed_string(
-            EXCHANGE.reactant, EXCHANGE.product, 0.0, surface, SHORT.lower_way
+            EXCHANGE.reactant, EXCHANGE.product, 0.0, surface, SHORT.lower_path
         ),
     ),
     "free energies": (Sleeping("get_hessian"), _free_energies),

@@ -50,7 +50,7 @@ def test_intended(reaction, tmp_path, monkeypatch, capfd) -> None:
         pytest.approx(result.saddle.modes.frequencies[0]),
     )
     assert 40 < to_kcal_per_mol(result.saddle.energy - result.reactant.energy) < 100
-    assert seen == ["endpoints", "path", "saddle", "irc", "irc ends", "lower way",
+    assert seen == ["endpoints", "path", "saddle", "irc", "irc ends", "lower path",
                     "thermochemistry"]  # fmt: skip
     # Nothing is left in the user's folder, nothing printed, and he stays where he was.
     assert list(tmp_path.iterdir()) == []

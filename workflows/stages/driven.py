@@ -28,7 +28,7 @@ from workflows.errors import NotConverged, StageError
 from workflows.limits import run_with_limit
 from workflows.logs import log_of
 from workflows.records import StringPath
-from workflows.settings import LowerWaySettings
+from workflows.settings import LowerPathSettings
 from workflows.stages.lower_path import FLAT, Section, straight_sections, string_path
 from workflows.stages.stage import stage
 from workflows.surface import Surface
@@ -99,7 +99,7 @@ def driven_string(
     bond_factor: float,
     saddle: float,
     surface: Surface,
-    settings: LowerWaySettings,
+    settings: LowerPathSettings,
 ) -> StringPath:
     """A path driven from one end or both, whose `ceiling` holds between its images too.
 
