@@ -1,7 +1,4 @@
-# make setup     an environment in .venv with everything pinned
-# make tssearch  the main job on five example reactions
-# make test      all tests, linting and typing
-# make benchmark the table of docs/benchmarks.md (needs ../shared, 10 minutes)
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,29 +11,49 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: setup test tssearch benchmark clean
+# Two processes of one thread: half the time on two cores, and the 3 GB that each needs.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 
-setup: $(VENV)/.installed
+.PHONY: help setup lint check test coverage docs tssearch benchmark clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## an environment in .venv with everything pinned
 
 # torch goes first and by its exact version, so that nothing pulls another build of it.
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,label,train]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,label,train]'
 	touch $@
 
-tssearch: setup
-	$(BIN)/horm-tssearch $(REACTIONS) --out $(OUT) --workers $(WORKERS)
-
-test: setup
+lint: setup  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-# Two processes of one thread: half the time on two cores, and the 3 GB that each needs.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-benchmark: setup
+check: lint  ## style, types and the fast tests: under a minute
+	$(PYTEST) -q -m "not slow and not cluster and not training"
+
+test: lint  ## all tests
+	$(PYTEST)
+
+coverage: setup  ## all tests, and which lines they run
+	$(PYTEST) -q --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage
+
+# README.md is the home page, and docs/reference follows from the code.
+docs: setup  ## the site, in build/site; every link is checked
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_columns.py
+	$(BIN)/python docs/pictures/rooms.py
+	$(BIN)/mkdocs build --strict
+
+tssearch: setup  ## the main job on five example reactions
+	$(BIN)/horm-tssearch $(REACTIONS) --out $(OUT) --workers $(WORKERS)
+
+benchmark: setup  ## the figures of docs/explanation/benchmarks.md (needs ../shared)
 	$(BIN)/python -m benchmarks.reactions --workers $(WORKERS)
 
-clean:
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove runs and caches
+	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache

@@ -29,6 +29,7 @@ from ase import Atoms
 from horm_calc.chemistry.connectivity import bonds
 from horm_calc.chemistry.superposition import superposition
 from reactbench_runner.storage.store import finished
+from workflows.records import Label
 from workflows.settings import VerdictSettings
 
 #: Å. Transition states that are farther apart are not the same one.
@@ -39,14 +40,14 @@ SAME = 0.4
 class Compared:
     """A reaction that both searches end *intended*: RMSD in Å, barriers in kcal/mol.
 
-    `lower_way`: either search warns that its calculator knows a lower way than its saddle.
+    `lower_path`: either search warns that its calculator knows a lower-energy path than its saddle.
     """
 
     id: str
     rmsd: float
     trusted_barrier: float
     barrier: float
-    lower_way: bool
+    lower_path: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,21 +77,22 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
         if not results:
             sys.exit(f"{run} holds no finished searches of horm-tssearch")
     first, second = (
-        {name: row["fingerprint"] for name, row in results.items()}
-        for results in (references, judged)
+        {name: row.fingerprint for name, row in results.items()} for results in (references, judged)
     )
     if first != second:
         sys.exit("the two runs are not of the same reactions, or one of them is not finished")
     solvable, found = [], []
     for name, row in sorted(references.items()):
-        if row["verdict"] == "intended":
+        if row.verdict is Label.INTENDED:
             solvable.append(name)
-            if judged[name]["verdict"] == "intended":
+            if judged[name].verdict is Label.INTENDED:
                 both = row, judged[name]
-                trusted_barrier, barrier = (one["barrier_kcal_per_mol"] for one in both)
-                lower_way = any("lower way" in one["warnings"] for one in both)
+                trusted_barrier, barrier = (one.barrier_kcal_per_mol for one in both)
+                assert trusted_barrier is not None
+                assert barrier is not None  # both saddles connect the ends
+                lower_path = any("lower path" in one.warnings for one in both)
                 rmsd = distance(trusted / name, fast / name)
-                found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_way))
+                found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_path))
     return solvable, found
 
 
@@ -120,11 +122,11 @@ def relabellings(reactant: Atoms, product: Atoms) -> Iterator[list[int]]:
 
 
 def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence[Compared]) -> str:
-    """The tables of docs/benchmarks.md: the figures, then a row for each reaction."""
+    """The tables of docs/explanation/benchmarks.md: the figures, then a row for each reaction."""
     names, seconds = [], []
     for run in (trusted, fast):
         names.append(json.loads((run / "run.json").read_text("utf-8"))["level_of_theory"])
-        seconds.append([row["seconds"] for row in finished(run).values()])
+        seconds.append([row.seconds for row in finished(run).values()])
     lines = [
         f"Of {len(seconds[0])} reactions {names[0]} ends {len(solvable)} *intended*, "
         f"{names[1]} {len(found)} of these.",
@@ -141,7 +143,7 @@ def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence
         "| pairs | number | median RMSD, Å | barriers, mean absolute error, kcal/mol | median |",
         "| --- | --- | --- | --- | --- |",
         summary("all", found),
-        summary("no warning of a lower way", [one for one in found if not one.lower_way]),
+        summary("no warning of a lower-energy path", [one for one in found if not one.lower_path]),
         summary(f"within {SAME} Å: the same", [one for one in found if one.rmsd <= SAME]),
         "",
         "| reaction | RMSD, Å | ΔE‡ trusted, kcal/mol | ΔE‡, kcal/mol |",

@@ -72,7 +72,7 @@ class Task:
     threads: int
     budget: float
 
-    def seconds(self, run: Callable[[], object], warm_up: bool = True) -> float:
+    def seconds(self, run: Callable[[], object], *, warm_up: bool = True) -> float:
         """Median of as many runs as the budget allows, one at least."""
         if warm_up:
             run()
@@ -219,7 +219,7 @@ def _many(network: Network, task: Task) -> Many:
     for compute in (energies_and_forces, hessians):
         # On a CPU Hessians take long, and a first call takes no longer than the others.
         warm_up = task.device.startswith("cuda") or compute is energies_and_forces
-        whole = task.seconds(partial(compute, network, together), warm_up)
+        whole = task.seconds(partial(compute, network, together), warm_up=warm_up)
         figures += [whole / count, _one_by_one(partial(compute, network), network, molecules, task)]
     return Many(count, atoms, *figures)
 

@@ -48,7 +48,7 @@ PLANS = ("search", "verify", "verify later")
 #: Little to search, so that starts and endings are a large part of it.
 _SEARCH = [
     *("--calculator", "gfn2-xtb", "--path.method", "geodesic", "--attempts", "1"),
-    *("--irc.step_length", "0.8", "--saddle.hessian_every", "3", "--lower_way.steps", "0"),
+    *("--irc.step_length", "0.8", "--saddle.hessian_every", "3", "--lower_path.steps", "0"),
 ]
 _VERIFY = ["--verify", "gfn1-xtb"]
 

@@ -29,7 +29,7 @@ from horm_calc.models.contract import Network
 from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training import losses, schedule
-from horm_calc.training.batches import Making, batch_of
+from horm_calc.training.batches import BatchOptions, batch_of
 from horm_calc.training.optimizers import optimizer_of
 from horm_calc.training.settings import OptimizerSettings
 
@@ -74,7 +74,7 @@ def overfit(name: str, frames: list[Frame], options: argparse.Namespace) -> dict
     torch.manual_seed(1)
     network = network_class(name).fresh(SMALL[name])
     # Direct forces have a second row each, as in HORM's training.
-    making = Making(ATOMIC_ENERGIES, "rows", 1 if network.conservative else 2)
+    making = BatchOptions(ATOMIC_ENERGIES, "rows", 1 if network.conservative else 2)
     settings = OptimizerSettings(name="muon", learning_rate=options.learning_rate)
     optimizer, history = optimizer_of(network, settings), schedule.NormHistory()
     curve = [(0, hessian_error(network, frames))]
@@ -104,7 +104,7 @@ def overfit(name: str, frames: list[Frame], options: argparse.Namespace) -> dict
 
 def hessian_error(network: Network, frames: list[Frame]) -> float:
     """Mean absolute error of all elements, eV/Å², each frame weighing the same."""
-    making = Making(ATOMIC_ENERGIES, "none", 1)
+    making = BatchOptions(ATOMIC_ENERGIES, "none", 1)
     [part] = batch_of(frames, making, np.random.default_rng(0)).parts
     network.requires_grad_(False)
     found = hessians(network, part.molecules)

@@ -21,8 +21,11 @@ from horm_calc.configuration import SettingsError
 from reactbench_runner.batch import run_batch
 from reactbench_runner.inputs.reactions import read_reactions
 from reactbench_runner.report import counts, verification
-from reactbench_runner.storage.rows import STAGES, Row
+from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.table import cells, cost_columns
 from workflows.errors import WorkflowError
+from workflows.records import Cost, Label
+from workflows.stage_names import COSTED
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "reactbench"
 
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 options.calculator,
                 verify=options.verify,
                 workers=options.workers,
-                on_finished=lambda row: print(f"{row['id']}: {row['verdict']}", flush=True),
+                on_finished=lambda row: print(f"{row.id}: {row.verdict}", flush=True),
             )
         except (WorkflowError, SettingsError) as error:
             sys.exit(str(error))
@@ -63,28 +66,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\n{verification(rows)}".rstrip())
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, float]:
+def summarise(rows: Sequence[ResultRow]) -> dict[str, float]:
     """Rates and medians over all rows; seconds, calls of the calculator."""
-    seconds = sorted(row["seconds"] for row in rows)
+    seconds = sorted(row.seconds for row in rows)
     summary = {
         "reactions": len(rows),
-        "intended": sum(row["verdict"] == "intended" for row in rows),
+        "intended": sum(row.verdict is Label.INTENDED for row in rows),
         "intended_in_one_attempt": sum(
-            row["verdict"] == "intended" and row["attempts"] == 1 for row in rows
+            row.verdict is Label.INTENDED and row.attempts == 1 for row in rows
         ),
         "median_seconds": statistics.median(seconds),
         "p90_seconds": seconds[int(0.9 * (len(seconds) - 1))],
-        "median_gradients": statistics.median(row["gradients"] for row in rows),
-        "median_hessians": statistics.median(row["hessians"] for row in rows),
+        "median_gradients": statistics.median(row.gradients for row in rows),
+        "median_hessians": statistics.median(row.hessians for row in rows),
     }
-    for stage in STAGES:
-        column = f"{stage.replace(' ', '_')}_seconds"
-        summary[f"median_{column}"] = statistics.median(row[column] for row in rows)
+    for stage in COSTED:
+        spent = [row.costs.get(stage, Cost()).seconds for row in rows]
+        summary[f"median_{cost_columns(stage)[0]}"] = statistics.median(spent)
     return summary
 
 
-def markdown(rows: Sequence[Row], summary: dict[str, float]) -> str:
-    """The tables of docs/benchmarks.md."""
+def markdown(rows: Sequence[ResultRow], summary: dict[str, float]) -> str:
+    """The tables of docs/explanation/benchmarks.md."""
     lines = [counts(rows), "", "| quantity | value |", "| --- | --- |"]
     lines += [f"| {name.replace('_', ' ')} | {value:g} |" for name, value in summary.items()]
     lines += [
@@ -96,7 +99,7 @@ def markdown(rows: Sequence[Row], summary: dict[str, float]) -> str:
         f"| {row['id']} | {row['atoms']} | {row['verdict']} | {row['attempts']} "
         f"| {row['barrier_kcal_per_mol']} | {row['imaginary_frequency_cm1']} "
         f"| {row['seconds']:.0f} | {row['reason'] or row['warnings']} |"
-        for row in rows
+        for row in map(cells, rows)
     ]
     return "\n".join(lines)
 

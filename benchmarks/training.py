@@ -32,7 +32,7 @@ from horm_calc.data.frames import Frames, chosen
 from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.references import ELEMENTS
 from horm_calc.training import losses
-from horm_calc.training.batches import Batch, Making, Steps
+from horm_calc.training.batches import Batch, BatchOptions, Steps
 from horm_calc.training.probes import KINDS
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "xtb_dev.h5"
@@ -123,7 +123,7 @@ def curved(data: Path) -> Frames:
 def steps(frames: Frames, size: int, probe: str) -> Steps:
     """Batches of `size` frames with one probing vector each."""
     references = dict.fromkeys(ELEMENTS, 0.0)  # of no weight in what a step costs
-    return Steps(frames, size, Making(references, probe, 1), seed=1)
+    return Steps(frames, size, BatchOptions(references, probe, 1), seed=1)
 
 
 def loading_speed(options: argparse.Namespace) -> dict[str, Any]:

@@ -9,15 +9,14 @@ from ase.io import read
 
 from horm_calc import HormCalculator
 from horm_calc.units import to_kcal_per_mol
-from workflows.records import Reaction
-from workflows.settings import from_mapping
-from workflows.tssearch import search
+from workflows import PathSettings, SearchSettings, search
 
 reactant, product = read(Path(__file__).parent / "xyz" / "hcn.xyz", ":")
 result = search(
-    Reaction("hcn", reactant, product),
+    reactant,
+    product,
     HormCalculator(),  # or any other, such as TBLite(method="GFN2-xTB", verbosity=0)
-    from_mapping({"path": {"method": "neb"}}),
+    settings=SearchSettings(path=PathSettings(method="neb")),
 )
 print("verdict:", result.verdict.label, result.verdict.reason)
 if result.saddle is not None and result.reactant is not None:

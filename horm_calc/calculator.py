@@ -23,7 +23,7 @@ from ase.calculators.calculator import (
 
 from horm_calc.capabilities import Capabilities
 from horm_calc.checkpoints.catalogue import SHIPPED
-from horm_calc.checkpoints.files import CheckpointError
+from horm_calc.checkpoints.torch_archive import CheckpointError
 from horm_calc.graphs import atoms_of
 from horm_calc.input_checks import charged_or_open, check, concerns
 from horm_calc.potential import HessianKind, Potential, in_batches, load_potential
@@ -58,31 +58,67 @@ def _differences(known: Atoms | None, atoms: Atoms, tol: float = 1e-15) -> list[
 
 
 class HormCalculator(Calculator):
-    """Energies, forces and Hessians of a network.
+    """Energies, forces and Hessians of a network, as an ASE calculator.
 
-    checkpoint: a file, or a name that `horm-models` lists ('eqv2', 'left', …); if not given,
-    'horm-mini', which comes with this package and stands for GFN2-xTB. device: 'cuda'
-    where there is one, else 'cpu', if not given. dtype: 'float32', in which the networks were
-    trained, or 'float64'. hessian_kind: for EquiformerV2, 'frame-fixed' (default; the one its
-    published weights were trained on, in which the frames of the edges are constants) or
-    'exact' (the derivative of the forces); the other networks have only the exact one.
-    symmetrize: give the symmetric part of the Hessian, which direct forces do not make
-    symmetric. atomic_references: total energies, as the level of theory of its training has
-    them, not the network's own atomization-like ones. compile: compile the network for energies
-    and forces (a minute at first use). hessian_dtype: another precision for second derivatives.
+    One calculator may serve several threads at once: `atoms` and `results` are those that the
+    thread which asks has computed itself, none at first. Options are fixed when it is made.
 
-    Results are in eV and eV/Å: energy, free_energy (equal to it) and forces (n, 3). The Hessian
-    (3n, 3n), eV/Å², of which ASE knows nothing, is not among `results`: see `get_hessian`. One
-    calculator may serve several threads at once: `atoms` and `results` are those that the thread
-    which asks has computed itself, none at first. Options are fixed when it is made. Raises
-    `CheckpointNotFound` or `CheckpointError` for a checkpoint that cannot be had or used, and
-    `UnsupportedInput` for structures that the network does not know: elements other than its
-    own (`elements`; H, C, N and O of those that come with this package and of the published
-    ones), charges, open shells, periodic cells.
+    Parameters
+    ----------
+    checkpoint
+        A file, or a name that `horm-models` lists ('eqv2', 'left', …); if not given, 'horm-mini',
+        which comes with this package and approximates GFN2-xTB.
+    device
+        'cuda' where there is one, else 'cpu', if not given.
+    dtype
+        'float32', in which the networks were trained, or 'float64'.
+    hessian_kind
+        For EquiformerV2, 'frame-fixed' (default; the one its published weights were trained on, in
+        which the frames of the edges are constants) or 'exact' (the derivative of the forces). The
+        other networks have only the exact one.
+    symmetrize
+        Give the symmetric part of the Hessian, which direct forces do not make symmetric.
+    atomic_references
+        Total energies, as the level of theory of its training has them, not the network's own
+        atomization-like ones.
+    compile
+        Compile the network for energies and forces (a minute at first use).
+    hessian_dtype
+        Another precision for second derivatives.
 
+    Attributes
+    ----------
+    results
+        energy and free_energy (equal to it), eV, and forces (n, 3), eV/Å. The Hessian (3n, 3n),
+        eV/Å², of which ASE knows nothing, is not among them: see `get_hessian`.
+    potential
+        The network, as `load_potential` gives it.
+    level_of_theory
+        That of its training.
+
+    Raises
+    ------
+    CheckpointNotFound, CheckpointError
+        For a checkpoint that cannot be had or used.
+    ValueError
+        For an option that does not exist.
+    UnsupportedInput
+        When it computes, for structures that the network does not know: elements other than its own
+        (`elements`; H, C, N and O of those that come with this package and of the published ones),
+        charges, open shells, periodic cells.
+
+    Warns
+    -----
+    CheckpointConcern
+        Of what the user of a checkpoint should know.
+    OutsideTrainingDomain
+        When it computes, of structures unlike those of its training.
+
+    References
+    ----------
     The networks: LEFTNet (arXiv:2304.04757), AlphaNet (arXiv:2501.07155), EquiformerV2
-    (arXiv:2306.12059), and MomentNet of this package; the training of the first three on
-    Hessians: HORM (arXiv:2505.12447).
+    (arXiv:2306.12059), and MomentNet of this package; the training of the first three on Hessians:
+    HORM (arXiv:2505.12447).
     """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
@@ -92,6 +128,7 @@ class HormCalculator(Calculator):
         checkpoint: str | os.PathLike[str] = SHIPPED,
         device: str | torch.device | None = None,
         dtype: str = "float32",
+        *,
         hessian_kind: HessianKind | None = None,
         symmetrize: bool = True,
         atomic_references: bool = True,
@@ -103,8 +140,15 @@ class HormCalculator(Calculator):
         path = Path(checkpoint).expanduser()
         # Absolute, as workers and copies may load it from another current folder.
         where = path.absolute() if path.is_file() else checkpoint
-        self._options = (where, device, dtype, hessian_kind, hessian_dtype, compile)
-        self.potential: Potential = load_potential(*self._options)
+        self._options: dict[str, Any] = {
+            "checkpoint": where,
+            "device": device,
+            "dtype": dtype,
+            "hessian_kind": hessian_kind,
+            "hessian_dtype": hessian_dtype,
+            "compile": compile,
+        }
+        self.potential: Potential = load_potential(**self._options)
         # What ASE's files tell of the calculator.
         self.parameters |= {
             "checkpoint": str(where),
@@ -198,6 +242,7 @@ class HormCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
+        """Energy, free_energy and forces of `atoms` into `results`, as ASE calls it."""
         unknown = set(properties) - set(self.implemented_properties)
         if unknown:
             raise PropertyNotImplementedError(f"no such property: {', '.join(sorted(unknown))}")
@@ -207,7 +252,10 @@ class HormCalculator(Calculator):
         [self.results] = self._evaluate([structure], ["energy"])
 
     def get_property(
-        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+        self,
+        name: str,
+        atoms: Atoms | None = None,
+        allow_calculation: bool = True,  # noqa: FBT001, FBT002 - as ASE calls it
     ) -> Any:
         """As ASE has it, and "hessian", for which `get_hessian` is there."""
         if name != "hessian":
@@ -219,7 +267,22 @@ class HormCalculator(Calculator):
     def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
         """Second derivatives of the energy (3n, 3n), eV/Å².
 
-        Of the last structure if none is given; raises `ValueError` if there was none.
+        Parameters
+        ----------
+        atoms
+            The last structure of this thread if none is given.
+
+        Returns
+        -------
+        ndarray
+            A copy; row and column 3i + k are coordinate k of atom i.
+
+        Raises
+        ------
+        ValueError
+            Where no atoms are given and there is no last structure.
+        UnsupportedInput
+            As the class says.
         """
         atoms = self._structure(atoms)
         if self.check_state(atoms):  # those of other atoms must not stand beside it
@@ -247,10 +310,30 @@ class HormCalculator(Calculator):
     ) -> list[dict[str, Any]]:
         """Properties of many molecules of any sizes in a few batched passes.
 
-        molecules: `Atoms`, or `Data` of PyTorch Geometric with `z` and `pos`; or one `Batch`. One
-        dictionary a molecule, as `Calculator.results`. A batch holds at most
-        `max_atoms_per_batch` atoms, one molecule at least; it is halved where memory does not
-        suffice. Raises `UnsupportedInput`, which says the place of the molecule in the list.
+        Parameters
+        ----------
+        molecules
+            `Atoms`, or `Data` of PyTorch Geometric with `z` and `pos`, Å; or one `Batch` of them.
+        properties
+            Of "energy", "free_energy", "forces" and "hessian".
+        max_atoms_per_batch
+            Atoms in one batch, which has one molecule at least; it is halved where memory does not
+            suffice.
+
+        Returns
+        -------
+        list of dict
+            One dictionary per molecule, as `Calculator.results`: energies in eV, forces (n, 3) in
+            eV/Å, hessian (3n, 3n) in eV/Å².
+
+        Raises
+        ------
+        UnsupportedInput
+            Says the place of the molecule in the list.
+        ValueError
+            For an unknown property.
+        TypeError
+            For one `Atoms` in the place of a list.
         """
         if isinstance(molecules, Atoms):
             raise TypeError("evaluate takes a list of molecules: evaluate([atoms])")
@@ -258,10 +341,29 @@ class HormCalculator(Calculator):
         return self._evaluate(atoms_of(molecules), wanted, max_atoms_per_batch)
 
     def lowest_mode(self, atoms: Atoms, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """The k lowest eigenvalues (k,), eV/Å², and eigenvectors (k, n, 3) of the Hessian.
+        """The lowest eigenvalues and eigenvectors of the Hessian. Not mass-weighted.
 
-        From products of the Hessian with vectors: for large molecules, of which the whole
-        Hessian costs too much. Not mass-weighted.
+        From products of the Hessian with vectors: for large molecules, of which the whole Hessian
+        costs too much.
+
+        Parameters
+        ----------
+        atoms
+            Positions in Å.
+        k
+            How many.
+
+        Returns
+        -------
+        eigenvalues : ndarray
+            (k,), eV/Å².
+        eigenvectors : ndarray
+            (k, n, 3).
+
+        Raises
+        ------
+        UnsupportedInput
+            As the class says.
         """
         self._check(atoms)
         return self.potential.lowest_modes(atoms, k)
@@ -314,10 +416,12 @@ class HormCalculator(Calculator):
         return kept | {"_last": dict(self._last.__dict__)}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self._restore(state, load_potential(*state["_options"]))
+        self._restore(state, load_potential(**state["_options"]))
         if self.potential.sha256 != self.parameters["sha256"]:
             problem = "not the file with which this calculator was made"
-            raise CheckpointError(Path(self._options[0]), problem, "Make the calculator anew.")
+            raise CheckpointError(
+                Path(self._options["checkpoint"]), problem, "Make the calculator anew."
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Another calculator with the same network, which nothing changes, and the same results."""

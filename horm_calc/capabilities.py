@@ -7,6 +7,7 @@ calculator says nothing, the defaults of `Capabilities` hold.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -47,7 +48,20 @@ class Capabilities:
     concerns: bool = False
 
     def refusal(self, numbers: Sequence[int], charge: int, multiplicity: int) -> str:
-        """Why there is no answer for these atoms; "" where there is one."""
+        """Why there is no answer for these atoms; "" where there is one.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers.
+        charge, multiplicity
+            Total charge and spin multiplicity (2S + 1).
+
+        Returns
+        -------
+        str
+            What is beyond it, and what it knows.
+        """
         problems = []
         if self.elements is not None and (beyond := set(numbers) - self.elements):
             problems.append(f"{_symbols(beyond)} (it knows {_symbols(self.elements)})")
@@ -63,7 +77,12 @@ class Capabilities:
 class SearchCalculator(Protocol):
     """An ASE calculator, with the optional members that a search uses where they exist.
 
-    Only the first two are needed. ASE's `Calculator` has them once `calculate` is written.
+    Only the first two methods are needed. ASE's `Calculator` has them once `calculate` is written.
+
+    Attributes
+    ----------
+    capabilities
+        Optional: what it can, where that is less than everything.
     """
 
     #: Optional: what it can, where that is less than everything.
@@ -83,7 +102,18 @@ class SearchCalculator(Protocol):
     ) -> Sequence[dict[str, Any]]:
         """Optional: "energy", "forces" and "hessian" of many structures at once.
 
-        One dictionary per structure, in their order. Other keys are ignored.
+        Parameters
+        ----------
+        molecules
+            Positions in Å.
+        properties
+            Those that are asked for.
+
+        Returns
+        -------
+        sequence of dict
+            One dictionary per structure, in their order; eV, eV/Å and eV/Å². Other keys are
+            ignored.
         """
 
     def concerns(self, atoms: Atoms) -> Sequence[str]:
@@ -92,6 +122,16 @@ class SearchCalculator(Protocol):
 
 def capabilities_of(calculator: Any) -> Capabilities:
     """What `calculator` says it can, completed by which methods it has.
+
+    Parameters
+    ----------
+    calculator
+        Any ASE calculator.
+
+    Returns
+    -------
+    Capabilities
+        Without limits where it says nothing.
 
     Raises
     ------
@@ -106,10 +146,16 @@ def capabilities_of(calculator: Any) -> Capabilities:
         )
     return replace(
         said,
-        hessians=callable(getattr(calculator, "get_hessian", None)),
-        batches=callable(getattr(calculator, "evaluate", None)),
-        concerns=callable(getattr(calculator, "concerns", None)),
+        hessians=_offers(calculator, "get_hessian"),
+        batches=_offers(calculator, "evaluate"),
+        concerns=_offers(calculator, "concerns"),
     )
+
+
+def _offers(calculator: Any, method: str) -> bool:
+    """Whether it has a method, without a property being computed that may fail."""
+    static = inspect.getattr_static(calculator, method, None)
+    return static is not None or hasattr(calculator, method)  # what wrappers pass on
 
 
 def calculator_factory(
@@ -137,6 +183,11 @@ def calculator_factory(
         Those it has answers for; None: not limited.
     device
         Where it computes.
+
+    Returns
+    -------
+    callable
+        A decorator, which gives the factory the attribute `capabilities`.
 
     Raises
     ------

@@ -14,6 +14,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from horm_calc.errors import HormError
+
 T = TypeVar("T")
 
 #: Of a file of settings, at most: text, and values with all that they refer to.
@@ -23,7 +25,7 @@ _MOST_VALUES = 20_000
 _YAML_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class SettingsError(ValueError):
+class SettingsError(HormError, ValueError):
     """A setting that does not exist or a value that it cannot take."""
 
 
@@ -198,7 +200,7 @@ def _check(name: str, spec: dataclasses.Field[Any], kind: Any, value: Any) -> No
         [kind] = [one for one in typing.get_args(kind) if one is not type(None)]
     outer = typing.get_origin(kind) or kind
     if outer is float or outer is int:
-        _check_number(name, outer is int, least, spec.metadata["most"], value)
+        _check_number(name, value, least, spec.metadata["most"], whole=outer is int)
     elif not isinstance(value, outer):
         wanted = {bool: "true or false", str: "text", list: "a list", dict: "names and values"}
         raise SettingsError(f"'{name}' needs {wanted[outer]}, not {shown(value)}")
@@ -208,7 +210,7 @@ def _check(name: str, spec: dataclasses.Field[Any], kind: Any, value: Any) -> No
         raise SettingsError(f"'{name}' needs names that are texts, not {shown(list(value))}")
 
 
-def _check_number(name: str, whole: bool, least: float | None, most: float, value: Any) -> None:
+def _check_number(name: str, value: Any, least: float | None, most: float, *, whole: bool) -> None:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         wanted = f"a {'whole ' if whole else ''}number"
         raise SettingsError(f"'{name}' needs {wanted}, not {shown(value)}")

@@ -29,6 +29,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 
 from horm_calc.capabilities import Capabilities
+from horm_calc.errors import HormError
 from horm_calc.references import LEVEL_OF_THEORY
 
 #: Radial and angular points for each atom.
@@ -47,7 +48,7 @@ _RESPONSE_TOLERANCE = 1e-5  # of the orbitals' response, see above
 _ROUGH_GRID, _ROUGH_TOLERANCES = (30, 50), (1e-6, 1e-2)  # energy, hartree; its gradient
 
 
-class SCFFailed(CalculationFailed):
+class SCFFailed(HormError, CalculationFailed):
     """The self-consistent field did not converge."""
 
 
@@ -85,6 +86,7 @@ class WB97X(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Energy and forces into `results`, as ASE calls it. Raises `SCFFailed`."""
         super().calculate(atoms, properties or ["energy"], system_changes)
         before = None
         if self._field is not None and "numbers" not in system_changes:
@@ -100,7 +102,23 @@ class WB97X(Calculator):
         self.results = {"energy": self._field.e_tot * HARTREE, "forces": forces(self._field)}
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
-        """Second derivatives of the energy, (3n, 3n), eV/Å², symmetric."""
+        """Second derivatives of the energy, symmetric.
+
+        Parameters
+        ----------
+        atoms
+            n atoms, positions in Å.
+
+        Returns
+        -------
+        ndarray
+            (3n, 3n), eV/Å².
+
+        Raises
+        ------
+        SCFFailed
+            Where the SCF does not converge.
+        """
         self.get_property("energy", atoms)
         return hessian(self._field)
 

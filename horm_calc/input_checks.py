@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from horm_calc.errors import HormError, HormWarning
 from horm_calc.references import PUBLISHED, Domain, named
 from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import UnclearElectrons, settle
@@ -24,11 +25,11 @@ _SAME_PLACE = 1e-3
 _BONDED = 2.5
 
 
-class UnsupportedInput(ValueError):
+class UnsupportedInput(HormError, ValueError):
     """A structure outside what the networks know; the message says why."""
 
 
-class OutsideTrainingDomain(UserWarning):
+class OutsideTrainingDomain(HormWarning):
     """A structure that can be computed, but that is unlike anything the networks have seen."""
 
 

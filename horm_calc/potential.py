@@ -17,6 +17,7 @@ from ase.build import molecule
 from horm_calc.checkpoints.catalogue import find
 from horm_calc.checkpoints.files import load_network, read
 from horm_calc.derivatives import hessian
+from horm_calc.errors import HormError, HormWarning
 from horm_calc.graphs import Molecules, atoms_of
 from horm_calc.input_checks import require_known
 from horm_calc.models.contract import Network
@@ -31,11 +32,11 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 T = TypeVar("T")
 
 
-class CheckpointConcern(UserWarning):
+class CheckpointConcern(HormWarning):
     """Something in a checkpoint that its user should know, such as weights that were not used."""
 
 
-class NoSuchDevice(ValueError):
+class NoSuchDevice(HormError, ValueError):
     """A device that PyTorch does not know or does not see here."""
 
 
@@ -43,9 +44,23 @@ class NoSuchDevice(ValueError):
 class Potential:
     """A network, where and in which precision it runs.
 
-    name: the network's. label: the file it came from, see `label_of`. hessian_network: the same
-    network in the precision for second derivatives; it is `network` where that is the same.
-    training: what the checkpoint says of it.
+    Attributes
+    ----------
+    network
+        In eval mode.
+    hessian_network
+        The same network in the precision for second derivatives; it is `network` where that is the
+        same.
+    name
+        The network's.
+    label
+        The file it came from, see `label_of`.
+    sha256
+        Digest of that file.
+    hessian_kind
+        'frame-fixed' or 'exact', see `HormCalculator`.
+    training
+        What the checkpoint says of its training.
     """
 
     network: Network
@@ -120,20 +135,61 @@ class Potential:
         return [h.double().cpu().numpy() for h in hessian.hessians(self.hessian_network, batch)]
 
     def hessian_products(self, atoms: Atoms, vectors: np.ndarray) -> np.ndarray:
-        """The symmetric part of the Hessian times vectors, both (k, n, 3); result in eV/Å²."""
+        """The symmetric part of the Hessian times vectors.
+
+        Parameters
+        ----------
+        atoms
+            n atoms, positions in Å.
+        vectors
+            (k, n, 3), dimensionless.
+
+        Returns
+        -------
+        ndarray
+            (k, n, 3), eV/Å².
+        """
         batch = self._batch([atoms], self.hessian_network)
         moved = torch.as_tensor(vectors).to(batch.positions)
         products = hessian.hessian_products(self.hessian_network, batch, moved)
         return products.double().cpu().numpy()
 
     def hessian_rows(self, atoms: Atoms, rows: Sequence[int]) -> np.ndarray:
-        """Rows of the Hessian, (k, 3n), eV/Å²."""
+        """Some rows of the Hessian.
+
+        Parameters
+        ----------
+        atoms
+            n atoms, positions in Å.
+        rows
+            k numbers from 0 to 3n - 1.
+
+        Returns
+        -------
+        ndarray
+            (k, 3n), eV/Å².
+        """
         batch = self._batch([atoms], self.hessian_network)
         chosen = hessian.hessian_rows(self.hessian_network, batch, torch.as_tensor(rows))
         return chosen.double().cpu().numpy()
 
     def lowest_modes(self, atoms: Atoms, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest eigenvalues (count,), eV/Å², and eigenvectors (count, n, 3)."""
+        """Lowest eigenvalues and eigenvectors of the Hessian. Not mass-weighted.
+
+        Parameters
+        ----------
+        atoms
+            n atoms, positions in Å.
+        count
+            How many.
+
+        Returns
+        -------
+        eigenvalues : ndarray
+            (count,), eV/Å².
+        eigenvectors : ndarray
+            (count, n, 3).
+        """
         batch = self._batch([atoms], self.hessian_network)
         return hessian.lowest_modes(self.hessian_network, batch, count)
 
@@ -150,16 +206,42 @@ def load_potential(
     checkpoint: str | os.PathLike[str],
     device: str | torch.device | None = None,
     dtype: str = "float32",
+    *,
     hessian_kind: HessianKind | None = None,
     hessian_dtype: str | None = None,
     compile: bool = False,
 ) -> Potential:
     """The network of a checkpoint, ready to run.
 
-    checkpoint: a path, or a name of the catalogue (`horm-models` lists them). device: "cuda"
-    where there is one, else "cpu", if not given. Warns with `CheckpointConcern`. Raises
-    `CheckpointNotFound`, `CheckpointError`, or `ValueError` for an option that does not exist
-    (`NoSuchDevice`).
+    Parameters
+    ----------
+    checkpoint
+        A path, or a name of the catalogue (`horm-models` lists them).
+    device
+        "cuda" where there is one, else "cpu", if not given.
+    dtype
+        "float32" or "float64".
+    hessian_kind, hessian_dtype, compile
+        See `HormCalculator`.
+
+    Returns
+    -------
+    Potential
+        On its device.
+
+    Raises
+    ------
+    CheckpointNotFound, CheckpointError
+        For a checkpoint that cannot be had or used.
+    NoSuchDevice
+        For a device that is not there.
+    ValueError
+        For an option that does not exist.
+
+    Warns
+    -----
+    CheckpointConcern
+        Of what the user of a checkpoint should know.
     """
     for given in (dtype, hessian_dtype or dtype):
         if given not in DTYPES:

@@ -98,8 +98,10 @@ _ENVIRONMENT = {
 
 @contextlib.contextmanager
 def _surroundings() -> Iterator[None]:
-    """Processes started within have this environment, and leave Ctrl-C to their parent, and what
-    the end of a terminal means."""
+    """Gives processes started within this environment.
+
+    They leave to their parent what Ctrl-C and the end of a terminal mean.
+    """
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     # What is blocked here stays so in the child, and reaches this process afterwards. The

@@ -78,7 +78,7 @@ def _near(found: Any, expected: Any, tolerance: float, what: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=what)
 
 
-def _require(condition: bool, what: str) -> None:
+def _require(condition: object, what: str) -> None:
     if not condition:
         raise AssertionError(what)
 

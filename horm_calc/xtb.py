@@ -45,6 +45,7 @@ class XTB(TBLite):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Energy, forces and what else tblite has, into `results`."""
         try:
             super().calculate(atoms, properties, system_changes)
             return
@@ -103,11 +104,41 @@ _ELEMENTS = range(1, 87)
 
 @calculator_factory(level_of_theory="GFN2-xTB (tblite)", elements=_ELEMENTS)
 def gfn2_xtb(charge: int = 0, multiplicity: int = 1) -> XTB:
-    """GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 2019, 15, 1652."""
+    """GFN2-xTB, as an ASE calculator with tblite.
+
+    Parameters
+    ----------
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1).
+
+    Returns
+    -------
+    XTB
+        Raises ASE's `CalculationFailed` where its SCF does not converge.
+
+    References
+    ----------
+    Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 2019, 15, 1652.
+    """
     return XTB(method="GFN2-xTB", charge=charge, multiplicity=multiplicity, verbosity=0)
 
 
 @calculator_factory(level_of_theory="GFN1-xTB (tblite)", elements=_ELEMENTS)
 def gfn1_xtb(charge: int = 0, multiplicity: int = 1) -> XTB:
-    """GFN1-xTB: Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 2017, 13, 1989."""
+    """GFN1-xTB, as an ASE calculator with tblite.
+
+    Parameters
+    ----------
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1).
+
+    Returns
+    -------
+    XTB
+        Raises ASE's `CalculationFailed` where its SCF does not converge.
+
+    References
+    ----------
+    Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 2017, 13, 1989.
+    """
     return XTB(method="GFN1-xTB", charge=charge, multiplicity=multiplicity, verbosity=0)

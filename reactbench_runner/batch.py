@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import overload
-
-from ase import Atoms
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner import calculators
@@ -18,7 +18,6 @@ from reactbench_runner.errors import StorageError
 from reactbench_runner.execution.workers import (
     RunSpec,
     Task,
-    failed,
     not_verified,
     search_all,
     workers_of,
@@ -26,43 +25,80 @@ from reactbench_runner.execution.workers import (
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
-from reactbench_runner.storage.rows import Row
+from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.run_folder import claimed, clear_leftovers
 from reactbench_runner.storage.store import Say, Store, finished, to_stderr
 from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 
 #: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
-NOT_SEARCHED = ("input", "worker")
+NOT_SEARCHED = (Stage.INPUT, Stage.WORKER)
 
 
 def run_batch(
     reactions: Sequence[Reaction | Unreadable],
-    out: Path,
+    out: Path | str,
     calculator: str | Builder = calculators.DEFAULT,
-    settings: SearchSettings | None = None,
     *,
+    settings: SearchSettings | None = None,
     verify: str | Builder | None = None,
     workers: int = 1,
     dask_address: str | None = None,
     database: str | None = None,
-    on_finished: Callable[[Row], None] = lambda row: None,
+    on_finished: Callable[[ResultRow], None] = lambda row: None,
     say: Say = to_stderr,
-) -> list[Row]:
-    """Search all `reactions` into `out` and return their rows, in the order of the input.
+) -> list[ResultRow]:
+    """Search many reactions, and keep every one that finishes.
 
-    Reactions that `out` holds from earlier inputs stay in its table, below those of this one.
+    A folder with an unfinished run of the same calculators and settings is resumed, and what was
+    searched there without `verify` is verified. Reactions that it holds from earlier inputs stay in
+    its table, below those of this one. A folder that was made for a run that was refused is gone
+    again.
 
-    `verify` names the calculator with which every transition state is refined once more. A
-    folder with an unfinished run of the same calculators and settings is resumed, and what was
-    searched there without `verify` is verified; `on_finished` is called for every reaction, those
-    of before included, `say` with what was repaired or is waited for. Raises `InputError` when
-    `out` holds another run, the reactions changed under their ids, or `verify` cannot verify this
-    run, `SettingsError` for a calculator that cannot be had, `StorageError` when the disk takes
-    no more, `WorkersLost` and `OtherVersions` of workers of a cluster. A folder that was made for
-    a run that was refused is gone again.
+    Parameters
+    ----------
+    reactions
+        As `read_reactions` gives them.
+    out
+        The folder of the results.
+    calculator
+        A name that `horm-tssearch --calculator` understands, or `factory(charge, multiplicity)`,
+        which returns an ASE calculator.
+    settings
+        Of each search.
+    verify
+        The calculator with which every transition state is refined once more.
+    workers
+        Processes on this machine.
+    dask_address
+        Of a Dask scheduler, whose workers search instead.
+    database
+        File or URL of the ASE database of all structures, in the place of one in `out`.
+    on_finished
+        Called with the row of every reaction, those of before included.
+    say
+        Called with what was repaired or is waited for.
+
+    Returns
+    -------
+    list
+        One row of the table per reaction, in the order of the input.
+
+    Raises
+    ------
+    InputError
+        When `out` holds another run, the reactions changed under their ids, or `verify` cannot
+        verify this run.
+    SettingsError
+        For a calculator that cannot be had.
+    StorageError
+        When the disk takes no more.
+    WorkersLost, OtherVersions
+        Of workers of a cluster.
     """
+    out = Path(out)
     settings = settings or SearchSettings()
     source = _source(calculator)
     trusted_source = None if verify is None else _source(verify)
@@ -84,7 +120,7 @@ def run_batch(
                         contextlib.closing(search_all(pool, waiting, spec)) as results,
                     ):
                         for result in results:
-                            run.keep(result.reaction, result)
+                            run.keep(result)
             finally:
                 with contextlib.suppress(OSError):  # the rows are safe in their folders
                     run.store.write_table(run.table())
@@ -123,15 +159,16 @@ class _Run:
         store: Store,
         reactions: Sequence[Reaction | Unreadable],
         levels: tuple[str, str],
-        on_finished: Callable[[Row], None],
+        on_finished: Callable[[ResultRow], None],
         say: Say,
     ) -> None:
         """levels: of the search and of its verification, "" without one."""
         self.store, self.reactions, self.levels = store, reactions, levels
         self.on_finished, self.say = on_finished, say
-        before = finished(store.out, say)
-        for row in before.values():
-            row["level_of_theory"] = row["level_of_theory"] or levels[0]  # of older versions
+        before = {
+            name: dataclasses.replace(row, level_of_theory=row.level_of_theory or levels[0])
+            for name, row in finished(store.out, say).items()  # older versions name no level
+        }
         self.rows = _still_valid(before, reactions, store.out)
         asked = {item.id for item in reactions}
         self.others = [row for name, row in before.items() if name not in asked]
@@ -141,15 +178,15 @@ class _Run:
         self.lost: list[str] = []
         self.complete_database()
         for name, row in self.rows.items():
-            row["verify_level"] = row["verify_level"] or levels[1]
+            self.rows[name] = dataclasses.replace(row, verify_level=row.verify_level or levels[1])
             if name not in self.unverified:
-                on_finished(row)
+                on_finished(self.rows[name])
 
-    def in_order(self) -> list[Row]:
+    def in_order(self) -> list[ResultRow]:
         """The rows there are of this input."""
         return [self.rows[item.id] for item in self.reactions if item.id in self.rows]
 
-    def table(self) -> list[Row]:
+    def table(self) -> list[ResultRow]:
         """All rows of the folder."""
         return [*self.in_order(), *self.others]
 
@@ -178,20 +215,26 @@ class _Run:
             elif item.id in self.rows:
                 continue
             elif isinstance(item, Unreadable):
-                reaction = Reaction(item.id, Atoms(), Atoms())
-                self.keep(item, failed(reaction, "input", item.reason))
+                add = self.store.add_unreadable
+                self._keep(item.id, partial(add, item, fingerprint(item), *self.levels))
             else:
                 waiting.append(item)
         return waiting
 
-    def keep(self, item: Reaction | Unreadable, result: SearchResult) -> None:
+    def keep(self, result: SearchResult) -> None:
         """Store a result. Raises `StorageError` saying what is safe."""
-        name = item.id
+        name = result.reaction.id
+        if name in self.unverified:
+            add = self.store.add_verification
+            self._keep(name, partial(add, result, self.rows[name], self.levels[1]))
+        else:
+            digest = fingerprint(result.reaction)
+            self._keep(name, partial(self.store.add, result, digest, *self.levels))
+
+    def _keep(self, name: str, store: Callable[[], ResultRow]) -> None:
+        """Have a row stored and shown. Raises `StorageError` saying what is safe."""
         try:
-            if name in self.unverified:
-                row = self.store.add_verification(result, self.rows[name], self.levels[1])
-            else:
-                row = self.store.add(result, fingerprint(item), *self.levels)
+            row = store()
         except OSError as error:
             raise StorageError(
                 f"reaction '{name}' could not be written to {self.store.out}: {error}. Everything "
@@ -246,15 +289,15 @@ def _check_verification(
 
 
 def _still_valid(
-    finished: dict[str, Row], reactions: Sequence[Reaction | Unreadable], out: Path
-) -> dict[str, Row]:
+    finished: dict[str, ResultRow], reactions: Sequence[Reaction | Unreadable], out: Path
+) -> dict[str, ResultRow]:
     """The finished rows that belong to this input; refuses reactions that have changed."""
     valid = {}
     for item in reactions:
         row = finished.get(item.id)
-        if row is None or row["stage"] in NOT_SEARCHED:
+        if row is None or row.stage in NOT_SEARCHED:
             continue
-        if row["fingerprint"] != fingerprint(item):
+        if row.fingerprint != fingerprint(item):
             raise InputError(
                 f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
                 "or multiplicity have changed since; use another --out, or delete its folder "
@@ -264,7 +307,7 @@ def _still_valid(
     return valid
 
 
-def _unverified(row: Row) -> bool:
+def _unverified(row: ResultRow) -> bool:
     """Does this row hold a transition state of which no verification says anything?"""
-    done = row["verify_converged"] != "" or row["verify_reason"]
-    return row["ts_energy_ev"] != "" and (not done or not_verified(row["verify_reason"]))
+    done = row.verify_converged is not None or row.verify_reason
+    return row.ts_energy_ev is not None and (not done or not_verified(row.verify_reason))

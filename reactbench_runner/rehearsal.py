@@ -17,7 +17,7 @@ from workflows.records import Reaction
 from workflows.surface import Surface
 
 #: Energies and forces that a search asks for (median of 160 reactions with GFN2-xTB, see
-#: docs/benchmarks.md), and what the search itself takes beside each of them, s.
+#: docs/explanation/benchmarks.md), and what the search itself takes beside each of them, s.
 EVALUATIONS, BESIDE = 1500, 0.006
 
 

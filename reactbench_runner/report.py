@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 
-from reactbench_runner.storage.rows import Row
+from reactbench_runner.storage.rows import ResultRow
 from workflows.records import Label
 
 _COLOURS = {
@@ -24,24 +25,33 @@ _COLOURS = {
 #: A terminal shows so many rows; the rest stands in results.csv.
 MOST_ROWS = 60
 
-_CURVATURE_ERROR = ("δH", "curvature_error_ev_per_a2", "{:.2f}")
+
+class _Column(NamedTuple):
+    """A column of numbers: its title, what stands there, and with how many digits."""
+
+    title: str
+    value: Callable[[ResultRow], float | None]
+    digits: int
+
+
+_CURVATURE_ERROR = _Column("δH", lambda row: row.curvature_error_ev_per_a2, 2)
 _VERIFIED = (
-    ("ΔE‡ verified", "verify_barrier_kcal_per_mol", "{:.1f}"),
-    ("RMSD", "verify_ts_rmsd_a", "{:.3f}"),
+    _Column("ΔE‡ verified", lambda row: row.verify_barrier_kcal_per_mol, 1),
+    _Column("RMSD", lambda row: row.verify_ts_rmsd_a, 3),
 )
 _NUMBERS = (
-    ("ΔE‡", "barrier_kcal_per_mol", "{:.1f}"),
-    ("ΔG‡", "gibbs_barrier_kcal_per_mol", "{:.1f}"),
-    ("ΔE", "reaction_energy_kcal_per_mol", "{:.1f}"),
-    ("ΔG", "reaction_gibbs_kcal_per_mol", "{:.1f}"),
-    ("ν‡", "imaginary_frequency_cm1", "{:.0f}"),
+    _Column("ΔE‡", lambda row: row.barrier_kcal_per_mol, 1),
+    _Column("ΔG‡", lambda row: row.gibbs_barrier_kcal_per_mol, 1),
+    _Column("ΔE", lambda row: row.reaction_energy_kcal_per_mol, 1),
+    _Column("ΔG", lambda row: row.reaction_gibbs_kcal_per_mol, 1),
+    _Column("ν‡", lambda row: row.imaginary_frequency_cm1, 0),
     _CURVATURE_ERROR,
     *_VERIFIED,
-    ("s", "seconds", "{:.0f}"),
+    _Column("s", lambda row: row.seconds, 0),
 )
 
 
-def summary_table(rows: Sequence[Row]) -> Table:
+def summary_table(rows: Sequence[ResultRow]) -> Table:
     """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹.
 
     The error of the curvature has a column only where the calculator has its own Hessian, and
@@ -49,9 +59,9 @@ def summary_table(rows: Sequence[Row]) -> Table:
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
     if rows:
-        caption = f"{escape(rows[0]['level_of_theory'])}; {caption}"
+        caption = f"{escape(rows[0].level_of_theory)}; {caption}"
     columns = list(_NUMBERS)
-    if any(row["curvature_error_ev_per_a2"] != "" for row in rows):
+    if any(row.curvature_error_ev_per_a2 is not None for row in rows):
         caption += ", δH: Hessian against forces, eV/Å²"
     else:
         columns.remove(_CURVATURE_ERROR)
@@ -63,24 +73,24 @@ def summary_table(rows: Sequence[Row]) -> Table:
     table = Table(caption=caption, padding=0 if _attempted(rows) else (0, 1))
     table.add_column("reaction")
     table.add_column("verdict")
-    for title, _, _ in columns:
-        table.add_column(title, justify="right")
+    for column in columns:
+        table.add_column(column.title, justify="right")
     for row in rows[:MOST_ROWS]:
-        colour = _COLOURS[Label(row["verdict"])]
-        numbers = [_number(row[column], form) for _, column, form in columns]
-        table.add_row(row["id"], f"[{colour}]{_verdict(row)}[/]", *numbers)
+        colour = _COLOURS[row.verdict]
+        numbers = [_number(column.value(row), column.digits) for column in columns]
+        table.add_row(row.id, f"[{colour}]{_verdict(row)}[/]", *numbers)
     return table
 
 
-def counts(rows: Sequence[Row]) -> str:
+def counts(rows: Sequence[ResultRow]) -> str:
     """'4 of 6 intended, 1 partly intended, 1 failed' - over all input reactions."""
-    number = Counter(row["verdict"] for row in rows)
+    number = Counter(row.verdict for row in rows)
     parts = [f"{number[Label.INTENDED]} of {len(rows)} intended"]
     parts += [f"{number[label]} {label}" for label in list(Label)[1:] if number[label]]
     return ", ".join(parts)
 
 
-def verification(rows: Sequence[Row]) -> str:
+def verification(rows: Sequence[ResultRow]) -> str:
     """How far the verified transition states are from those of the search, in one line.
 
     Counts are of all reactions, the numbers of those that are *intended*. Empty for a run
@@ -89,60 +99,72 @@ def verification(rows: Sequence[Row]) -> str:
     attempted = _attempted(rows)
     if not attempted:
         return ""
-    converged = [row for row in attempted if row["verify_converged"]]
-    line = f"verified with {attempted[0]['verify_level']}: "
+    converged = [row for row in attempted if row.verify_converged]
+    line = f"verified with {attempted[0].verify_level}: "
     line += f"{len(converged)} of {len(attempted)} transition states"
-    intended = [row for row in converged if row["verdict"] == Label.INTENDED]
+    intended = [row for row in converged if row.verdict is Label.INTENDED]
     differences = [
-        abs(row["verify_barrier_kcal_per_mol"] - row["barrier_kcal_per_mol"])
+        abs(there - here)
         for row in intended
-        if row["verify_barrier_kcal_per_mol"] != ""
+        if (here := row.barrier_kcal_per_mol) is not None
+        and (there := row.verify_barrier_kcal_per_mol) is not None
     ]
-    if intended:
-        distance = statistics.median(row["verify_ts_rmsd_a"] for row in intended)
+    distances = [row.verify_ts_rmsd_a for row in intended if row.verify_ts_rmsd_a is not None]
+    if distances:
+        distance = statistics.median(distances)
         line += f"; the intended ones: median RMSD {distance:.3f} Å"
     if differences:
         line += f", MAE of ΔE‡ between the levels {statistics.mean(differences):.2f} kcal/mol"
     return line
 
 
-def _attempted(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a verification; those of older runs have no such columns."""
-    return [row for row in rows if row.get("verify_converged", "") != ""]
+def _attempted(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """The rows with a verification."""
+    return [row for row in rows if row.verify_converged is not None]
 
 
-def _verdict(row: Row) -> str:
-    if row["verdict"] == Label.PARTLY and row["side"]:
-        return f"{row['verdict']} ({row['side']})"
-    if row["verdict"] == Label.FAILED:
-        return f"{row['verdict']} ({row['stage']})"
-    return str(row["verdict"])
+def _verdict(row: ResultRow) -> str:
+    if row.verdict is Label.PARTLY and row.side:
+        return f"{row.verdict} ({row.side})"
+    if row.verdict is Label.FAILED:
+        return f"{row.verdict} ({row.stage})"
+    return row.verdict
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
+def remarks(rows: Sequence[ResultRow]) -> list[str]:
     """Why a verdict is not plainly *intended*, and what else a reader should know."""
     lines = []
     for row in rows[:MOST_ROWS]:
-        lines += [f"{row['id']}: {text}" for text in (row["reason"], row["warnings"]) if text]
-        lines += [f"{row['id']}: {text}" for text in _from_separated(row)]
-        if problem := row.get("verify_reason"):
-            outcome = "verified, but" if row["verify_converged"] else "not verified:"
-            lines.append(f"{row['id']}: {outcome} {problem}")
+        lines += [f"{row.id}: {text}" for text in (row.reason, row.warnings) if text]
+        lines += [f"{row.id}: {text}" for text in _from_separated(row)]
+        if row.verify_reason:
+            outcome = "verified, but" if row.verify_converged else "not verified:"
+            lines.append(f"{row.id}: {outcome} {row.verify_reason}")
     return lines
 
 
-def _from_separated(row: Row) -> Iterator[str]:
-    """The barriers from the molecules of an end that is in pieces; older runs have no columns."""
-    for way, molecules in (("", "reactant_molecules"), ("reverse_", "product_molecules")):
-        energy = row.get(f"separated_{way}barrier_kcal_per_mol", "")
-        gibbs = row.get(f"separated_{way}gibbs_barrier_kcal_per_mol", "")
-        if energy != "":
-            line = f"from separated {row[molecules]}: ΔE‡ {energy:.1f}"
-            if gibbs != "":
-                concentrated = row[f"separated_{way}gibbs_barrier_1m_kcal_per_mol"]
+def _from_separated(row: ResultRow) -> Iterator[str]:
+    """The barriers from the molecules of an end that is in pieces."""
+    for molecules, energy, gibbs, concentrated in (
+        (
+            row.reactant_molecules,
+            row.separated_barrier_kcal_per_mol,
+            row.separated_gibbs_barrier_kcal_per_mol,
+            row.separated_gibbs_barrier_1m_kcal_per_mol,
+        ),
+        (
+            row.product_molecules,
+            row.separated_reverse_barrier_kcal_per_mol,
+            row.separated_reverse_gibbs_barrier_kcal_per_mol,
+            row.separated_reverse_gibbs_barrier_1m_kcal_per_mol,
+        ),
+    ):
+        if energy is not None:
+            line = f"from separated {molecules}: ΔE‡ {energy:.1f}"
+            if gibbs is not None:
                 line += f", ΔG‡ {gibbs:.1f} ({concentrated:.1f} at 1 mol/L)"
             yield f"{line} kcal/mol"
 
 
-def _number(value: object, form: str) -> str:
-    return form.format(value) if isinstance(value, int | float) else ""
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -94,4 +94,4 @@ EXCHANGE = Reaction(
 )
 
 #: The least of a search.
-QUICK = from_mapping({"path": {"method": "geodesic"}, "attempts": 1, "lower_way": {"steps": 0}})
+QUICK = from_mapping({"path": {"method": "geodesic"}, "attempts": 1, "lower_path": {"steps": 0}})

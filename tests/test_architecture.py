@@ -45,6 +45,8 @@ CHEMISTRY = (
     "horm_calc.capabilities",
     "horm_calc.chemistry",
     "horm_calc.configuration",
+    "horm_calc.errors",
+    "horm_calc.lazy_imports",
     "horm_calc.structure_files.ase_atoms",
     "horm_calc.structure_files.electrons",
     "horm_calc.units",
@@ -102,7 +104,7 @@ def test_networks_page_example_runs(tmp_path: Path) -> None:
 
     from tests.horm_calc.small_networks import write
 
-    text = (REPOSITORY / "docs" / "networks.md").read_text()
+    text = (REPOSITORY / "docs" / "explanation" / "networks.md").read_text()
     [example] = re.findall(r"```python\n(.*?)```", text, re.S)
     write(tmp_path, "EquiformerV2").rename(tmp_path / "eqv2.safetensors")
     molecule("HCOOH").write(tmp_path / "guess.xyz")

@@ -143,9 +143,13 @@ def test_agreement_of_two_runs(tmp_path: Path) -> None:
             ase.io.write(folder / "path.xyz", [ase.Atoms("CHNOH", chiral)] * 3)
             row = {
                 **{"id": name, "fingerprint": f"of {name}", "seconds": 3.0},
-                **{"verdict": "intended" if name in ends_well else "failed", "stage": ""},
+                **{"verdict": "intended" if name in ends_well else "failed", "stage": "verdict"},
                 **{"barrier_kcal_per_mol": 40.0 if run == "trusted" else 42.5 + (name == "bent")},
-                **{"warnings": "knows a lower way" if (run, name) == ("fast", "bent") else ""},
+                **{
+                    "warnings": "knows a lower-energy path"
+                    if (run, name) == ("fast", "bent")
+                    else ""
+                },
             }
             (folder / "result.json").write_text(json.dumps(row))
         (tmp_path / run / "run.json").write_text(json.dumps({"level_of_theory": run}))
@@ -154,15 +158,18 @@ def test_agreement_of_two_runs(tmp_path: Path) -> None:
     assert solvable == ["bent", "lost", "mirrored"]
     bent, mirrored = found
     assert (bent.trusted_barrier, bent.barrier) == (40, 43.5)
-    assert bent.lower_way
-    assert not mirrored.lower_way
+    assert bent.lower_path
+    assert not mirrored.lower_path
     assert mirrored.rmsd == pytest.approx(0, abs=1e-7)  # an xyz file has eight decimals
     assert bent.rmsd > agreement.SAME
     text = agreement.markdown(trusted, fast, solvable, found)
     assert "trusted ends 3 *intended*, fast 2 of these" in text
     assert "Found, of those the trusted calculator finds: 67%" in text
     assert "| all | 2 | " in text
-    assert " | 3.00 | 3.00 |\n| no warning of a lower way | 1 | 0.000 | 2.50 | 2.50 |\n" in text
+    assert (
+        " | 3.00 | 3.00 |\n| no warning of a lower-energy path | 1 | 0.000 | 2.50 | 2.50 |\n"
+        in text
+    )
     assert "| within 0.4 Å: the same | 1 | 0.000 | 2.50 | 2.50 |" in text
     assert "| none | 0 | | | |" in agreement.summary("none", [])
     (fast / "never" / "result.json").unlink()

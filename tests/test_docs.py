@@ -1,8 +1,14 @@
-"""The pages of docs/ say what the programs do: their examples run, their tables are complete."""
+"""The pages say what the programs do: examples run, tables are complete, links lead somewhere."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +17,24 @@ from ase import Atoms
 from ase.io import read
 
 from reactbench_runner.batch import run_batch
-from reactbench_runner.storage.rows import COLUMNS, STAGES
 from reactbench_runner.storage.store import finished
+from reactbench_runner.storage.table import COLUMNS, cost_columns
 from tests.places import REPOSITORY
 from workflows.records import Reaction
 from workflows.settings import from_mapping
+from workflows.stage_names import COSTED
 
 DOCS = REPOSITORY / "docs"
+FOLDERS = ("benchmarks", "docs", "examples", "horm_calc", "reactbench_runner", "research", "tests")
+PAGES = sorted(
+    {
+        *REPOSITORY.glob("*.md"),
+        *(page for name in FOLDERS for page in (REPOSITORY / name).rglob("*.md")),
+    }
+)
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY))
+)
 
 
 def examples(page: str) -> list[str]:
@@ -25,7 +42,7 @@ def examples(page: str) -> list[str]:
 
 
 def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
-    [example] = examples("methods.md")
+    [example] = examples("explanation/methods.md")
     found: dict = {}
     exec(example, found)
     # Of water from experiment (NIST): 1595, 3657 and 3756 cm⁻¹; the method is within 10%.
@@ -34,14 +51,13 @@ def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_column_is_explained() -> None:
-    text = (DOCS / "results.md").read_text("utf-8")
+    """By the table that docs/make_columns.py makes; run it where this fails."""
+    made = runpy.run_path(str(DOCS / "make_columns.py"))
+    text = (DOCS / "reference/results.md").read_text("utf-8")
+    assert made["with_table"](text) == text
     named = set(re.findall(r"`([a-z_0-9]+)`", text.split("## The folder")[0]))
-    of_stages = {
-        f"{stage.replace(' ', '_')}_{what}"
-        for stage in STAGES
-        for what in ("seconds", "gradients", "hessians")
-    }
-    assert {stage.replace(" ", "_") for stage in STAGES} <= named
+    of_stages = {column for stage in COSTED for column in cost_columns(stage)}
+    assert {stage.replace(" ", "_") for stage in COSTED} <= named
     assert set(COLUMNS) - of_stages <= named
 
 
@@ -53,19 +69,113 @@ def test_the_profile_and_the_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     settings = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
     monkeypatch.chdir(tmp_path)
     out = Path("runs/first")
-    run_batch([Reaction("hcn", reactant, product)], out, "gfn2-xtb", settings, verify="gfn1-xtb")
-    [example] = examples("results.md")
+    run_batch(
+        [Reaction("hcn", reactant, product)], out, "gfn2-xtb", settings=settings, verify="gfn1-xtb"
+    )
+    [example] = examples("reference/results.md")
     found: dict = {}
     exec(example, found)
     top = int(np.argmax(found["energies"]))
     assert 0 < top < len(found["energies"]) - 1
     saddle = read(out / "hcn" / "ts.xyz")
     assert found["energies"][top] == pytest.approx(saddle.get_potential_energy())
-    text = (DOCS / "results.md").read_text("utf-8").split("## results.db")[1]
+    text = (DOCS / "reference/results.md").read_text("utf-8").split("## results.db")[1]
     with connect(out / "results.db") as database:
         rows = list(database.select())
         assert database.count(role="transition_state", run=rows[0].run) == 1
     for row in rows:
         for name in (row.role, *row.key_value_pairs, *row.data):
             assert f"`{name}`" in text, name
-    assert finished(out)["hcn"]["verify_converged"]
+    assert finished(out)["hcn"].verify_converged
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of the headings, as GitHub and MkDocs make them."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text("utf-8"))):
+        if target.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+@each_page
+def test_paths_that_are_named_exist(page: Path) -> None:
+    """Those that begin with a folder of the repository; NAME is for the reader to replace."""
+    if page == DOCS / "reference" / "commands.md":
+        return  # the words of the parsers, with files of a reader's own
+    begin = "|".join((*FOLDERS, "workflows"))
+    text = page.read_text("utf-8")
+    for named in re.findall(rf"(?<![\w./:-])(?:{begin})/[\w./*-]*", text):
+        path = named.rstrip(".")
+        if "NAME" not in path:
+            assert list(REPOSITORY.glob(path.rstrip("/"))), path
+    for module in re.findall(r"python -m (benchmarks\.[a-z_]+)", text):
+        assert REPOSITORY.joinpath(*module.split(".")).with_suffix(".py").exists(), module
+
+
+def made_pages() -> Iterator[tuple[str, str]]:
+    place = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
+    assert place is not None and place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    yield from module.pages().items()
+
+
+def test_pages_that_follow_from_the_code_are_up_to_date() -> None:
+    for name, text in made_pages():
+        page = (DOCS / "reference" / name).read_text("utf-8")
+        assert page == text, f"run: python docs/make_reference.py ({name} has changed)"
+
+
+def test_calculators_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is built as the command builds it; the others need what is not installed here."""
+    from reactbench_runner import calculators
+
+    first, *others = examples("how-to/own-calculator.md")
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(first)
+    entry = calculators.entry("own.py:mine")
+    assert entry.level_of_theory == "GFN1-xTB (mine)"
+    water = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
+    water.calc = calculators.build("own.py:mine")
+    assert water.get_potential_energy() < 0
+    assert len(others) == 4
+    for other in others:
+        ast.parse(other)
+
+
+def test_examples_with_pandas_name_columns_that_exist() -> None:
+    text = "\n".join([*examples("how-to/pandas.md"), *examples("tutorials/many-reactions.md")])
+    ast.parse(text)
+    named = set(re.findall(r"\w+_kcal_per_mol", text))
+    assert named
+    assert {name.removesuffix("_first").removesuffix("_second") for name in named} <= set(COLUMNS)
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path: Path) -> None:
+    """With every warning as an error, where MkDocs is installed (the extra `docs`)."""
+    pytest.importorskip("mkdocstrings")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "vinyl_alcohol" in (tmp_path / "index.html").read_text("utf-8")

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from workflows.errors import StageError, within
+from workflows.logs import cause_of
 from workflows.records import Cost
+from workflows.stage_names import Stage
 from workflows.surface import Evaluations
 
 
@@ -15,16 +17,19 @@ class Record(Protocol):
     """What every stage returns."""
 
     @property
-    def cost(self) -> Cost: ...
+    def cost(self) -> Cost:
+        """What it took."""
+
     @property
-    def log(self) -> str: ...
+    def log(self) -> str:
+        """What was printed."""
 
 
 R = TypeVar("R", bound=Record)
 
 
 #: Called with the name of each stage as it begins.
-Progress = Callable[[str], None]
+Progress = Callable[[Stage], None]
 
 
 @dataclass
@@ -32,11 +37,11 @@ class Account:
     """Costs by stage, logs in the order of the stages, and the stage that the search is in."""
 
     progress: Progress
-    stage: str = ""
-    costs: dict[str, Cost] = field(default_factory=dict)
+    stage: Stage = Stage.INPUT
+    costs: dict[Stage, Cost] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
 
-    def begin(self, stage: str) -> None:
+    def begin(self, stage: Stage) -> None:
         """From here on everything belongs to `stage`."""
         self.stage = stage
         self.progress(stage)
@@ -67,6 +72,11 @@ class Account:
             known.seconds + cost.seconds,
         )
         self.logs.append(f"===== {self.stage} =====\n{log.strip()}\n")
+
+    def traceback(self, error: StageError) -> None:
+        """What broke without ending the stage."""
+        if cause := cause_of(error):
+            self.logs.append(f"===== {self.stage}: {error} =====\n{cause.strip()}\n")
 
     def note(self, text: str) -> None:
         """A line of the log between what the stages have printed."""

@@ -44,7 +44,7 @@ def real_numbers(answer: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
 
     A copy, as calculators may write over theirs. Raises `CalculatorFailed`.
     """
-    array = np.asanyarray(answer)
+    array: np.ndarray = np.asanyarray(answer)
     if array.dtype.kind not in "iuf":
         raise CalculatorFailed(f"not {name} in real numbers: what came is of type {array.dtype}")
     if np.ma.is_masked(array):

@@ -21,7 +21,7 @@ from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.barrierless import bar, is_loose, only_rises, rises
 from workflows.errors import NotConverged, StageError
-from workflows.guesses import Looks, first_guesses, lowest, rest, ways_to_look
+from workflows.guesses import Looks, first_guesses, lower_path_methods, lowest, rest
 from workflows.records import (
     IRC,
     Cost,
@@ -33,13 +33,14 @@ from workflows.records import (
     Verdict,
 )
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import relax, settle
 from workflows.stages.irc import follow, turned
 from workflows.stages.lower_path import followed
 from workflows.stages.path import find_path
 from workflows.stages.saddle import refine
 from workflows.surface import Surface
-from workflows.verdict import judge, runs_backwards
+from workflows.verdict import runs_backwards, verdict_of
 
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
@@ -49,11 +50,11 @@ BRANCHING = (
     "the IRC ends at a saddle point itself, where the way branches; its ends are the minima below"
 )
 
-_STAGES = ["input", "endpoints", "path", "saddle", "irc", "irc ends"]
-
 
 @dataclass(frozen=True)
 class Attempt:
+    """What one guess has led to; None for stages that were not reached."""
+
     verdict: Verdict
     path: ReactionPath | None = None
     saddle: Saddle | None = None
@@ -62,6 +63,7 @@ class Attempt:
 
     @property
     def intended(self) -> bool:
+        """Whether it is what was looked for."""
         return self.verdict.label is Label.INTENDED
 
     def outcome(self, reactant: Minimum) -> str:
@@ -69,7 +71,8 @@ class Attempt:
         words = [str(self.path.method)] if self.path else []
         words.append(self.verdict.label.value)
         if self.verdict.reason:
-            words.append(f"{self.verdict.stage}: {self.verdict.reason}".removeprefix(": "))
+            stage = f"{self.verdict.stage}: " if self.verdict.stage else ""
+            words.append(stage + self.verdict.reason)
         if self.saddle and self.saddle.converged:
             barrier = to_kcal_per_mol(self.saddle.energy - reactant.energy)
             words.append(f"saddle {barrier:.1f} kcal/mol above the reactant")
@@ -77,11 +80,12 @@ class Attempt:
 
     @property
     def rank(self) -> tuple[int, bool, bool, int, float]:
+        """Sort key: the best attempt has the lowest."""
         verdict = self.verdict
         ambiguous = verdict.label is Label.AMBIGUOUS
         label = verdict.at_limit if ambiguous and verdict.at_limit else verdict.label
         other = ORDER not in verdict.reason  # than what is intended but for the order of atoms
-        came = -_STAGES.index(verdict.stage) if verdict.stage else 0
+        came = -list(Stage).index(verdict.stage) if verdict.stage else 0
         energy = self.saddle.energy if self.intended and self.saddle else 0.0
         # Doubt is worse than *intended*, and better than the certainty that it is not.
         doubt = ambiguous if label is Label.INTENDED else not ambiguous
@@ -94,7 +98,7 @@ class Tried:
 
     best: Attempt
     count: int
-    lower_way: StringPath | None
+    lower_path: StringPath | None
     skipped: dict[str, str]
 
 
@@ -105,13 +109,13 @@ def try_guesses(
     settings: SearchSettings,
     account: Account,
 ) -> Tried:
-    """Attempts until one is intended and no lower way is known, `settings.attempts` at most.
+    """Attempts until one is intended with no lower-energy path, `settings.attempts` at most.
 
     The last guesses, or the next one when it stays below an intended saddle, are the highest points
-    of the paths that are made to look for a lower way.
+    of the paths that are made to look for a lower-energy path.
     """
     ends = reactant.atoms, product.atoms
-    guesses, looks = first_guesses(ends, surface, settings), ways_to_look(ends, settings)
+    guesses, looks = first_guesses(ends, surface, settings), lower_path_methods(ends, settings)
     attempts: list[Attempt] = []
     known: StringPath | None = None
     skipped: dict[str, str] = {}
@@ -156,15 +160,15 @@ def _look(
     skipped: dict[str, str],
 ) -> Iterator[StringPath]:
     """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
-    account.begin("lower way")
+    account.begin(Stage.LOWER_PATH)
     while looks:
         look = looks.pop(next(iter(looks)))
         try:
-            yield account.run(look, saddle.energy, surface, settings.lower_way)
+            yield account.run(look, saddle.energy, surface, settings.lower_path)
         except NotConverged as error:  # no path, or none that is lower
             account.note(str(error))
         except StageError as error:
-            skipped.setdefault("lower way", str(error))
+            skipped.setdefault(Stage.LOWER_PATH, str(error))
 
 
 def order_of_atoms(
@@ -201,10 +205,10 @@ def _only_rises(
     """The attempt that ends with a path along which the energy only rises, if this is one."""
     if path is None or not rises(path.energies):
         return None
-    account.begin("path")
+    account.begin(Stage.PATH)
     with contextlib.suppress(StageError):
         if not isinstance(path, StringPath):
-            path = account.run(followed, path, bar(path.energies), surface, settings.lower_way)
+            path = account.run(followed, path, bar(path.energies), surface, settings.lower_path)
         if verdict := only_rises(path, settings.verdict.bond_factor):
             return Attempt(verdict, path)
     return None
@@ -217,7 +221,7 @@ def _lower(
     if string is None or attempt.saddle is None or not attempt.intended:
         return None
     below = attempt.saddle.energy - string.ceiling
-    return string if below > settings.lower_way.margin else None
+    return string if below > settings.lower_path.margin else None
 
 
 def attempt_from(
@@ -232,7 +236,7 @@ def attempt_from(
     done = Attempt(Verdict(Label.FAILED))
     higher = max(reactant, product, key=lambda minimum: minimum.energy)
     try:
-        account.begin("path")
+        account.begin(Stage.PATH)
         path = account.run(guess)
         done = dataclasses.replace(done, path=path)
         # Where nothing holds the higher end together, there may be no saddle to spend hours on.
@@ -240,17 +244,17 @@ def attempt_from(
         if loose and (rising := _only_rises(path, surface, settings, account)):
             return rising
 
-        account.begin("saddle")
+        account.begin(Stage.SADDLE)
         saddle = account.run(refine, path.highest, surface, settings.saddle)
         done = dataclasses.replace(done, saddle=saddle)
         if not saddle.converged:
             raise NotConverged(saddle.reason)
 
-        account.begin("irc")
+        account.begin(Stage.IRC)
         irc = account.run(follow, saddle, surface, settings.irc)
         done = dataclasses.replace(done, irc=irc)
 
-        account.begin("irc ends")
+        account.begin(Stage.IRC_ENDS)
         first, last = (
             account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
             for end, name in ((0, "first image"), (-1, "last image"))
@@ -285,5 +289,5 @@ def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) 
     if runs_backwards((first.atoms, last.atoms), *aims, settings.verdict):
         first, last = last, first
         done = dataclasses.replace(done, irc=turned(done.irc), ends=(first, last))
-    verdict = judge((first.atoms, last.atoms), *aims, settings.verdict)
+    verdict = verdict_of((first.atoms, last.atoms), *aims, settings.verdict)
     return dataclasses.replace(done, verdict=verdict)

@@ -44,14 +44,14 @@ def shared(
     ways = _ways([int(piece.numbers.sum()) for piece in pieces], *total)
     different = {tuple(sorted(zip(kinds, states, strict=True))): states for states in ways}
     energies: list[tuple[float, tuple[State, ...]]] = []
-    failures: list[str] = []
+    failures: list[StageError] = []
     for states in different.values():
         try:
             energies.append((sum(itertools.starmap(energy, enumerate(states))), states))
         except StageError as error:
-            failures.append(str(error))
+            failures.append(error)
     if not energies:
-        raise StageError(f"their charges and spins are not known: {failures[0]}")
+        raise _because("their charges and spins are not known", failures[0])
     (lowest, best), *others = sorted(energies)
     if others and others[0][0] - lowest < CLEAR:
         raise StageError(
@@ -60,7 +60,7 @@ def shared(
         )
     closed = [states for states in different.values() if all(spin == 1 for _, spin in states)]
     if failures and closed != [best]:  # the only way to closed shells needs no comparison
-        raise StageError(f"their charges and spins are not certain: {failures[0]}")
+        raise _because("their charges and spins are not certain", failures[0])
     return list(best)
 
 
@@ -80,6 +80,13 @@ def _refuse_unknowable(pieces: Sequence[Atoms], total: State) -> None:
         raise StageError(
             "the hydrogen atom alone may be a proton, which has no electrons to compute"
         )
+
+
+def _because(words: str, error: StageError) -> StageError:
+    """What a failure means, with the log of the failure."""
+    ending = StageError(f"{words}: {error}")
+    ending.log = error.log
+    return ending
 
 
 def _ways(protons: Sequence[int], charge: int, multiplicity: int) -> Iterator[tuple[State, ...]]:

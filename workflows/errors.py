@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from horm_calc.errors import HormError
+
 #: Characters of a foreign message that a person is shown: its beginning and its end.
 LONGEST_MESSAGE = 1000
 
 
-class WorkflowError(Exception):
+class WorkflowError(HormError):
     """Base of every error that a search raises on purpose."""
 
 
@@ -69,7 +71,7 @@ def within(error: StageError, structure: str) -> StageError:
     return error
 
 
-def described(error: BaseException, named: bool = False) -> str:
+def described(error: BaseException, *, named: bool = False) -> str:
     """The message of any error in one line, with its type where asked for or where it says little.
 
     Whatever calculators and libraries raise: errors whose own message cannot be had are among it.

@@ -1,4 +1,4 @@
-"""Where the attempts of a search take their paths from, and what looks for a lower way."""
+"""Where the attempts of a search take their paths from, and what looks for a lower-energy path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Looks = dict[str, Callable[..., StringPath]]
 
 
 def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Guesses:
-    """The chosen path method, the others, and the paths that look for a lower way.
+    """The chosen path method, the others, and the paths that look for a lower-energy path.
 
     Where both ends are in pieces, driven bonds come first: paths that know no bonds go astray
     where molecules move against each other.
@@ -38,8 +38,8 @@ def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Gue
     for method in sorted(names, key=lambda name: name != settings.path.method):
         path = dataclasses.replace(settings.path, method=method)
         guesses[method] = partial(find_path, *ends, surface, path)
-    for method, look in ways_to_look(ends, settings).items():
-        guesses[method] = partial(look, math.inf, surface, settings.lower_way)
+    for method, look in lower_path_methods(ends, settings).items():
+        guesses[method] = partial(look, math.inf, surface, settings.lower_path)
     if all(len(pieces(end, settings.verdict.bond_factor)) > 1 for end in ends):
         guesses = {
             name: guesses[name] for name in sorted(guesses, key=lambda name: name != "driven")
@@ -47,9 +47,9 @@ def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> Gue
     return guesses
 
 
-def ways_to_look(ends: Ends, settings: SearchSettings) -> Looks:
+def lower_path_methods(ends: Ends, settings: SearchSettings) -> Looks:
     """The string first, which knows the ends themselves; then driven bonds, if any change."""
-    if settings.lower_way.steps == 0:
+    if settings.lower_path.steps == 0:
         return {}
     looks: Looks = {"string": partial(relaxed_string, *ends)}
     factor = settings.verdict.bond_factor
@@ -77,14 +77,14 @@ def rest(
         if all(same_bonds(end, atoms, factor) for atoms in found) and left(nearer) < left(driven):
             pair = (nearer, other) if end is ends[0] else (other, nearer)
             look = partial(driven_string, *pair, factor)
-            return {"driven": partial(look, math.inf, surface, settings.lower_way)}
+            return {"driven": partial(look, math.inf, surface, settings.lower_path)}
     return {}
 
 
 def _apart(atoms: Atoms, goal: Atoms, ends: Ends, factor: float) -> float:
     """How far the lengths of the bonds that change are from those of `goal`, together, Å."""
     pairs = bonds(ends[0], factor) ^ bonds(ends[1], factor)
-    return sum(abs(atoms.get_distance(*pair) - goal.get_distance(*pair)) for pair in pairs)
+    return float(sum(abs(atoms.get_distance(*pair) - goal.get_distance(*pair)) for pair in pairs))
 
 
 def lowest(known: StringPath | None, path: StringPath) -> StringPath:

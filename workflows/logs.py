@@ -63,6 +63,12 @@ def log_of(library: str) -> Iterator[Log]:
         raise ending from error
 
 
+def log_with_cause(error: StageError) -> str:
+    """What a library had printed when it broke, and the traceback of what broke it."""
+    cause = cause_of(error).strip()
+    return error.log if cause in error.log else f"{error.log}\n{cause}".strip()
+
+
 def cause_of(error: StageError) -> str:
     """The traceback of what a calculator or a library raised; "" where nothing broke in them."""
     cause = error.__cause__

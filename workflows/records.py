@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
+from workflows.stage_names import Stage
 from workflows.surface import Evaluations
 
 if TYPE_CHECKING:
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reaction:
-    """Two structures with the same atoms in the same order, and what they share."""
+    """Two structures with the same atoms in the same order, and what they share.
+
+    Attributes
+    ----------
+    id
+        Name, in messages and of files.
+    reactant, product
+        Positions in Å.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    """
 
     id: str
     reactant: Atoms
     product: Atoms
-    charge: int = 0
-    multiplicity: int = 1
+    charge: int = field(default=0, kw_only=True)
+    multiplicity: int = field(default=1, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,25 @@ class Cost:
 
 @dataclass(frozen=True)
 class Minimum:
-    """A relaxed structure; with its normal modes where these were asked for."""
+    """A relaxed structure; with its normal modes where these were asked for.
+
+    Attributes
+    ----------
+    atoms
+        n atoms, positions in Å.
+    energy
+        eV.
+    forces
+        (n, 3), eV/Å.
+    method
+        The optimiser.
+    converged, reason
+        Whether it met its criterion; why not.
+    modes
+        Frequencies in cm⁻¹, or None.
+    cost, log
+        What it took, and what the optimiser printed.
+    """
 
     atoms: Atoms
     energy: float
@@ -56,7 +85,21 @@ class Minimum:
 
 @dataclass(frozen=True)
 class ReactionPath:
-    """Images from reactant to product, ends included, with their energies (eV)."""
+    """Images from reactant to product, ends included.
+
+    Attributes
+    ----------
+    images
+        Positions in Å.
+    energies
+        (images,), eV.
+    method
+        The path method.
+    converged, reason
+        Whether it met its criterion; why not.
+    cost, log
+        What it took, and what the method printed.
+    """
 
     images: tuple[Atoms, ...]
     energies: np.ndarray
@@ -96,9 +139,28 @@ class HessianCheck:
 
 @dataclass(frozen=True)
 class Saddle:
-    """A stationary point with its Hessian (3N, 3N) and normal modes.
+    """A stationary point of n atoms with its Hessian and normal modes.
 
-    `hessian_check` is None where the Hessian came from differences of forces anyway.
+    Attributes
+    ----------
+    atoms
+        Positions in Å.
+    energy
+        eV.
+    forces
+        (n, 3), eV/Å.
+    hessian
+        (3n, 3n), eV/Å².
+    modes
+        Frequencies in cm⁻¹, imaginary ones negative and first.
+    method
+        The optimiser.
+    converged, reason
+        Whether it is a saddle of first order with forces below the criterion; why not.
+    hessian_check
+        None where the Hessian came from differences of forces anyway.
+    cost, log
+        What it took, and what the optimiser printed.
     """
 
     atoms: Atoms
@@ -123,8 +185,22 @@ class Saddle:
 class IRC:
     """The path of steepest descent through a saddle, end to end.
 
-    `images[saddle_index]` is the saddle. `arrived` says for the first and the last image
-    whether the integrator met its force criterion there.
+    Attributes
+    ----------
+    images
+        Positions in Å.
+    energies
+        (images,), eV.
+    saddle_index
+        `images[saddle_index]` is the saddle.
+    arrived
+        For the first and the last image, whether the integrator met its force criterion there.
+    method
+        The integrator.
+    converged, reason
+        Whether both ends have arrived; why not, and which integrators failed before.
+    cost, log
+        What it took, and what the integrator printed.
     """
 
     images: tuple[Atoms, ...]
@@ -142,9 +218,20 @@ class IRC:
 class Verification:
     """A saddle refined once more at another level of theory, with the ends that it connects.
 
-    `converged` means that the other level has the saddle too. `rmsd` (Å) and `overlap` (of the
-    imaginary modes, 0 to 1) then say how near both are, superposed. An end is None where the
-    saddle does not connect with it, or where `reason` says why there is none.
+    Attributes
+    ----------
+    saddle
+        As far as it was refined.
+    rmsd, overlap
+        How near both saddles are, superposed: in Å, and of the imaginary modes, 0 to 1.
+    reactant, product
+        None where the saddle does not connect with it, or where `reason` says why there is none.
+    converged
+        The other level has the saddle too.
+    reason
+        Why not, or why an end is missing.
+    cost, log
+        What it took, and what was printed.
     """
 
     saddle: Saddle | None = None
@@ -238,17 +325,30 @@ class Label(StrEnum):
 class Verdict:
     """Does the saddle connect what it should?
 
-    `side` names the end that was reached when only one was. `relabelled` is the same
-    question up to a relabelling of equivalent atoms. An ambiguous verdict keeps the label
-    that holds exactly at the bond limit in `at_limit` and names the bonds that decide it.
-    `lost` names the ends that relaxation has turned into something else: no energy counts from or
-    to them.
+    Attributes
+    ----------
+    label
+        The answer.
+    reason
+        In words, where there is more to say.
+    side
+        The end that was reached when only one was.
+    stage
+        Where a search failed.
+    relabelled
+        The same question up to a relabelling of equivalent atoms.
+    at_limit
+        Of an ambiguous verdict, the label that holds exactly at the bond limit.
+    deciding_bonds
+        Of an ambiguous verdict, the bonds that decide it.
+    lost
+        The ends that relaxation has turned into something else: no energy counts from or to them.
     """
 
     label: Label
     reason: str = ""
     side: str = ""
-    stage: str = ""
+    stage: Stage | None = None
     relabelled: Label | None = None
     at_limit: Label | None = None
     deciding_bonds: tuple[str, ...] = ()
@@ -259,14 +359,40 @@ class Verdict:
 class SearchResult:
     """Everything one search produced; stages that were not reached are None.
 
-    `costs` are those of the search; a verification has its own, at another level of theory.
-    `lower_way` is a path that stays below the saddle; None where none is known, whether or not it
-    was looked for. `separated` has the molecules of "reactant" and "product", where an end is in
-    pieces.
+    Attributes
+    ----------
+    reaction
+        As it was given.
+    verdict
+        Does the saddle connect what it should?
+    reactant, product
+        The ends, relaxed.
+    path, saddle, irc, irc_ends
+        Of the best attempt; the ends of the IRC are relaxed.
+    thermochemistry
+        Of "reactant", "saddle" and "product", as far as it is defined.
+    skipped
+        What is missing, and why.
+    warnings
+        What a person should know who uses the numbers.
+    attempts
+        How many guesses were tried.
+    lower_path
+        A path that stays below the saddle; None where none is known, whether or not it was looked
+        for.
+    separated
+        The molecules of "reactant" and "product", where an end is in pieces.
+    costs
+        Of the stages of the search; a verification has its own, at another level of theory.
+    log
+        What was printed.
+    verification
+        By `verify`, where it was asked for.
     """
 
     reaction: Reaction
     verdict: Verdict
+    _: KW_ONLY
     reactant: Minimum | None = None
     product: Minimum | None = None
     path: ReactionPath | None = None
@@ -277,8 +403,8 @@ class SearchResult:
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     attempts: int = 1
-    lower_way: StringPath | None = None
+    lower_path: StringPath | None = None
     separated: dict[str, SeparatedMolecules] = field(default_factory=dict)
-    costs: dict[str, Cost] = field(default_factory=dict)
+    costs: dict[Stage, Cost] = field(default_factory=dict)
     log: str = ""
     verification: Verification | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds
 from horm_calc.chemistry.stereochemistry import Stereochemistry, compare
 from horm_calc.units import to_kcal_per_mol
+from workflows.errors import StageError
 from workflows.records import (
     Minimum,
     Reaction,
@@ -35,10 +36,13 @@ TOUCHING = 7.0
 
 
 def of_calculator(
-    structures: Iterable[Atoms], surface: Surface, settings: SearchSettings
+    structures: Iterable[Atoms],
+    surface: Surface,
+    settings: SearchSettings,
+    broken: Callable[[StageError], None] = lambda error: None,
 ) -> Iterator[str]:
-    """What the calculator itself says of them."""
-    found = concerns_about(list(structures), surface, settings.endpoints.wall_time)
+    """What the calculator itself says of them; `broken` hears of it where it cannot say it."""
+    found = concerns_about(list(structures), surface, settings.endpoints.wall_time, broken)
     yield from dict.fromkeys(found)
 
 
@@ -48,13 +52,14 @@ def of_structures(
     saddle: Saddle | None,
     surface: Surface,
     settings: SearchSettings,
+    broken: Callable[[StageError], None] = lambda error: None,
 ) -> Iterator[str]:
     """What the calculator says of them, what relaxation did, and whether to trust the Hessian.
 
     minima: the relaxed "reactant" and "product".
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
-    yield from of_calculator(known, surface, settings)
+    yield from of_calculator(known, surface, settings, broken)
     for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
         changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
         if changes:
@@ -109,13 +114,13 @@ def of_isomers(
         )
 
 
-def of_lower_way(saddle: Saddle | None, lower: StringPath | None) -> Iterator[str]:
+def of_lower_path(saddle: Saddle | None, lower: StringPath | None) -> Iterator[str]:
     """By how much a known path between the ends stays below the saddle."""
     if saddle and lower:
         below = to_kcal_per_mol(saddle.energy - lower.ceiling)
         yield (
-            f"this calculator knows a lower way: a path between the ends (lower_way.xyz) stays "
-            f"{below:.1f} kcal/mol below this saddle; it may have more than one step"
+            "this calculator knows a lower-energy path: one between the ends (lower_path.xyz) "
+            f"stays {below:.1f} kcal/mol below this saddle; it may have more than one step"
         )
 
 
@@ -132,7 +137,7 @@ def of_pieces(
         apart = shortest_distance(molecules)
         distance = f"{apart:.1f} Å apart"
         if name in separated:
-            what = _bound(separated[name], minima[name], apart < TOUCHING)
+            what = _bound(separated[name], minima[name], touching=apart < TOUCHING)
             yield f"the {name} is {what}, {distance}"
         else:
             formulas = " + ".join(molecule.get_chemical_formula() for molecule in molecules)
@@ -149,7 +154,7 @@ def of_pieces(
         yield from (text for one in known.molecules for text in one.concerns)
 
 
-def _bound(apart: SeparatedMolecules, together: Minimum, touching: bool) -> str:
+def _bound(apart: SeparatedMolecules, together: Minimum, *, touching: bool) -> str:
     """What an end in pieces is: a complex, or molecules that hardly feel each other."""
     binding = to_kcal_per_mol(apart.energy - together.energy)
     if abs(binding) < BOUND:

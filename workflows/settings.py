@@ -28,9 +28,11 @@ class EndpointSettings(Validated):
     method: str = choice(
         MINIMISERS, "rfo", "optimiser tried first; geometric follows where it breaks down"
     )
-    max_force: float = setting(0.0231, "largest force component allowed, eV/Å")
+    max_force: float = setting(
+        0.0231, "largest force component allowed, eV/Å (4.5e-4 hartree/bohr)"
+    )
     max_steps: int = setting(300, "optimisation steps", least=1)
-    wall_time: float = setting(600.0, "seconds for each structure")
+    wall_time: float = setting(600.0, "time limit for each structure, s")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,11 @@ class PathSettings(Validated):
     method: str = choice(PATH_METHODS, "gsm", "path tried first; the others follow in attempts")
     images: int = setting(7, "images between the two ends", least=1)
     max_steps: int = setting(60, "optimisation cycles of the whole path", least=1)
-    max_force: float = setting(0.129, "largest perpendicular force component on an image, eV/Å")
+    max_force: float = setting(
+        0.129, "largest perpendicular force component on an image, eV/Å (2.5e-3 hartree/bohr)"
+    )
     seed: int = setting(1, "seed of the geodesic interpolation's random nudges", least=1)
-    wall_time: float = setting(1200.0, "seconds")
+    wall_time: float = setting(1200.0, "time limit, s")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class SaddleSettings(Validated):
     """Refinement of the guess to a first-order saddle point."""
 
     method: str = choice(SADDLE_OPTIMISERS, "rsirfo", "optimiser")
-    max_force: float = setting(0.0231, "largest force component allowed, eV/Å")
+    max_force: float = setting(
+        0.0231, "largest force component allowed, eV/Å (4.5e-4 hartree/bohr)"
+    )
     max_steps: int = setting(50, "optimisation steps", least=1)
     hessian_every: int = setting(1, "steps between exact Hessians, updated in between", least=1)
     imaginary_threshold: float = setting(
@@ -60,7 +66,7 @@ class SaddleSettings(Validated):
         0.5,
         "warn when a calculator's own Hessian differs from its forces by more than this, eV/Å²",
     )
-    wall_time: float = setting(1200.0, "seconds")
+    wall_time: float = setting(1200.0, "time limit, s")
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,10 @@ class IRCSettings(Validated):
     )
     step_length: float = setting(0.1, "step along the path, Å (unweighted)")
     max_steps: int = setting(125, "steps in each direction", least=1)
-    rms_force: float = setting(0.0514, "a direction has arrived at this RMS force, eV/Å")
-    wall_time: float = setting(1200.0, "seconds for each integrator")
+    rms_force: float = setting(
+        0.0514, "a direction has converged at this RMS force, eV/Å (0.001 hartree/bohr)"
+    )
+    wall_time: float = setting(1200.0, "time limit for each integrator, s")
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,13 @@ class VerdictSettings(Validated):
 
 
 @dataclass(frozen=True)
-class LowerWaySettings(Validated):
-    """A second look for a lower way than an intended saddle: a string, and driven bonds."""
+class LowerPathSettings(Validated):
+    """Search for a lower-energy path than an intended saddle: a string, and driven bonds."""
 
     steps: int = setting(
         20,
-        "steps of the string's relaxation from a geodesic path; 0 leaves the second look out, and "
-        "the guesses that come from it",
+        "steps of the string's relaxation from a geodesic path; 0 skips this search and the "
+        "guesses from it",
         least=0,
     )
     images: int = setting(7, "images between the two ends", least=1)
@@ -99,7 +107,7 @@ class LowerWaySettings(Validated):
         0.1, "a path is lower when its highest point is this far below the saddle, eV"
     )
     seed: int = setting(1, "seed of the geodesic interpolation's random nudges", least=1)
-    wall_time: float = setting(600.0, "seconds")
+    wall_time: float = setting(600.0, "time limit, s")
 
 
 @dataclass(frozen=True)
@@ -112,8 +120,8 @@ class ThermoSettings(Validated):
         "truhlar: low frequencies raised",
         ("rrho", "grimme", "truhlar"),
     )
-    temperature: float = setting(298.15, "K")
-    pressure: float = setting(101325.0, "Pa")
+    temperature: float = setting(298.15, "temperature, K")
+    pressure: float = setting(101325.0, "pressure, Pa")
     cutoff: float = setting(100.0, "where the quasi-harmonic treatment sets in, cm⁻¹")
 
 
@@ -126,12 +134,13 @@ class SearchSettings(Validated):
     saddle: SaddleSettings = field(default_factory=SaddleSettings)
     irc: IRCSettings = field(default_factory=IRCSettings)
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
-    lower_way: LowerWaySettings = field(default_factory=LowerWaySettings)
+    lower_path: LowerPathSettings = field(default_factory=LowerPathSettings)
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
     attempts: int = setting(
         6,
-        "guesses tried until a saddle connects the two ends and no lower way is known; the "
-        "later ones come from other path methods, the string of the lower way and driven bonds",
+        "guesses tried until a saddle connects the two ends and no lower-energy path is known; "
+        "later guesses come from other path methods, from the search for a lower-energy path, and "
+        "from driven bonds",
         least=1,
     )
 

@@ -84,6 +84,7 @@ class Surface(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
+        """Energy and forces into `results`, as ASE calls it. Raises `CalculatorFailed`."""
         super().calculate(atoms, properties or ["energy"], system_changes)
         bare = self._bare(self.atoms)
         found = self._known.get(_key(bare))
@@ -163,7 +164,7 @@ class Surface(Calculator):
             )
         done = self.evaluations
         self.evaluations = Evaluations(done.gradients, done.hessians + 1)
-        hessian = 0.5 * (hessian + hessian.T)
+        hessian = np.asarray(0.5 * (hessian + hessian.T))
         self._last_hessian = (positions, hessian)
         return hessian.copy()
 
@@ -230,7 +231,7 @@ def _key(atoms: Atoms) -> bytes:
     """The same for geometries that differ by less than `SAME_GEOMETRY`, but for rare rounding."""
     with np.errstate(invalid="ignore"):  # positions that are no numbers are for others to refuse
         places = np.round(atoms.positions / (10 * SAME_GEOMETRY)).astype(np.int64)
-    return atoms.numbers.tobytes() + places.tobytes()
+    return bytes(atoms.numbers.tobytes() + places.tobytes())
 
 
 def _close(a: np.ndarray, b: np.ndarray) -> bool:

@@ -8,6 +8,8 @@ directions show it for six gradients.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from ase import Atoms
 
@@ -54,10 +56,16 @@ def check_hessian(surface: Surface, atoms: Atoms, hessian: np.ndarray) -> Hessia
     return HessianCheck(tuple(errors))
 
 
-def concerns_about(structures: list[Atoms], surface: Surface, wall_time: float) -> list[str]:
+def concerns_about(
+    structures: list[Atoms],
+    surface: Surface,
+    wall_time: float,
+    broken: Callable[[StageError], None] = lambda error: None,
+) -> list[str]:
     """Why the calculator may be wrong at structures, if it can say so, in `wall_time` seconds.
 
-    That it breaks down over that question must cost no search; it is a concern too.
+    That it breaks down over that question must cost no search; it is a concern too, and `broken`
+    hears of it.
     """
 
     def ask() -> list[str]:
@@ -66,4 +74,5 @@ def concerns_about(structures: list[Atoms], surface: Surface, wall_time: float) 
     try:
         return run_with_limit(ask, wall_time)
     except StageError as error:
+        broken(error)
         return [f"whether the calculator knows such structures is not known: {error}"]

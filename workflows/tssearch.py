@@ -1,12 +1,13 @@
 """The search, from two structures to a verdict and free energies.
 
 endpoints -> attempts (path -> saddle -> IRC -> relaxation of the IRC's ends -> verdict, with a look
-for a lower way) -> thermochemistry. The best attempt is the result.
+for a lower-energy path) -> thermochemistry. The best attempt is the result.
 """
 
 from __future__ import annotations
 
 import contextlib
+from typing import Any, overload
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -19,7 +20,9 @@ from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.input_checks import check_calculator, check_reaction
+from workflows.logs import log_with_cause
 from workflows.records import (
+    Cost,
     Label,
     Minimum,
     Reaction,
@@ -28,29 +31,94 @@ from workflows.records import (
     Verdict,
 )
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.surface import Surface
-from workflows.verdict import question_relaxation
+from workflows.verdict import check_relaxation
 
 
+@overload
 def search(
     reaction: Reaction,
     calculator: Calculator,
     settings: SearchSettings | None = None,
+    *,
+    progress: Progress = ...,
+    build: Build | None = None,
+) -> SearchResult: ...
+@overload
+def search(
+    reactant: Atoms,
+    product: Atoms,
+    calculator: Calculator,
+    *,
+    settings: SearchSettings | None = None,
+    charge: int = 0,
+    multiplicity: int = 1,
+    progress: Progress = ...,
+    build: Build | None = None,
+) -> SearchResult: ...
+def search(*arguments: Any, **options: Any) -> SearchResult:
+    """Find and verify the transition state of one reaction with any ASE calculator.
+
+    Called as ``search(reaction, calculator)`` or ``search(reactant, product, calculator)``.
+    Nothing that goes wrong in a stage is raised: the verdict is then *failed*, with stage and
+    cause. Charge and multiplicity reach calculators that read ASE's initial charges and magnetic
+    moments (tblite does).
+
+    Parameters
+    ----------
+    reaction : Reaction
+        What to search, with an id and electrons of its own.
+    reactant, product : Atoms
+        Instead of it: the two ends, with the same atoms in the same order, positions in Å. The
+        sum formula becomes the id.
+    calculator : Calculator
+        Any ASE calculator.
+    settings : SearchSettings, optional
+        Of all stages.
+    charge, multiplicity : int
+        Total charge and spin multiplicity (2S + 1) of two `Atoms`; a `Reaction` has its own.
+    progress : callable, optional
+        Called with the name of each stage as it begins.
+    build : callable, optional
+        ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
+        pieces. Without it they share `calculator`, as far as they are like the reaction (neutral
+        singlets of a neutral singlet).
+
+    Returns
+    -------
+    SearchResult
+        The verdict, and what each stage that was reached has found. Energies in eV.
+    """
+    of_two = "reactant" in options or (arguments and isinstance(arguments[0], Atoms))
+    return (_search_between if of_two else _search)(*arguments, **options)
+
+
+def _search_between(
+    reactant: Atoms,
+    product: Atoms,
+    calculator: Calculator,
+    *,
+    charge: int = 0,
+    multiplicity: int = 1,
+    **options: Any,
+) -> SearchResult:
+    name = reactant.get_chemical_formula()
+    reaction = Reaction(name, reactant, product, charge=charge, multiplicity=multiplicity)
+    return _search(reaction, calculator, **options)
+
+
+def _search(
+    reaction: Reaction,
+    calculator: Calculator,
+    settings: SearchSettings | None = None,
+    *,
     progress: Progress = lambda stage: None,
     build: Build | None = None,
 ) -> SearchResult:
-    """Find and verify the transition state of one reaction with any ASE calculator.
-
-    Never raises for what can go wrong in a stage: the verdict is then *failed*, with stage
-    and cause. `progress` is called with the name of each stage as it begins. Charge and
-    multiplicity of the reaction reach calculators that read ASE's initial charges and
-    magnetic moments (tblite does). Where an end is in pieces, `build(charge, multiplicity)` makes
-    the calculators of its molecules; without it they share `calculator`, as far as they are like
-    the reaction (neutral singlets of a neutral singlet).
-    """
     settings = settings or SearchSettings()
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
     account = Account(progress)
@@ -59,9 +127,11 @@ def search(
         check_calculator(reaction, surface.capabilities)
         reactant, product = _endpoints(reaction, surface, settings, account)
     except InputError as error:
-        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage="input"))
+        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
-        verdict = Verdict(Label.FAILED, str(error), stage="endpoints")
+        if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
+            account.add(Cost(), log_with_cause(error))
+        verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
         return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
 
     given = {"reactant": reaction.reactant, "product": reaction.product}
@@ -71,9 +141,11 @@ def search(
         return SearchResult(
             reaction,
             fallen,
-            reactant,
-            product,
-            warnings=tuple(remarks.of_calculator(relaxed.values(), surface, settings)),
+            reactant=reactant,
+            product=product,
+            warnings=tuple(
+                remarks.of_calculator(relaxed.values(), surface, settings, account.traceback)
+            ),
             attempts=0,
             costs=account.costs,
             log=account.log,
@@ -85,40 +157,37 @@ def search(
     best = tried.best
     verdict = best.verdict
     if verdict.label is not Label.BARRIERLESS:
-        verdict = question_relaxation(verdict, given, relaxed, settings.verdict)
+        verdict = check_relaxation(verdict, given, relaxed, settings.verdict)
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
-    account.begin("thermochemistry")
-    thermochemistry, skipped, cost = free_energies(
-        reactant, product, best.saddle, verdict, surface, settings
-    )
-    account.add(cost, "")
+    account.begin(Stage.THERMOCHEMISTRY)
+    free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
     surface_of = surfaces(reaction, calculator, build)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     warnings = (
-        *remarks.of_structures(reaction, minima, best.saddle, surface, settings),
-        *remarks.of_minima(skipped),
+        *remarks.of_structures(reaction, minima, best.saddle, surface, settings, account.traceback),
+        *remarks.of_minima(free.skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
         *order,
-        *remarks.of_lower_way(best.saddle, tried.lower_way),
+        *remarks.of_lower_path(best.saddle, tried.lower_path),
         *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
     )
     return SearchResult(
         reaction,
         verdict,
-        reactant,
-        product,
-        best.path,
-        best.saddle,
-        best.irc,
-        best.ends,
-        thermochemistry,
-        skipped | tried.skipped | not_separated,
-        warnings,
-        tried.count,
-        tried.lower_way,
-        separated,
-        account.costs,
-        account.log,
+        reactant=reactant,
+        product=product,
+        path=best.path,
+        saddle=best.saddle,
+        irc=best.irc,
+        irc_ends=best.ends,
+        thermochemistry=free.found,
+        skipped=free.skipped | tried.skipped | not_separated,
+        warnings=warnings,
+        attempts=tried.count,
+        lower_path=tried.lower_path,
+        separated=separated,
+        costs=account.costs,
+        log=account.log,
     )
 
 
@@ -135,7 +204,7 @@ def _separated(
     for name, minimum in minima.items():
         if len(in_pieces(minimum.atoms, settings.verdict)) == 1:
             continue
-        account.begin("separated molecules")
+        account.begin(Stage.SEPARATED)
         try:
             found[name] = account.run(separate, minimum, reaction, surface_of, settings)
         except StageError as error:
@@ -149,7 +218,7 @@ def _separated(
 def _endpoints(
     reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
 ) -> tuple[Minimum, Minimum]:
-    account.begin("endpoints")
+    account.begin(Stage.ENDPOINTS)
     given = {"reactant": reaction.reactant, "product": reaction.product}
     relaxed, changed = {}, ""
     for name, atoms in given.items():

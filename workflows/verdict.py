@@ -32,7 +32,7 @@ from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 
 
-def judge(
+def verdict_of(
     ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
 ) -> Verdict:
     """Compare the relaxed IRC ends with reactant and product.
@@ -172,8 +172,8 @@ def runs_backwards(
         return (found.same, found.mirrored) if found else (True, True)
 
     def count(ends: tuple[Atoms, Atoms]) -> int:
-        pairs = zip(ends, aims, strict=True)
-        return max(sum(side) for side in zip(*map(right, pairs), strict=True))
+        found = [right(pair) for pair in zip(ends, aims, strict=True)]
+        return max(sum(same for same, _ in found), sum(mirrored for _, mirrored in found))
 
     return count((ends[1], ends[0])) > count(ends)
 
@@ -184,7 +184,7 @@ def _apart(ends: tuple[Atoms, Atoms], aims: tuple[Atoms, Atoms]) -> tuple[float,
     return first, last
 
 
-def question_relaxation(
+def check_relaxation(
     verdict: Verdict,
     given: Mapping[str, Atoms],
     relaxed: Mapping[str, Atoms],

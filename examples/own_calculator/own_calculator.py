@@ -2,7 +2,7 @@
 
 from ase.calculators.morse import MorsePotential
 
-from horm_calc.capabilities import calculator_factory
+from horm_calc import calculator_factory
 
 
 @calculator_factory(level_of_theory="Morse potential", elements="H C N O", charges=[0])

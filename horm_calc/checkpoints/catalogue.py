@@ -14,6 +14,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from horm_calc.errors import HormError
+
 #: The environment variable that names a folder with checkpoints.
 FOLDER = "HORM_CHECKPOINTS"
 ERRORS_SOURCE = "arXiv:2509.21624"
@@ -82,12 +84,18 @@ CATALOGUE = {
 }
 
 
-class CheckpointNotFound(FileNotFoundError):
+class CheckpointNotFound(HormError, FileNotFoundError):
     """No such checkpoint, or it could not be downloaded; the message says what to do."""
 
 
 def list_checkpoints() -> dict[str, Entry]:
-    """The published checkpoints by name; what `find` and `HormCalculator` take for a name."""
+    """The published checkpoints; what `HormCalculator` and `load_potential` take for a name.
+
+    Returns
+    -------
+    dict
+        By name, with the network, its training, its errors and its licence.
+    """
     return dict(CATALOGUE)
 
 

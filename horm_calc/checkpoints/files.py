@@ -128,6 +128,7 @@ def save(
     state: Mapping[str, Tensor],
     config: Mapping[str, Any],
     metadata: Mapping[str, Any],
+    *,
     overwrite: bool = False,
 ) -> None:
     """Writes one safetensors file with weights, configuration and metadata; whole or not at all.

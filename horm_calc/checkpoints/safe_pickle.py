@@ -24,6 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from horm_calc.errors import HormError
+
 _MOST_DIMENSIONS = 16
 # A checkpoint of 15 million weights in 2600 tensors with the optimiser's state has 106,000.
 _MOST_STEPS = 1_000_000
@@ -47,7 +49,7 @@ INLINE_STORAGE = "torch.storage._load_from_bytes"
 REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
 
 
-class Malformed(ValueError):
+class Malformed(HormError, ValueError):
     """The pickle is not one that torch.save writes."""
 
 
@@ -90,6 +92,7 @@ class StoredTensor:
 
     @property
     def bytes(self) -> int:
+        """Its size."""
         return math.prod(self.shape) * self.storage.width
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from horm_calc.checkpoints.safe_pickle import Inert, Malformed, Name, StoredTensor, interpret
+from horm_calc.errors import HormError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,14 +46,17 @@ AGAIN = "Download or copy it again."
 _DISTRUST = "Get it again from its publisher, and do not open it with torch.load."
 
 
-class CheckpointError(ValueError):
+class CheckpointError(HormError, ValueError):
     """A file that cannot be used as a checkpoint; the message says why and what helps."""
 
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
-        super().__init__(f"{path}: {problem}. {remedy}")
+        super().__init__(path, problem, remedy)  # all three, so that it passes between processes
         self.path = path
         self.problem = problem
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}. {self.remedy}"
 
 
 @dataclass(frozen=True)

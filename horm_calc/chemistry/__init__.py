@@ -1,0 +1,1 @@
+"""Chemistry that knows no network: bonds, symmetry, isotopes, normal modes, thermochemistry."""

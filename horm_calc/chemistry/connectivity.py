@@ -110,6 +110,7 @@ def kinds(atoms: Atoms) -> list[tuple[int, int]]:
 
 
 def molecular_graph(atoms: Atoms, bond_factor: float) -> nx.Graph:
+    """Atoms as nodes, with their `kind`, and bonds as edges."""
     graph = nx.Graph()
     graph.add_nodes_from((i, {"kind": kind}) for i, kind in enumerate(kinds(atoms)))
     graph.add_edges_from(bonds(atoms, bond_factor))

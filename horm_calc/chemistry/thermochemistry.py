@@ -16,6 +16,7 @@ from ase.thermochemistry import HarmonicMode, IdealGasThermo, RRHOMode
 from numpy.typing import ArrayLike
 
 from horm_calc.chemistry.symmetry import FloatArray, centred_positions, rigid_rotations, symmetry
+from horm_calc.errors import HormError
 
 # Softer imaginary modes (cm^-1) are numerical noise. The same limit as xtb's "imagthr".
 IMAGINARY_THRESHOLD = 20.0
@@ -38,7 +39,7 @@ _TREATMENTS: dict[str, Callable[[float, float], HarmonicMode]] = {
 }
 
 
-class ThermochemistryError(ValueError):
+class ThermochemistryError(HormError, ValueError):
     """The requested thermochemistry is not defined for this input; nothing was computed."""
 
 
@@ -46,11 +47,17 @@ class ThermochemistryError(ValueError):
 class NormalModes:
     """Vibrations of N atoms: M = 3N-6 of them, 3N-5 if linear, none for a single atom.
 
-    frequencies: (M,) cm^-1, ascending, imaginary ones as negative numbers.
-    displacements: (M, N, 3) Cartesian (not mass-weighted), each mode of unit norm.
-    reduced_masses: (M,) amu, in the convention of Gaussian that belongs to these unit vectors
-        (not the m1 m2 / (m1 + m2) of a heteronuclear diatomic).
-    linear: whether the molecule is linear (False for a single atom).
+    Attributes
+    ----------
+    frequencies
+        (M,) cm^-1, ascending, imaginary ones as negative numbers.
+    displacements
+        (M, N, 3) Cartesian (not mass-weighted), each mode of unit norm.
+    reduced_masses
+        (M,) amu, in the convention of Gaussian that belongs to these unit vectors (not the
+        m1 m2 / (m1 + m2) of a heteronuclear diatomic).
+    linear
+        Whether the molecule is linear (False for a single atom).
     """
 
     frequencies: FloatArray
@@ -66,10 +73,29 @@ class NormalModes:
 def normal_modes(atoms: Atoms, hessian: ArrayLike) -> NormalModes:
     """Vibrations in the space orthogonal to translation and rotation.
 
-    hessian: (3N, 3N), eV/Å^2, atom-major; its antisymmetric part is dropped. The six or fewer
-    rigid-body directions are projected out of the mass-weighted Hessian (Wilson, Decius and Cross,
-    Molecular Vibrations, ch. 2; J. W. Ochterski, Vibrational Analysis in Gaussian, 1999).
-    Raises ValueError for a Hessian of another shape and for NaN or infinite numbers.
+    The six or fewer rigid-body directions are projected out of the mass-weighted Hessian.
+
+    Parameters
+    ----------
+    atoms
+        N atoms, positions in Å; the masses are theirs, amu.
+    hessian
+        (3N, 3N), eV/Å^2, atom-major; its antisymmetric part is dropped.
+
+    Returns
+    -------
+    NormalModes
+        Frequencies in cm^-1.
+
+    Raises
+    ------
+    ValueError
+        For a Hessian of another shape and for NaN or infinite numbers.
+
+    References
+    ----------
+    Wilson, Decius and Cross, Molecular Vibrations, ch. 2; J. W. Ochterski, Vibrational Analysis in
+    Gaussian, 1999.
     """
     second = np.asarray(hessian, dtype=float)
     size = 3 * len(atoms)
@@ -100,13 +126,35 @@ def normal_modes(atoms: Atoms, hessian: ArrayLike) -> NormalModes:
 class Thermochemistry:
     """Ideal-gas functions of one stationary point, with everything that was assumed for them.
 
-    energy, zero_point_energy, enthalpy, gibbs: eV; enthalpy and gibbs include the energy.
-    entropy: eV/K. temperature: K. pressure: Pa. cutoff: cm^-1.
-    point_group: as detected; symmetry_number: as used.
-    modes_used: number of vibrations in the partition function.
-    modes_adjusted: frequencies (cm^-1) not taken as they are: those below the cut-off of a
-        quasi-RRHO treatment, and imaginary ones small enough to be noise (negative numbers).
-    modes_left_out: frequencies (cm^-1) of the reaction coordinate.
+    Attributes
+    ----------
+    energy, zero_point_energy, enthalpy, gibbs
+        eV; enthalpy and gibbs include the energy.
+    entropy
+        eV/K.
+    temperature
+        K.
+    pressure
+        Pa.
+    symmetry_number
+        As used.
+    point_group
+        As detected.
+    multiplicity
+        2S + 1.
+    treatment
+        "rrho", "grimme" or "truhlar", see `thermochemistry`.
+    cutoff
+        cm^-1.
+    linear
+        Whether the molecule is linear.
+    modes_used
+        Number of vibrations in the partition function.
+    modes_adjusted
+        Frequencies (cm^-1) not taken as they are: those below the cut-off of a quasi-RRHO
+        treatment, and imaginary ones small enough to be noise (negative numbers).
+    modes_left_out
+        Frequencies (cm^-1) of the reaction coordinate.
     """
 
     energy: float
@@ -162,24 +210,52 @@ def thermochemistry(
 ) -> Thermochemistry:
     """Enthalpy, entropy and Gibbs energy as ideal gas, rigid rotor and (quasi-)harmonic oscillator.
 
-    energy: eV; temperature: K; pressure: Pa; cutoff and imaginary_threshold: cm^-1;
-    symmetry_number: detected if None; order: number of imaginary modes the point must have
-    (0 minimum, 1 transition state), all of which are left out as reaction coordinates.
+    A mode is imaginary below -imaginary_threshold. Softer negative ones are the noise of forces and
+    Hessian and count as real with their absolute value; modes_adjusted lists them.
 
-    A mode is imaginary below -imaginary_threshold. Softer negative ones are the noise of forces
-    and Hessian and count as real with their absolute value; modes_adjusted lists them.
+    Parameters
+    ----------
+    atoms
+        A molecule, positions in Å.
+    modes
+        Its own, as `normal_modes` gives them.
+    energy
+        Electronic energy, eV.
+    order
+        Number of imaginary modes the point must have (0 minimum, 1 transition state), all of which
+        are left out as reaction coordinates.
+    temperature
+        K.
+    pressure
+        Pa.
+    multiplicity
+        2S + 1.
+    symmetry_number
+        Detected if None.
+    treatment
+        "rrho": every mode harmonic. "grimme": entropy interpolated to that of a free rotor below
+        the cut-off; zero-point and thermal energy harmonic. "truhlar": frequencies below the
+        cut-off raised to it, in the whole partition function, zero-point energy included, so that
+        S = -dG/dT. (GoodVibes raises them in the entropy alone; the enthalpies differ by at most
+        0.02 kT per mode for a cut-off of 100 cm^-1 at 298 K.)
+    cutoff, imaginary_threshold
+        cm^-1.
 
-    treatment:
-      "rrho"     every mode harmonic.
-      "grimme"   entropy interpolated to that of a free rotor below the cut-off (S. Grimme, Chem.
-                 Eur. J. 2012, 18, 9955, eqs. 3-8); zero-point and thermal energy harmonic.
-      "truhlar"  frequencies below the cut-off raised to it (R. F. Ribeiro et al., J. Phys. Chem. B
-                 2011, 115, 14556). Raised in the whole partition function, zero-point energy
-                 included, so that S = -dG/dT. GoodVibes raises them in the entropy alone; the
-                 enthalpies differ by at most 0.02 kT per mode for a cut-off of 100 cm^-1 at 298 K.
+    Returns
+    -------
+    Thermochemistry
+        Energies in eV, the entropy in eV/K.
 
-    Raises ThermochemistryError if the number of imaginary modes is not the order, if a mode has no
-    restoring force, or for conditions without meaning.
+    Raises
+    ------
+    ThermochemistryError
+        If the number of imaginary modes is not the order, if a mode has no restoring force, or for
+        conditions without meaning.
+
+    References
+    ----------
+    "grimme": S. Grimme, Chem. Eur. J. 2012, 18, 9955, eqs. 3-8. "truhlar": R. F. Ribeiro et al.,
+    J. Phys. Chem. B 2011, 115, 14556.
     """
     if treatment not in _TREATMENTS:
         raise ThermochemistryError(f"treatment {treatment!r} is not one of {list(_TREATMENTS)}")
@@ -198,7 +274,7 @@ def thermochemistry(
     point_group, detected = symmetry(atoms)
     sigma = detected if symmetry_number is None else symmetry_number
     _require_positive(symmetry_number=sigma)
-    gas = _ideal_gas(atoms, modes.linear, sigma, multiplicity)
+    gas = _ideal_gas(atoms, sigma, multiplicity, linear=modes.linear)
     zero_point = sum(mode.get_ZPE_correction() for mode in vibrations)
     with np.errstate(over="ignore"):  # exp(h nu / kT) of a mode frozen out at low temperature
         thermal = sum(mode.get_vib_energy_contribution(temperature) for mode in vibrations)
@@ -226,7 +302,7 @@ def thermochemistry(
     )
 
 
-def _ideal_gas(atoms: Atoms, linear: bool, sigma: int, multiplicity: int) -> IdealGasThermo:
+def _ideal_gas(atoms: Atoms, sigma: int, multiplicity: int, *, linear: bool) -> IdealGasThermo:
     """Translation, rotation and spin; no vibrations, as ASE 3.29 ignores the modes it is given."""
     geometry: Literal["monatomic", "linear", "nonlinear"]
     geometry = "monatomic" if len(atoms) == 1 else "linear" if linear else "nonlinear"

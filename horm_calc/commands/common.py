@@ -38,6 +38,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that names the option which was probably meant."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; ends the process with a message for an unknown option."""
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             # Of a misspelt option with its value, the option is what is wrong.

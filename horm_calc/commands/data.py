@@ -27,7 +27,7 @@ training and test sets, look at what is in them.
 
 _EPILOG = f"""\
 Files are told apart by their names: .h5 and .hdf5 (this project's own format), .lmdb (HORM's),
-.xyz and .extxyz (extended xyz), .traj and .db (ASE's). A folder stands for all such files in it.
+.xyz and .extxyz (extended xyz), .traj and .db (ASE's). A folder means all such files in it.
 Nothing in any of them is executed. Of the first, horm_calc/data/formats/hdf5.py describes the
 content; the others need 'energy' and 'forces', and may have 'hessian' (3n x 3n), 'reaction' and
 'level_of_theory' in ASE's info.
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fraction", metavar="F", type=float, default=0.1, help="of reactions, for the test (0.1)"
     )
     how.add_argument(
-        "--reactions", metavar="FILE", type=Path, help="names of the test's reactions, one a line"
+        "--reactions", metavar="FILE", type=Path, help="names of the test's reactions, one per line"
     )
     split.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice (0)")
 
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_INFO = """Energies are told relative to energies of atoms that are fitted to the set. Imaginary
+_INFO = """Energies are given relative to energies of atoms that are fitted to the set. Imaginary
 modes are counted without translations and rotations."""
 
 _SPLIT = """Frames of a reaction stay together, and so do reactions that share a geometry (a
@@ -116,7 +116,7 @@ _CHECK = """Geometries are the same if their interatomic distances are, to 0.001
 do not name reactions well enough to tell them apart: theirs are known by sum formula."""
 
 _DOWNLOAD = f"""{_GIGABYTES} GB in three files (ts1x_hess_train_big.lmdb, ts1x-val.lmdb, RGD1.lmdb),
-twice that while they are unpacked; an hour at 60 Mbit/s. What was broken off is resumed. The
+twice that while they are unpacked; an hour at 60 Mbit/s. An interrupted download is resumed. The
 data are public, but Kaggle may ask who wants them: make an account, create a token at
 https://www.kaggle.com/settings and set the environment variable KAGGLE_API_TOKEN to it, or keep
 kaggle.json in ~/.kaggle."""

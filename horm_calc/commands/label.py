@@ -32,10 +32,10 @@ listed with the cause at the end and in OUT.failures.csv.
 
 _EPILOG = """\
 levels:
-  gfn2-xtb  GFN2-xTB by tblite: 0.03 s a frame of 12 atoms, 1.5 s with its Hessian
+  gfn2-xtb  GFN2-xTB by tblite: 0.03 s per frame of 12 atoms, 1.5 s with its Hessian
   gfn1-xtb  GFN1-xTB by tblite: the same
   wb97x     ωB97X/6-31G(d) by PySCF, with the settings of HORM's published data, so that both
-            can be mixed; minutes a frame. A GPU is used if gpu4pyscf is installed
+            can be mixed; minutes per frame. A GPU is used if gpu4pyscf is installed
   wb97x-coarse
             the same on a coarser grid: half the time, forces within 0.002 eV/Å in the mean
 
@@ -203,7 +203,7 @@ def _fill(journal: Journal, workers: int) -> str:
             new += 1
             failed += isinstance(outcome, Failure)
             progress.update(bar, advance=1, description=f"{failed} failed")
-    return f"; {(time.monotonic() - start) / new:.3g} s a frame" if new else ""
+    return f"; {(time.monotonic() - start) / new:.3g} s per frame" if new else ""
 
 
 def _beside(out: Path, ending: str) -> Path:

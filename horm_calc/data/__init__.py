@@ -1,0 +1,1 @@
+"""Labelled frames: reading, sampling, splitting and labelling them."""

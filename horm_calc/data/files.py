@@ -11,9 +11,25 @@ def open_frames(*paths: Path | str, level_of_theory: str = "") -> Frames:
     """The frames of files and folders, told apart by their names' endings.
 
     `.h5`, `.hdf5`: this project's own format. `.lmdb`: HORM's. `.xyz`, `.extxyz`, `.traj`, `.db`:
-    ASE's, with energies and forces. A folder means all such files in it. level_of_theory: of the
-    files that do not say theirs.
-    Raises `DataError`, also where files say different ones, or some one and others none.
+    ASE's, with energies and forces. A folder means all such files in it.
+
+    Parameters
+    ----------
+    *paths
+        Files and folders, one at least.
+    level_of_theory
+        Of the files that do not say theirs.
+
+    Returns
+    -------
+    Frames
+        All of them, one after the other.
+
+    Raises
+    ------
+    DataError
+        For files that cannot be used, also where they say different levels of theory, or some one
+        and others none.
     """
     if not paths:
         raise DataError("frames", "no file given")
@@ -37,6 +53,7 @@ _ENDINGS = (".h5", ".hdf5", ".lmdb", ".xyz", ".extxyz", ".traj", ".db")
 
 
 def files_of(path: Path) -> list[Path]:
+    """The files of frames that a path means: itself, or those of a folder. Raises `DataError`."""
     if not path.exists():
         raise DataError(path, "does not exist")
     if path.is_file() or path.suffix == ".lmdb":

@@ -14,8 +14,10 @@ from typing import Protocol
 
 import numpy as np
 
+from horm_calc.errors import HormError
 
-class DataError(ValueError):
+
+class DataError(HormError, ValueError):
     """A file of frames that cannot be used; the message names it and says what helps."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = "") -> None:
@@ -33,12 +35,25 @@ def sound(numbers: np.ndarray) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One labelled geometry.
+    """One labelled geometry of n atoms.
 
-    numbers: (n,) atomic numbers. positions: (n, 3), Å. energy: total energy, eV. forces:
-    (n, 3), eV/Å. hessian: (3n, 3n), eV/Å², or None. vectors, products: (k, n, 3), the Hessian's
-    products (eV/Å²) with k dimensionless vectors, where only these are known, or None.
-    reaction: frames of one reaction are never split between training and test.
+    Attributes
+    ----------
+    numbers
+        (n,) atomic numbers.
+    positions
+        (n, 3), Å.
+    energy
+        Total energy, eV.
+    forces
+        (n, 3), eV/Å.
+    hessian
+        (3n, 3n), eV/Å², or None.
+    vectors, products
+        (k, n, 3), the Hessian's products (eV/Å²) with k dimensionless vectors, where only these are
+        known, or None.
+    reaction
+        Frames of one reaction are never split between training and test.
     """
 
     numbers: np.ndarray
@@ -59,8 +74,16 @@ class Frame:
 class Frames(Protocol):
     """A set of frames with random access.
 
-    sizes: (frames,) atoms of each. curved: (frames,) whether second derivatives are known.
-    reactions: the reaction of each. level_of_theory: such as "GFN2-xTB"; "" if unknown.
+    Attributes
+    ----------
+    sizes
+        (frames,) atoms of each.
+    curved
+        (frames,) whether second derivatives are known.
+    reactions
+        The reaction of each.
+    level_of_theory
+        Such as "GFN2-xTB"; "" if unknown.
     """
 
     sizes: np.ndarray

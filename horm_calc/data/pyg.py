@@ -29,7 +29,7 @@ from horm_calc.graphs import Molecules, pairs_within
 from horm_calc.references import reference_energy
 
 
-class FrameDataset(Dataset):
+class FrameDataset(Dataset):  # type: ignore[misc]  # PyG says no types
     """The frames of files and folders (HDF5, HORM's LMDB, ASE's formats) as a PyG `Dataset`.
 
     Parameters
@@ -125,6 +125,7 @@ class RadiusGraph(torch.nn.Module):
         self.cutoff = cutoff
 
     def forward(self, pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges (2, edges) and their lengths (edges,), Å, as PyG's `RadiusInteractionGraph`."""
         molecules = Molecules(batch, pos, batch, tuple(torch.bincount(batch).tolist()))
         target, source = pairs_within(molecules, self.cutoff)
         return torch.stack([source, target]), (pos[source] - pos[target]).norm(dim=-1)

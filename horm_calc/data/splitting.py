@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from horm_calc.data.frames import Frame, Frames, iterate
+from horm_calc.errors import HormError
 from horm_calc.progress import progress
 
 #: Geometries whose distances, sorted, differ by less (Å) are the same.
@@ -24,7 +25,7 @@ SAME = 1e-3
 _FAR = 1e5  # Å, more than any two atoms of a molecule are apart
 
 
-class SplitError(ValueError):
+class SplitError(HormError, ValueError):
     """Frames that cannot be split as asked."""
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from horm_calc.derivatives.jets import AmbiguousRows, Jet, NoRule, Tape
 from horm_calc.derivatives.rigid_motions import rigid_motions
+from horm_calc.errors import HormWarning
 from horm_calc.graphs import Molecules
 from horm_calc.models.contract import Graph, Network
 
@@ -52,7 +53,7 @@ _without_rules: WeakSet[Network] = WeakSet()
 LEAST_FOR_LANCZOS = 30
 
 
-class RowByRow(UserWarning):
+class RowByRow(HormWarning):
     """A network's Hessians are computed the slow way, as it has operations without a rule."""
 
 
@@ -91,7 +92,7 @@ def _of_equal_size(network: Network, molecules: Molecules) -> Sequence[Tensor]:
     if size > 1 and (too_large or network in _without_rules):
         return [hessian_rows(network, one, rows) for one in alone]
     try:
-        return list(_carried(network, molecules))
+        return list(_by_jets(network, molecules))
     except AmbiguousRows:
         return [matrix for one in alone for matrix in _of_equal_size(network, one)]
     except _NO_RULE as error:
@@ -263,7 +264,7 @@ def _differentiable(
     return energies, forces, positions
 
 
-def _carried(network: Network, molecules: Molecules) -> Tensor:
+def _by_jets(network: Network, molecules: Molecules) -> Tensor:
     """Hessians (molecules, 3n, 3n) of molecules of equal size in one sweep (see jets.py)."""
     graph, count, size = network.prepare(molecules), len(molecules.sizes), molecules.sizes[0]
     positions = molecules.positions.detach()

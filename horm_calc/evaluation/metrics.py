@@ -98,8 +98,9 @@ def product_error(predicted: np.ndarray, reference: np.ndarray, vectors: np.ndar
 
 
 def lowest_overlap(atoms: Atoms, first: NormalModes, second: NormalModes) -> float:
-    """|⟨v|v'⟩| of the lowest modes: mass-weighted, without translations and rotations, of unit
-    norm; between 0 and 1, NaN for a single atom.
+    """|⟨v|v'⟩| of the lowest modes, between 0 and 1; NaN for a single atom.
+
+    The modes are mass-weighted, without translations and rotations, and of unit norm.
 
     Where the lowest mode is degenerate it is any vector of a space, and the overlap the largest
     between vectors of the two spaces (cosine of the smallest principal angle).

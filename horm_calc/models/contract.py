@@ -49,12 +49,13 @@ import torch
 from torch import Tensor
 
 from horm_calc.configuration import SettingsError
+from horm_calc.errors import HormError
 from horm_calc.graphs import Molecules
 from horm_calc.models.settings import ModelSettings
 from horm_calc.references import ELEMENTS, named
 
 
-class ArchitectureMismatch(ValueError):
+class ArchitectureMismatch(HormError, ValueError):
     """The tensors of a checkpoint are not those of the network they are meant for."""
 
 

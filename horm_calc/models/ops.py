@@ -13,7 +13,8 @@ from torch.nn import functional as F  # noqa: N812
 
 def glorot(*modules: nn.Module) -> None:
     """Draws the weights of all linear layers in them so that neither signals nor gradients grow
-    or fade on the way (Glorot & Bengio, AISTATS 2010); biases start at zero."""
+    or fade on the way (Glorot & Bengio, AISTATS 2010); biases start at zero.
+    """
     for layer in (layer for module in modules for layer in module.modules()):
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

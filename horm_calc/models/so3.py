@@ -104,7 +104,8 @@ def grid_matrices(lmax: int, mmax: int, resolution: int) -> tuple[np.ndarray, np
 @cache
 def variance_scale(lmax: int, mmax: int) -> np.ndarray:
     """What the coefficients (of all orders, in degree order) are multiplied with where orders
-    beyond mmax are missing, so that the variance of each degree is kept."""
+    beyond mmax are missing, so that the variance of each degree is kept.
+    """
     degree = np.array([lm[0] for lm in coefficients(lmax, lmax)])
     return np.sqrt(np.maximum((2 * degree + 1) / (2 * mmax + 1), 1.0))
 

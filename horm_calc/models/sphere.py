@@ -21,7 +21,8 @@ _ON_CPU, _ON_GPU = 2**18, 2**28
 @dataclass(frozen=True)
 class Grid:
     """Linear maps to the points of a sphere, (points, coefficients), and from there to the
-    coefficients that are wanted, (outputs, points)."""
+    coefficients that are wanted, (outputs, points).
+    """
 
     evaluate: Tensor
     project: Tensor
@@ -64,7 +65,8 @@ def silu_on_sphere_jvp(signal: Tensor, tangent: Tensor, grid: Grid) -> Tensor:
 
 def perceptron_on_sphere(signal: Tensor, weight: Tensor, grid: Grid) -> Tensor:
     """SiLU, a linear map of channels and SiLU: (coefficients, atoms, channels) to (outputs,
-    atoms, channels)."""
+    atoms, channels).
+    """
     if torch.overrides.has_torch_function((signal,)):
         return torch.overrides.handle_torch_function(
             perceptron_on_sphere, (signal,), signal, weight, grid
@@ -79,7 +81,8 @@ def perceptron_on_sphere(signal: Tensor, weight: Tensor, grid: Grid) -> Tensor:
 
 def perceptron_on_sphere_jvp(signal: Tensor, tangent: Tensor, weight: Tensor, grid: Grid) -> Tensor:
     """Derivatives of `perceptron_on_sphere` along tangents (directions, coefficients, atoms,
-    channels)."""
+    channels).
+    """
     directions, coefficients, atoms, channels = tangent.shape
     points, outputs = len(grid.evaluate), len(grid.project)
     result = tangent.new_empty(directions, outputs, atoms, channels)

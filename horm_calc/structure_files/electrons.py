@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from horm_calc.errors import HormError
+
 #: Where readers of files keep the `Electrons` of a structure in its `info`.
 KEY = "electrons"
 
@@ -50,7 +52,7 @@ class Electrons:
         return Electrons(mark(self.charge), mark(self.multiplicity))
 
 
-class UnclearElectrons(ValueError):
+class UnclearElectrons(HormError, ValueError):
     """Words about charge or multiplicity that contradict each other, or are not understood."""
 
     def __init__(self, quantity: str, problem: str) -> None:
@@ -122,6 +124,7 @@ def _agreed(quantity: str, sayings: Sequence[Saying]) -> int | None:
 
 
 def understood(sayings: Iterable[Saying]) -> tuple[Saying, ...]:
+    """Those that mean some value."""
     return tuple(one for one in sayings if one.values)
 
 

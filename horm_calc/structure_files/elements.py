@@ -19,7 +19,7 @@ _SYMBOLS = _ELEMENTS | {"D", "T"}
 _OF_PROTEINS = {"CA", "CD", "CE", "HE", "HG", "ND", "NE"}
 
 
-def element(name: str, labelled: bool) -> tuple[str, float | None]:
+def element(name: str, *, labelled: bool) -> tuple[str, float | None]:
     """The symbol, and the mass (atomic mass units) of an isotope (`D`, `13C`).
 
     labelled: whether numbers behind symbols are labels, see `labels_count`. Raises `ValueError`

@@ -122,9 +122,9 @@ def said_in(text: str) -> Electrons:
 def _at(word: re.Match[str]) -> Electrons:
     sign = (word["sign"] or word["open"] or "").strip()
     words = word[0] if word["value"] else _REST.match(word.string, word.start())[0]  # type: ignore[index]
-    told = _meaning(word["name"], word["value"], words.strip(), bool(sign))
+    told = _meaning(word["name"], word["value"], words.strip(), separated=bool(sign))
     if not told and (word["value"] or "").lower() in _STATES:  # as in "HCOH (triplet)"
-        return _meaning(word["value"], None, word["value"], False)
+        return _meaning(word["value"], None, word["value"], separated=False)
     return told
 
 
@@ -162,7 +162,7 @@ def _noted(text: str) -> Electrons:
     return told
 
 
-def _meaning(name: str, value: str | None, words: str, separated: bool) -> Electrons:
+def _meaning(name: str, value: str | None, words: str, *, separated: bool) -> Electrons:
     """What a name says with the value after it; separated: whether = or : stands between."""
     kind = _kind(name)
     if not kind or (not separated and (kind == "q" or (value is None and kind == "method"))):

@@ -149,7 +149,7 @@ def _structure(block: Block) -> Atoms:
         )
     named = _PROPERTIES.search(comment)
     columns = _columns(named[1] if named else _PLAIN, block.start + 1)
-    rows = [_words(line, columns, bool(named)) for line in block.atoms]
+    rows = [_words(line, columns, named=bool(named)) for line in block.atoms]
     masses = [] if columns.species is None else _name_elements(block, rows, columns.species)
     lines = [str(len(rows)), block.comment, *map(" ".join, rows)]
     text = "".join(f"{line}\n" for line in lines) + "".join(line for _, line in block.cell)
@@ -195,7 +195,7 @@ def _columns(properties: str, number: int) -> Columns:
     return Columns(width, places["pos"], species, real)
 
 
-def _words(line: Line, columns: Columns, named: bool) -> list[str]:
+def _words(line: Line, columns: Columns, *, named: bool) -> list[str]:
     """The columns of one atom, with exponents that Python understands."""
     number, text = line
     words = text.split()
@@ -227,7 +227,7 @@ def _name_elements(block: Block, rows: list[list[str]], place: int) -> list[floa
     masses = []
     for (number, _), words in zip(block.atoms, rows, strict=True):
         try:
-            words[place], mass = element(words[place], labelled)
+            words[place], mass = element(words[place], labelled=labelled)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         masses.append(mass)

@@ -11,7 +11,7 @@ from horm_calc.data.frames import Frame, Frames, iterate
 from horm_calc.models.contract import Network
 from horm_calc.progress import progress
 from horm_calc.references import reference_energy
-from horm_calc.training.batches import Making, batch_of
+from horm_calc.training.batches import BatchOptions, batch_of
 
 _TOGETHER = 32  # frames of which a network is asked at once
 
@@ -47,7 +47,7 @@ def corrected_references(
     """
     compositions, rest = Compositions(), []
     dtype = next(network.parameters()).dtype
-    making = Making(references, "none", 1, dtype)
+    making = BatchOptions(references, "none", 1, dtype)
     for start in progress(range(0, len(frames), _TOGETHER), "Comparing levels of theory"):
         some = [frames[i] for i in range(start, min(start + _TOGETHER, len(frames)))]
         [part] = batch_of(some, making, np.random.default_rng(0)).parts
@@ -68,6 +68,7 @@ class Compositions:
         self._kind: list[int] = []
 
     def add(self, frame: Frame) -> None:
+        """Counts the atoms of one more frame."""
         counts = np.bincount(frame.numbers, minlength=119).astype(np.int16).tobytes()
         self._kind.append(self._kinds.setdefault(counts, len(self._kinds)))
 

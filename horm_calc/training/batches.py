@@ -44,6 +44,7 @@ class Part:
     weights: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
         moved = {
             spec.name: value.to(device)
             for spec in dataclasses.fields(self)
@@ -66,11 +67,12 @@ class Batch:
         return sum(len(part.energies) for part in self.parts)
 
     def to(self, device: torch.device | str) -> Batch:
+        """The same on another device."""
         return Batch(tuple(part.to(device) for part in self.parts))
 
 
 @dataclass(frozen=True)
-class Making:
+class BatchOptions:
     """How batches are made.
 
     references: eV for each atomic number. probe: "rows", "projections", "full", or "none" to
@@ -83,7 +85,7 @@ class Making:
     dtype: torch.dtype = torch.float32
 
 
-def batch_of(frames: Sequence[Frame], making: Making, rng: np.random.Generator) -> Batch:
+def batch_of(frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator) -> Batch:
     """The frames as one batch."""
     probed = making.probe != "none"
     curved = [frame for frame in frames if probed and frame.curved]
@@ -94,7 +96,7 @@ def batch_of(frames: Sequence[Frame], making: Making, rng: np.random.Generator) 
     return Batch(tuple(parts))
 
 
-def _part(frames: Sequence[Frame], making: Making) -> Part:
+def _part(frames: Sequence[Frame], making: BatchOptions) -> Part:
     sizes = tuple(len(frame.numbers) for frame in frames)
     centred = [frame.positions - np.mean(frame.positions, axis=0) for frame in frames]
     energies = [
@@ -115,7 +117,7 @@ def _part(frames: Sequence[Frame], making: Making) -> Part:
     )
 
 
-def _curved_part(frames: Sequence[Frame], making: Making, rng: np.random.Generator) -> Part:
+def _curved_part(frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator) -> Part:
     probed = [_probed(frame, making, rng) for frame in frames]
     most = max(len(vectors) for vectors, _, _ in probed)
 
@@ -132,7 +134,7 @@ def _curved_part(frames: Sequence[Frame], making: Making, rng: np.random.Generat
 
 
 def _probed(
-    frame: Frame, making: Making, rng: np.random.Generator
+    frame: Frame, making: BatchOptions, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vectors (k, n, 3), products (k, n, 3) and weights (k, 1) of a frame.
 
@@ -162,7 +164,7 @@ class Steps(Dataset[Batch]):
         self,
         frames: Frames,
         size: int,
-        making: Making,
+        making: BatchOptions,
         seed: int,
         curved_fraction: float | None = None,
     ) -> None:
@@ -211,7 +213,7 @@ def _epoch(steps: Steps, stream: int, epoch: int) -> list[np.ndarray]:
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def fixed_batches(frames: Frames, size: int, making: Making, seed: int) -> list[Batch]:
+def fixed_batches(frames: Frames, size: int, making: BatchOptions, seed: int) -> list[Batch]:
     """All frames once, ordered by size, with probing vectors that are always the same."""
     rng = np.random.default_rng([seed, 3])
     order = np.argsort(frames.sizes, kind="stable")

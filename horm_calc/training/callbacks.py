@@ -65,9 +65,9 @@ class Patience(EarlyStopping):
 
 
 class KeepLast(Checkpoint):
-    """Saves everything a run needs to go on: every `minutes`, after each validation, at the end,
-    and when interrupted.
+    """Saves everything that a run needs to go on.
 
+    It does so every `minutes`, after each validation, at the end, and when interrupted.
     Whole or not at all, so that a run that is killed while it saves still has the one before.
     Nothing is saved between a change of the weights and the end of the step, nor between a step
     and its validation, in which the mean of the weights has taken their place, and which would

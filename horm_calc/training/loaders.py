@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Sampler
 
 from horm_calc.data.frames import Frames
-from horm_calc.training.batches import Batch, Making, Steps, fixed_batches
+from horm_calc.training.batches import Batch, BatchOptions, Steps, fixed_batches
 from horm_calc.training.settings import TrainingSettings
 
 
@@ -44,7 +44,7 @@ def training_loader(
 
 
 def validation_loader(
-    settings: TrainingSettings, held: Frames, making: Making
+    settings: TrainingSettings, held: Frames, making: BatchOptions
 ) -> DataLoader[Batch]:
     """The frames held out, in batches that are always the same."""
     batches: Any = fixed_batches(held, settings.data.batch_size, making, settings.run.seed)

@@ -17,15 +17,18 @@ HORM_DIVISOR = 10.0
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of a part: energies (molecules,), forces (atoms, 3), products
-    (k, atoms, 3) of the vectors with its Hessian, or None. All can be differentiated."""
+    """What a network says of a part. All can be differentiated.
+
+    energies: (molecules,). forces: (atoms, 3). products: (k, atoms, 3), those of the vectors with
+    its Hessian, or None.
+    """
 
     energies: Tensor
     forces: Tensor
     products: Tensor | None
 
 
-def predict(network: Network, part: Part, second: bool) -> Prediction:
+def predict(network: Network, part: Part, *, second: bool) -> Prediction:
     """Energies, forces, and with `second` the products vᵀH with the part's vectors.
 
     One backward pass for each vector, through the graph of the forces.
@@ -55,8 +58,11 @@ def energy_errors(found: Prediction, part: Part, form: str) -> Tensor:
 
 
 def force_errors(found: Prediction, part: Part, form: str) -> Tensor:
-    """(atoms,): of the components, the mean of |ΔF| in eV/Å ("l1", HORM) or of its square
-    ("squared"), or the length |ΔF| of the vector ("norm", EquiformerV2)."""
+    """The error of the force on each atom, (atoms,).
+
+    Of the components, the mean of |ΔF| in eV/Å ("l1", HORM) or of its square ("squared"), or the
+    length |ΔF| of the vector ("norm", EquiformerV2).
+    """
     error = found.forces - part.forces
     if form == "norm":
         return _length(error)

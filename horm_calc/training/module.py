@@ -73,15 +73,17 @@ class TrainingModule(pl.LightningModule):
                 self.log(f"val/{name}", value, batch_size=size)
 
     def _loss(self, batch: Batch, second_weight: float) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum, and the errors that it is made of: energies in eV, forces in eV/Å,
-        second derivatives as `losses.product_errors` has them."""
+        """The weighted sum, and the errors that it is made of.
+
+        Energies in eV, forces in eV/Å, second derivatives as `losses.product_errors` has them.
+        """
         settings, sums = self.settings.loss, dict.fromkeys(("energy", "forces", "second"), 0.0)
         terms: list[Tensor] = []
         molecules = len(batch)
         atoms = sum(len(part.forces) for part in batch.parts)
         curved = sum(len(part.energies) for part in batch.parts if part.vectors is not None)
         for part in batch.parts:
-            found = losses.predict(self.potential, part, second_weight > 0)
+            found = losses.predict(self.potential, part, second=second_weight > 0)
             energy = losses.energy_errors(found, part, settings.energy_form).sum() / molecules
             forces = losses.force_errors(found, part, settings.force_form).sum() / atoms
             share = settings.curved_weight if part.vectors is not None else 1.0

@@ -30,12 +30,11 @@ def probes(kind: str, atoms: int, count: int, rng: np.random.Generator) -> np.nd
 
 
 def weights_of(vectors: np.ndarray) -> np.ndarray:
-    """(k,): what turns squared lengths of products with vectors (k, n, 3) into mean squared
-    elements.
+    """What turns squared lengths of products with vectors (k, n, 3) into mean squared elements.
 
-    E‖Δv‖² is ‖Δ‖² |v|² / 3n for vectors of one length |v| and random direction, unit vectors and
-    random signs included, where ‖Δ‖² is the sum over the (3n)² elements of the error of the
-    Hessian. A vector of zeros says nothing and weighs nothing.
+    One number per vector. E‖Δv‖² is ‖Δ‖² |v|² / 3n for vectors of one length |v| and random
+    direction, unit vectors and random signs included, where ‖Δ‖² is the sum over the (3n)²
+    elements of the error of the Hessian. A vector of zeros says nothing and weighs nothing.
     """
     flat = vectors.reshape(len(vectors), -1)
     lengths = flat.shape[1] * (flat**2).sum(1)

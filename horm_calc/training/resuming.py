@@ -18,7 +18,7 @@ LAST, SETTINGS = "last.ckpt", "settings.json"
 _FREE = ("run.max_minutes", "run.patience", "run.threads")
 
 
-def stand_of(settings: TrainingSettings, out: Path) -> dict[str, Any]:
+def state_of_run(settings: TrainingSettings, out: Path) -> dict[str, Any]:
     """What the last checkpoint in `out` says of its run; nothing where there is none.
 
     Keeps the settings in `out`. Raises `SettingsError` if they were others (but for `_FREE`

@@ -44,6 +44,7 @@ class NormHistory:
         self.norms = deque(norms, maxlen=HISTORY)
 
     def limit(self) -> float:
+        """The largest norm that is not clipped, from those of before."""
         return float(MEANS * np.mean(self.norms) + SPREADS * np.std(self.norms))
 
     def add(self, norm: float) -> None:

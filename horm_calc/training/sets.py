@@ -12,12 +12,13 @@ from horm_calc.configuration import SettingsError
 from horm_calc.data.files import open_frames
 from horm_calc.data.frames import DataError, Frames, chosen, iterate
 from horm_calc.data.splitting import SplitError, overlaps, split
+from horm_calc.errors import HormWarning
 from horm_calc.progress import progress
 from horm_calc.references import named
 from horm_calc.training.settings import DataSettings, TrainingSettings
 
 
-class SharedFrames(UserWarning):
+class SharedFrames(HormWarning):
     """Validation frames that are trained on too."""
 
 

@@ -25,14 +25,14 @@ class DataSettings(Validated):
     validation_frames: int = setting(
         1000, "frames validated on, drawn at random, half of them with second derivatives"
     )
-    batch_size: int = setting(32, "frames a step")
+    batch_size: int = setting(32, "frames per step")
     curved_fraction: float | None = setting(
         None, "share of a batch that has second derivatives; null: as many as the data has", most=1
     )
     level_of_theory: str = setting(
         "", "how labels were computed, where files do not say; what they say must agree with it"
     )
-    workers: int = setting(0, "processes that load data beside the training", least=0)
+    workers: int = setting(0, "processes that load data in the background", least=0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LossSettings(Validated):
         ("rows", "projections", "full", "none"),
     )
     vectors: int = setting(
-        1, "rows or projections of each frame a step; HORM: 1, and 2 for direct forces"
+        1, "rows or projections per frame and step; HORM: 1, and 2 for direct forces"
     )
     second_form: str = setting(
         "norm",

@@ -12,21 +12,22 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from horm_calc.checkpoints import files as checkpoints
 from horm_calc.checkpoints.catalogue import find
 from horm_calc.configuration import SettingsError
 from horm_calc.data.frames import Frames, chosen, fingerprint
+from horm_calc.errors import HormWarning
 from horm_calc.models.contract import Network
 from horm_calc.models.registry import NETWORKS, network_class
 from horm_calc.potential import CheckpointConcern
 from horm_calc.references import ELEMENTS, Domain, training_record
 from horm_calc.training import resuming
 from horm_calc.training.atomic_energies import corrected_references, fit_references
-from horm_calc.training.batches import Making, Steps
+from horm_calc.training.batches import BatchOptions, Steps
 from horm_calc.training.callbacks import KeepBest, KeepLast, Patience, Reporter, mean_of_weights
 from horm_calc.training.loaders import training_loader, validation_loader
 from horm_calc.training.module import TrainingModule
@@ -43,21 +44,48 @@ FITTED_FRAMES, CORRECTED_FRAMES = 20_000, 2_000
 LOG_EVERY = 50
 
 
-class WorseThanStart(UserWarning):
+class WorseThanStart(HormWarning):
     """A fine-tuning after which the network errs more than before."""
 
 
-def train(settings: TrainingSettings, out: Path) -> Path:
-    """Trains as `settings` say, writes into `out`, and returns the best checkpoint.
+def train(settings: TrainingSettings, out: Path | str) -> Path:
+    """Trains as `settings` say and returns the best checkpoint.
 
-    out: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before the
-    first validation), both for `HormCalculator`; `settings.json`, the numbers in `logs` and
-    `tensorboard`. Where `last.ckpt` exists already the run goes on from it; raises
-    `SettingsError` if its settings or data were others, `DataError` for data that cannot be used.
-    With `network.init_from` the starting point is validated first, and `WorseThanStart` warns
-    where no step has a lower loss.
+    Where `last.ckpt` exists already the run goes on from it.
+
+    Parameters
+    ----------
+    settings
+        Of the whole run.
+    out
+        A folder: `last.ckpt` (to resume from) and `best.ckpt` (lowest validation loss; none before
+        the first validation), both for `HormCalculator`; `settings.json`, the numbers in `logs` and
+        `tensorboard`.
+
+    Returns
+    -------
+    Path
+        `best.ckpt`, or `last.ckpt` where there is none.
+
+    Raises
+    ------
+    SettingsError
+        If settings or data of the run that goes on were others, and for settings that do not go
+        together.
+    DataError
+        For data that cannot be used.
+
+    Warns
+    -----
+    CheckpointConcern
+        Of what the user of the checkpoint that is the start should know.
+    WorseThanStart
+        Where no step of a fine-tuning has a lower validation loss than its start.
+    SharedFrames
+        Where frames to validate on are trained on too.
     """
-    stands = resuming.stand_of(settings, out)
+    out = Path(out)
+    stands = resuming.state_of_run(settings, out)
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     before = _starting_point(settings.network.init_from)
@@ -77,7 +105,7 @@ def train(settings: TrainingSettings, out: Path) -> Path:
         references = dict(told.references)
     else:
         references = _references(settings, frames, list(shown.values()), level, network, before)
-    making = Making(
+    making = BatchOptions(
         references,
         settings.loss.probe,
         settings.loss.vectors,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from ase.calculators.calculator import Calculator
 
@@ -107,5 +106,5 @@ class Entry:
 def _loaded(code: bytes) -> Builder:
     import pickle
 
-    loaded: Any = pickle.loads(code)  # noqa: S301 - of this run's own making, see `Factory`
+    loaded: Builder = pickle.loads(code)  # noqa: S301 - of this run's own making, see `Factory`
     return loaded

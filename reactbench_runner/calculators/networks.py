@@ -43,7 +43,7 @@ def network_entry(path: Path) -> Entry:
 
     Raises `SettingsError`.
     """
-    from horm_calc.checkpoints.files import CheckpointError
+    from horm_calc.checkpoints.torch_archive import CheckpointError
 
     try:
         calculator = _calculator(path, "cpu")

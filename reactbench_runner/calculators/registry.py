@@ -43,7 +43,7 @@ BUILT_IN = {
 
 
 def known() -> list[str]:
-    """The names that stand for a calculator, without those of networks."""
+    """The names of calculators, without those of networks."""
     return sorted({*BUILT_IN, *_registered()}, key=lambda name: (name not in BUILT_IN, name))
 
 

@@ -1,0 +1,1 @@
+"""What the command `horm-tssearch` does."""

@@ -34,19 +34,19 @@ input:
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
 Molecules are neutral singlets where neither the CSV nor their files (in comment lines,
-charge=-1 multiplicity=2) say otherwise. docs/inputs.md: all kinds of files and tables.
+charge=-1 multiplicity=2) say otherwise. docs/reference/inputs.md lists all files and tables.
 
 output, in the folder given with --out:
-  results.csv     one row a reaction: verdict, energies, cost
+  results.csv     one row per reaction: verdict, energies, cost
   results.db      all structures, an ASE database: try 'ase db results.db'
   <id>/           path.xyz, ts.xyz, irc.xyz, log.txt; ts_verified.xyz with --verify,
-                  lower_way.xyz where a warning speaks of it
+                  lower_path.xyz if a lower-energy path is known
   run.json        versions, calculator, settings
 
-An interrupted run is resumed by the same command. Exit code: 0 when every reaction was
-searched, whatever came of it; 3 when some could not be (a file is missing, say) and the others
-were; 2 for input from which nothing can begin, 1 when results could not be written or a cluster
-was lost, 130 when interrupted.
+Run the same command again to resume an interrupted run. Exit codes: 0 when every reaction was
+searched, whatever the verdict; 1 when results could not be written or a cluster was lost; 2 for
+wrong input, before anything is searched; 3 when some reactions could not be searched, such as for
+a missing file; 130 when interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
@@ -86,6 +86,8 @@ def _run(options: argparse.Namespace) -> int:
     from reactbench_runner import calculators, report
     from reactbench_runner.batch import NOT_SEARCHED, run_batch
     from reactbench_runner.inputs.reactions import read_reactions
+    from reactbench_runner.storage.rows import ResultRow
+    from workflows.records import Label
 
     console = Console()
     reactions = read_reactions(options.reactions)  # before a network is loaded
@@ -105,16 +107,16 @@ def _run(options: argparse.Namespace) -> int:
     ) as progress:  # fmt: skip
         bar = progress.add_task("searching", total=len(reactions))
 
-        def on_finished(row: dict[str, Any]) -> None:
+        def on_finished(row: ResultRow) -> None:
             nonlocal intended
-            intended += row["verdict"] == "intended"
+            intended += row.verdict is Label.INTENDED
             progress.update(bar, advance=1, description=f"{intended} intended")
 
         rows = run_batch(
             reactions,
             options.out,
             calculator,
-            settings,
+            settings=settings,
             verify=verify,
             workers=workers,
             dask_address=options.dask,
@@ -130,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
     if line := report.verification(rows):
         console.print(line, markup=False, highlight=False)
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
-    return 3 if any(row["stage"] in NOT_SEARCHED for row in rows) else 0
+    return 3 if any(row.stage in NOT_SEARCHED for row in rows) else 0
 
 
 def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchSettings]:
@@ -205,8 +207,8 @@ def _parser() -> argparse.ArgumentParser:
         "--calculator",
         metavar="NAME",
         help=f"one of {', '.join(known())}; horm:NAME, a network that horm-models lists; "
-        "horm:FILE, a checkpoint of your own; or any ASE calculator, from a function of charge and "
-        "multiplicity that makes one: FILE.py:FUNCTION or MODULE:FUNCTION "
+        "horm:FILE, a checkpoint of your own; FILE.py:FACTORY or MODULE:FACTORY, a function "
+        "(charge, multiplicity) that returns an ASE calculator "
         f"(default {DEFAULT}, which approximates GFN2-xTB)",
     )
     parser.add_argument(
@@ -226,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=_positive,
         metavar="N",
-        help="reactions at once, one process and core each (default 1)",
+        help="number of reactions searched at once; each uses one process and one core (default 1)",
     )
     parser.add_argument(
         "--dry-run",

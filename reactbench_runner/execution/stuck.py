@@ -16,14 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workflows import limits
+from workflows.stage_names import Stage
 
 
-def end_when_stuck(identifier: str) -> Callable[[str], None]:
+def end_when_stuck(identifier: str) -> Callable[[Stage], None]:
     """Ends this process, if it is a worker, when a call of this reaction never comes back.
 
     Returns what has to be told of each stage as it begins.
     """
-    current = ["worker"]
+    current = [Stage.WORKER]
 
     def leave(words: str) -> None:
         with contextlib.suppress(OSError):
@@ -34,19 +35,19 @@ def end_when_stuck(identifier: str) -> Callable[[str], None]:
     if multiprocessing.parent_process() is not None:
         limits.when_stuck = leave
 
-    def begin(stage: str) -> None:
+    def begin(stage: Stage) -> None:
         current[0] = stage
 
     return begin
 
 
-def last_words(identifier: str) -> tuple[str, str] | None:
+def last_words(identifier: str) -> tuple[Stage, str] | None:
     """Stage and reason that a worker of this run has left when it ended itself; only once."""
     place = _place(os.environ.get("TMPDIR") or tempfile.gettempdir(), identifier)
     try:
         word = json.loads(place.read_text("utf-8"))
         place.unlink()
-        return str(word["stage"]), str(word["reason"])
+        return Stage(word["stage"]), str(word["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -26,8 +26,9 @@ from workflows.errors import InputError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
 from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
 from workflows.tssearch import search
-from workflows.verify import verify as verify_saddle
+from workflows.verification import verify as verify_saddle
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class RunSpec:
 
     @property
     def without_verification(self) -> RunSpec:
+        """The same run, whose results are not verified."""
         return dataclasses.replace(self, verify=None)
 
 
@@ -48,9 +50,6 @@ Task = Reaction | SearchResult
 
 #: What the reasons of failures begin with that say nothing about a reaction.
 _DIED, _UNEXPECTED = "the worker process died twice", "unexpected"
-
-#: What a worker is at after the search, when it ends itself.
-VERIFYING = "verification"
 
 #: What works on tasks: each with what it found, or with None when its worker died.
 Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Any]]]
@@ -81,17 +80,19 @@ def _given_up(pool: Pool, task: Task, spec: RunSpec) -> SearchResult | None:
     words = last_words(reaction.id)
     if words is None:
         return None
-    if words[0] != VERIFYING:
-        return failed(reaction, *words)
+    stage, reason = words
+    if stage is not Stage.VERIFICATION:
+        return failed(reaction, stage, reason)
     found: SearchResult | None = task if isinstance(task, SearchResult) else None
     if found is None:  # what the search had found went with the worker
         [(_, found)] = pool(partial(_work, spec.without_verification), [task])
-    return found and dataclasses.replace(found, verification=Verification(reason=words[1]))
+    return found and dataclasses.replace(found, verification=Verification(reason=reason))
 
 
 def _search_alone(pool: Pool, task: Task, spec: RunSpec) -> SearchResult:
     """Once more; and if that kills the worker too, without the verification, if there is one."""
     reaction = task.reaction if isinstance(task, SearchResult) else task
+    result: SearchResult | None
     [(_, result)] = pool(partial(_work, spec), [task])
     if result is None and spec.verify is not None:
         [(_, result)] = pool(partial(_work, spec.without_verification), [task])
@@ -100,7 +101,7 @@ def _search_alone(pool: Pool, task: Task, spec: RunSpec) -> SearchResult:
             return dataclasses.replace(result, verification=Verification(reason=reason))
     return result or failed(
         reaction,
-        "worker",
+        Stage.WORKER,
         f"{_DIED} while it ran this reaction (killed, or out of memory); run again with fewer "
         "--workers",
     )
@@ -112,7 +113,7 @@ def _work(spec: RunSpec, task: Task) -> SearchResult:
         return search_one(task, spec)
     except BaseException as error:
         if isinstance(task, SearchResult):
-            return dataclasses.replace(task, verification=Verification(reason=_unexpected(error)))
+            return _with_verification(task, _broken_verification(error))
         return _broken(task, error)
 
 
@@ -122,14 +123,13 @@ def search_one(task: Task, spec: RunSpec) -> SearchResult:
     if spec.verify is None or result.saddle is None or not result.saddle.converged:
         return result
     reaction = result.reaction
-    end_when_stuck(reaction.id)(VERIFYING)
+    end_when_stuck(reaction.id)(Stage.VERIFICATION)
     try:
         built = calculators.build(spec.verify, reaction.charge, reaction.multiplicity)
         verification = verify_saddle(result, built, spec.settings)
     except (Exception, SystemExit) as error:  # it must not cost what the search has found
-        verification = Verification(reason=_unexpected(error), log=traceback.format_exc())
-    log = f"{result.log}\n===== verification =====\n{verification.log.strip()}\n"
-    return dataclasses.replace(result, verification=verification, log=log)
+        verification = _broken_verification(error)
+    return _with_verification(result, verification)
 
 
 def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
@@ -141,9 +141,15 @@ def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
             build = partial(calculators.build, spec.calculator)
-            return search(reaction, built, spec.settings, end_when_stuck(reaction.id), build)
+            return search(
+                reaction,
+                built,
+                spec.settings,
+                progress=end_when_stuck(reaction.id),
+                build=build,
+            )
     except InputError as error:
-        return failed(reaction, "input", str(error))
+        return failed(reaction, Stage.INPUT, str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
         return _broken(reaction, error)
 
@@ -153,15 +159,26 @@ def not_verified(reason: str) -> bool:
     return reason.startswith((_DIED, _UNEXPECTED))
 
 
-def failed(reaction: Reaction, stage: str, reason: str) -> SearchResult:
+def failed(reaction: Reaction, stage: Stage, reason: str) -> SearchResult:
     """The result of a reaction that was not searched, or not to an end."""
     return SearchResult(reaction, Verdict(Label.FAILED, reason, stage=stage))
 
 
 def _broken(reaction: Reaction, error: BaseException) -> SearchResult:
     """The result of a search that an error has ended; the log says where."""
-    result = failed(reaction, "worker", _unexpected(error))
+    result = failed(reaction, Stage.WORKER, _unexpected(error))
     return dataclasses.replace(result, log="".join(traceback.format_exception(error)))
+
+
+def _broken_verification(error: BaseException) -> Verification:
+    """One that an error has ended; the log says where."""
+    log = "".join(traceback.format_exception(error))
+    return Verification(reason=_unexpected(error), log=log)
+
+
+def _with_verification(result: SearchResult, found: Verification) -> SearchResult:
+    log = f"{result.log}\n===== {Stage.VERIFICATION} =====\n{found.log.strip()}\n"
+    return dataclasses.replace(result, verification=found, log=log)
 
 
 def _unexpected(error: BaseException) -> str:

@@ -1,0 +1,1 @@
+"""Reactions from tables and files of structures."""

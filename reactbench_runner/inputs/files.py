@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from horm_calc.errors import HormError
 from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import KEY
 from horm_calc.structure_files.kinds import is_output, kind_of
@@ -17,7 +18,7 @@ from horm_calc.structure_files.reading import read_structures
 _MOST = 20_000
 
 
-class UnusableFile(Exception):
+class UnusableFile(HormError):
     """What is wrong with a file, and what helps."""
 
 

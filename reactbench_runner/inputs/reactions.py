@@ -14,6 +14,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.data import atomic_masses
 
+from horm_calc.errors import HormError
 from horm_calc.structure_files.electrons import (
     KEY,
     Electrons,
@@ -33,24 +34,46 @@ _OF_TWO = (".xyz", ".extxyz", ".sdf")
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row from which no reaction could be made, and why: file, line and remedy."""
+    """A row from which no reaction could be made.
+
+    Attributes
+    ----------
+    id
+        As the table has it.
+    reason
+        File, line and remedy.
+    """
 
     id: str
     reason: str
 
 
-class _BadRow(Exception):
+class _BadRow(HormError):
     """What is wrong with one row."""
 
 
-def read_reactions(source: Path) -> list[Reaction | Unreadable]:
+def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
-    The CSV has the columns `id` and either `reaction` or `reactant` and `product`, and may
-    have `charge` and `multiplicity`; file names are relative to the CSV. An .xyz or .sdf file with
-    two structures is a reaction, and so is every such file in a folder; a neutral singlet, unless
-    the file says otherwise. Raises `InputError` for what makes the whole input unusable.
+    Parameters
+    ----------
+    source
+        A CSV with the columns `id` and either `reaction` or `reactant` and `product`, and perhaps
+        `charge` and `multiplicity`; file names are relative to the CSV. Or an .xyz or .sdf file
+        with two structures, which is a reaction, or a folder of such files; a neutral singlet,
+        unless the file says otherwise.
+
+    Returns
+    -------
+    list
+        An `Unreadable` in the place of a row from which no reaction can be made.
+
+    Raises
+    ------
+    InputError
+        For what makes the whole input unusable.
     """
+    source = Path(source)
     if source.is_dir():
         return _read_files(_files(source))
     if source.suffix.lower() in _OF_TWO and source.is_file():
@@ -95,7 +118,7 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
         _share_masses(*frames)
     except (_BadRow, UnusableFile) as error:
         return Unreadable(identifier, f"{where}: {error}")
-    return Reaction(identifier, frames[0], frames[1], charge, multiplicity)
+    return Reaction(identifier, frames[0], frames[1], charge=charge, multiplicity=multiplicity)
 
 
 def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:

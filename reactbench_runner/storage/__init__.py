@@ -1,0 +1,1 @@
+"""What a run leaves: rows, structures, a database, and how they came about."""

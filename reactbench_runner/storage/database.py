@@ -17,6 +17,7 @@ from typing import Any
 
 from ase.db import connect
 
+from horm_calc.errors import HormError
 from workflows.errors import InputError
 
 #: A structure (ASE's Atoms, or a row of a database), its keys and its data.
@@ -29,7 +30,7 @@ _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _KIND = 0xFF
 
 
-class DatabaseError(OSError):
+class DatabaseError(HormError, OSError):
     """What the database, or the driver of its server, said."""
 
 

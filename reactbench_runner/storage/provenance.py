@@ -45,8 +45,12 @@ _CHANGED = {
     "verify": "the weights or the code of the calculator that verifies have changed",
 }
 
-#: Names that entries of run.json had in version 0.1.
-_OLD_NAMES = {"network": "identity", "verify_network": "verify_identity"}
+#: Names that entries of run.json, and of its settings, had at first.
+_OLD_NAMES = {
+    "network": "identity",
+    "verify_network": "verify_identity",
+    "lower_way": "lower_path",
+}
 
 #: What a run can get later.
 _VERIFICATION = ("verify", "verify_level_of_theory", "verify_identity")
@@ -131,8 +135,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         run = read_record(path)
         for old, new in _OLD_NAMES.items():
-            if old in run:
-                run.setdefault(new, run.pop(old))
+            for names in (run, run.get("settings")):
+                if isinstance(names, dict) and old in names:
+                    names.setdefault(new, names.pop(old))
         for key, kind in _KINDS.items():
             if key in run and not isinstance(run[key], kind):
                 raise ValueError(f"'{key}' is {run[key]!r}")

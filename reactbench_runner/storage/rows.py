@@ -1,302 +1,227 @@
-"""One row of the results table: every number with its unit, empty where there is none."""
+"""The record of a finished reaction, a row of the results: every column, its unit and meaning.
 
+Numbers have all their digits here and in `result.json`; `results.csv` rounds them to the digits
+that their fields name.
+"""
+
+# ruff: noqa: RUF009 - the functions called in the class make its fields
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from horm_calc.chemistry.masses import isotopes
-from horm_calc.units import to_kcal_per_mol
-from workflows.records import Cost, Label, Saddle, SearchResult, Verdict
-from workflows.stages.free_energy import connected_sides
-
-Row = dict[str, Any]
-
-STAGES = (
-    "endpoints", "path", "saddle", "irc", "irc ends", "lower way", "thermochemistry",
-    "separated molecules",
-)  # fmt: skip
-
-#: Both barriers and the reaction energy: electronic, and of Gibbs energies.
-_ELECTRONIC = ("barrier", "reverse_barrier", "reaction_energy")
-_GIBBS = ("gibbs_barrier", "reverse_gibbs_barrier", "reaction_gibbs")
-
-_RESULT_COLUMNS = (
-    "id",
-    "formula",
-    "atoms",
-    "charge",
-    "multiplicity",
-    "isotopes",
-    "level_of_theory",
-    "verdict",
-    "side",
-    "verdict_at_limit",
-    "verdict_relabelled",
-    "stage",
-    "reason",
-    "barrier_kcal_per_mol",
-    "reverse_barrier_kcal_per_mol",
-    "reaction_energy_kcal_per_mol",
-    "gibbs_barrier_kcal_per_mol",
-    "reverse_gibbs_barrier_kcal_per_mol",
-    "reaction_gibbs_kcal_per_mol",
-    "reactant_molecules",
-    "product_molecules",
-    "separated_barrier_kcal_per_mol",
-    "separated_reverse_barrier_kcal_per_mol",
-    "separated_reaction_energy_kcal_per_mol",
-    "separated_gibbs_barrier_kcal_per_mol",
-    "separated_reverse_gibbs_barrier_kcal_per_mol",
-    "separated_reaction_gibbs_kcal_per_mol",
-    "separated_gibbs_barrier_1m_kcal_per_mol",
-    "separated_reverse_gibbs_barrier_1m_kcal_per_mol",
-    "separated_reaction_gibbs_1m_kcal_per_mol",
-    "imaginary_frequency_cm1",
-    "imaginary_modes",
-    "ts_max_force_ev_per_a",
-    "curvature_error_ev_per_a2",
-    "lower_way_barrier_kcal_per_mol",
-    "reactant_energy_ev",
-    "ts_energy_ev",
-    "product_energy_ev",
-    "separated_reactants_energy_ev",
-    "separated_products_energy_ev",
-    "path_method",
-    "irc_method",
-    "attempts",
-    "warnings",
-    "not_computed",
-    "reactant_thermochemistry",
-    "ts_thermochemistry",
-    "product_thermochemistry",
-    "reactant_molecules_thermochemistry",
-    "product_molecules_thermochemistry",
-    "verify_level",
-    "verify_converged",
-    "verify_reason",
-    "verify_ts_rmsd_a",
-    "verify_mode_overlap",
-    "verify_barrier_kcal_per_mol",
-    "verify_reverse_barrier_kcal_per_mol",
-    "verify_reaction_energy_kcal_per_mol",
-    "verify_imaginary_frequency_cm1",
-    "verify_imaginary_modes",
-    "verify_ts_max_force_ev_per_a",
-    "verify_reactant_energy_ev",
-    "verify_ts_energy_ev",
-    "verify_product_energy_ev",
-    "verify_seconds",
-    "verify_gradients",
-    "verify_hessians",
-    "seconds",
-    "gradients",
-    "hessians",
-)
-
-#: The columns of results.csv in order; the last ones are the cost of each stage.
-COLUMNS = _RESULT_COLUMNS + tuple(
-    f"{name.replace(' ', '_')}_{what}"
-    for name in STAGES
-    for what in ("seconds", "gradients", "hessians")
-)
+from workflows.records import Cost, Label
+from workflows.stage_names import Stage
 
 
-#: Columns with numbers: what they count, or a unit at the end of the name.
-_NUMBERS = re.compile(
-    r"(?:.*_)?(?:atoms|charge|multiplicity|attempts|modes|overlap|gradients|hessians|seconds|"
-    r"kcal_per_mol|ev|ev_per_a2?|cm1|a)"
-)
+def _column(doc: str, **more: Any) -> Any:
+    """A field that every record has."""
+    return dataclasses.field(metadata={"doc": doc}, **more)
 
 
-def checked(row: dict[str, Any], identifier: str) -> Row:
-    """A row read from a file, with columns that younger versions have.
+def _text(doc: str) -> Any:
+    """A field of text, "" where there is nothing to say."""
+    return _column(doc, default="")
 
-    Raises `ValueError` where it cannot be one of the reaction `identifier`.
+
+def _optional(doc: str, digits: int | None = None) -> Any:
+    """A field that is None where there is no such number; `digits` are those of results.csv."""
+    return dataclasses.field(default=None, metadata={"doc": doc, "digits": digits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """What one reaction came to. Units are at the end of the names.
+
+    None stands where there is no such number, or where it would mean nothing. The documentation of
+    each field, and the digits that `results.csv` shows, are in its metadata, from which the table
+    in docs/reference/results.md is made.
     """
-    for name in ("fingerprint", "stage", "reason", "verdict", "warnings", "level_of_theory"):
-        if not isinstance(row.get(name, ""), str):
-            raise ValueError(f"'{name}' is no text")
-    if row.get("id") != identifier or not {"fingerprint", "stage", "verdict"} <= row.keys():
-        raise ValueError(f"it is no record of reaction '{identifier}'")
-    for name in ("verdict", "verdict_at_limit", "verdict_relabelled"):
-        if name == "verdict" or row.get(name, ""):
-            Label(row[name])
-    for name, value in row.items():
-        if name in COLUMNS and value != "":
-            kind = int | float if _NUMBERS.fullmatch(name) else str | bool | int | float
-            if not isinstance(value, kind):
-                raise ValueError(f"'{name}' is {value!r}")
-    structures = row.get("structures", [])
-    if not isinstance(structures, list) or not all(isinstance(one, str) for one in structures):
-        raise ValueError("'structures' is no list of names")
-    return dict.fromkeys(COLUMNS, "") | row
 
-
-def to_row(result: SearchResult) -> Row:
-    """The table row of a search. Energies in eV or kcal/mol as the column names say."""
-    row: Row = dict.fromkeys(COLUMNS, "")
-    reaction, verdict = result.reaction, result.verdict
-    row |= {
-        "id": reaction.id,
-        "formula": reaction.reactant.get_chemical_formula(),
-        "atoms": len(reaction.reactant),
-        "charge": reaction.charge,
-        "multiplicity": reaction.multiplicity,
-        "isotopes": isotopes(reaction.reactant),
-        "verdict": str(verdict.label),
-        "side": verdict.side,
-        "verdict_at_limit": str(verdict.at_limit or ""),
-        "verdict_relabelled": str(verdict.relabelled or ""),
-        "stage": verdict.stage or "verdict",
-        "reason": verdict.reason,
-        "path_method": result.path.method if result.path else "",
-        "irc_method": result.irc.method if result.irc else "",
-        "attempts": result.attempts,
-        "warnings": "; ".join(result.warnings),
-        "not_computed": "; ".join(f"{name}: {why}" for name, why in result.skipped.items()),
-    }
-    if result.lower_way is not None and result.reactant is not None:
-        height = to_kcal_per_mol(result.lower_way.ceiling - result.reactant.energy)
-        row["lower_way_barrier_kcal_per_mol"] = round(height, 3)
-    row |= _energies(result) | _separated(result)
-    return row | _saddle(result) | _costs(result) | verification_of(result)
-
-
-def _saddle(result: SearchResult) -> Row:
-    if result.saddle is None:
-        return {}
-    error = result.saddle.curvature_error
-    return _shape(result.saddle) | {
-        "curvature_error_ev_per_a2": "" if error is None else round(error, 4)
-    }
-
-
-def _shape(saddle: Saddle) -> Row:
-    imaginary = saddle.modes.imaginary_frequencies()
-    return {
-        "imaginary_frequency_cm1": round(float(imaginary[0]), 1) if len(imaginary) else "",
-        "imaginary_modes": len(imaginary),
-        "ts_max_force_ev_per_a": round(float(np.abs(saddle.forces).max()), 5),
-    }
-
-
-def verification_of(result: SearchResult) -> Row:
-    """What another level of theory says; nothing from a saddle that did not converge there."""
-    found = result.verification
-    if found is None:
-        return {}
-    row: Row = {
-        "converged": found.converged,
-        "reason": found.reason,
-        **_cost(found.cost),
-        **(_shape(found.saddle) if found.saddle else {}),
-    }
-    if found.rmsd is not None and found.overlap is not None:
-        row |= {"ts_rmsd_a": round(found.rmsd, 4), "mode_overlap": round(found.overlap, 3)}
-    saddle = found.saddle if found.converged else None
-    points = {"reactant": found.reactant, "ts": saddle, "product": found.product}
-    energies = {name: point.energy for name, point in points.items() if point is not None}
-    row |= {f"{name}_energy_ev": round(value, 6) for name, value in energies.items()}
-    row |= _differences(energies, result.verdict)
-    return {f"verify_{column}": value for column, value in row.items()}
-
-
-def _energies(result: SearchResult) -> Row:
-    """Energies and their differences; a barrier only from an end that the saddle reaches."""
-    saddle = result.saddle if result.saddle and result.saddle.converged else None
-    points = {"reactant": result.reactant, "ts": saddle, "product": result.product}
-    electronic = {name: point.energy for name, point in points.items() if point is not None}
-    gibbs = {
-        ("ts" if name == "saddle" else name): values.gibbs
-        for name, values in result.thermochemistry.items()
-    }
-    row: Row = {f"{name}_energy_ev": round(value, 6) for name, value in electronic.items()}
-    for name, thermo in result.thermochemistry.items():
-        row[f"{'ts' if name == 'saddle' else name}_thermochemistry"] = thermo.assumptions()
-    row |= _differences(electronic, result.verdict)
-    return row | _differences(gibbs, result.verdict, _GIBBS)
-
-
-def _separated(result: SearchResult) -> Row:
-    """From the molecules of the ends that are in pieces; nothing where none is."""
-    if not result.separated:
-        return {}
-    gas, saddle = result.thermochemistry, result.saddle
-    electronic: dict[str, Any] = {
-        "reactant": result.reactant,
-        "ts": saddle if saddle and saddle.converged else None,
-        "product": result.product,
-    }
-    gibbs: dict[str, Any] = {
-        "reactant": gas.get("reactant"),
-        "ts": gas.get("saddle"),
-        "product": gas.get("product"),
-    }
-    row: Row = {}
-    for points, value, names, suffix in (
-        (electronic, "energy", _ELECTRONIC, ""),
-        (gibbs, "gibbs", _GIBBS, ""),
-        (gibbs, "gibbs_1_mol_per_l", _GIBBS, "_1m"),
-    ):
-        points |= result.separated
-        found = {name: getattr(point, value, None) for name, point in points.items()}
-        known = {
-            name: energy
-            for name, energy in found.items()
-            # An end in pieces whose molecules are not known is no molecule to count from or to.
-            if energy is not None and f"separated {name}" not in result.skipped
-        }
-        columns = [f"separated_{name}{suffix}" for name in names]
-        row |= _differences(known, result.verdict, columns)
-        for name, column in zip(("reactant", "product"), columns, strict=False):
-            if name not in result.separated:  # its barrier is the one of the other columns
-                row.pop(f"{column}_kcal_per_mol", None)
-    for name, apart in result.separated.items():
-        row |= {
-            f"{name}_molecules": apart.name,
-            f"separated_{name}s_energy_ev": round(apart.energy, 6),
-            f"{name}_molecules_thermochemistry": apart.assumptions(),
-        }
-    return row
-
-
-def _differences(
-    energies: dict[str, float],
-    verdict: Verdict,
-    columns: Sequence[str] = _ELECTRONIC,
-) -> Row:
-    """Both barriers and the reaction energy in kcal/mol, as far as `energies` (eV) go."""
-    forward, backward = connected_sides(verdict)
-    steps = (
-        ("reactant", "ts", forward),
-        ("product", "ts", backward),
-        ("reactant", "product", not verdict.lost),
+    id: str = _column("name of the reaction")
+    formula: str = _text("sum formula; empty where the reaction could not be read")
+    atoms: int | None = _optional("number of atoms")
+    charge: int | None = _optional("total charge, elementary charges")
+    multiplicity: int | None = _optional("spin multiplicity, 1 for a singlet")
+    isotopes: str = _text(
+        "atoms whose masses are not the standard atomic weights, with these masses (amu): "
+        "`H3 2.014`; empty without"
     )
-    return {
-        f"{column}_kcal_per_mol": round(to_kcal_per_mol(energies[end] - energies[start]), 3)
-        for column, (start, end, connected) in zip(columns, steps, strict=True)
-        if connected and start in energies and end in energies
-    }
+    level_of_theory: str = _text("method of all energies and structures")
+    verdict: Label = _column(
+        "*intended*, *barrierless*, *partly intended*, *unintended*, *ambiguous* or *failed*"
+    )
+    side: str = _text(
+        "*partly intended*: the end that was reached, reactant or product; empty where both have "
+        "the same bonds and are conformers"
+    )
+    verdict_at_limit: Label | None = _optional(
+        "the verdict if bonds in doubt count as they stand, and of conformers only what lies upon "
+        "reactant or product"
+    )
+    verdict_relabelled: Label | None = _optional(
+        "the verdict if equivalent atoms may change places"
+    )
+    stage: Stage = _column("where a search *failed*; else `verdict`")
+    reason: str = _text(
+        "why it is not *intended*, with the bonds that decide; atoms whose exchange in one of the "
+        "files would make it so"
+    )
+    barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the relaxed reactant; of an end in pieces as it stands, often a "
+        "complex; empty where relaxation has made something else of it",
+        3,
+    )
+    reverse_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the relaxed product", 3
+    )
+    reaction_energy_kcal_per_mol: float | None = _optional(
+        "electronic energy of the relaxed product above the relaxed reactant", 3
+    )
+    gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle above the reactant", 3
+    )
+    reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle above the product", 3
+    )
+    reaction_gibbs_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the product above the reactant", 3
+    )
+    reactant_molecules: str = _text(
+        "molecules of a reactant in pieces, with charges and spins: `CH3Br + Cl-`, "
+        "`2 CHO (doublet)`; empty where it is one molecule"
+    )
+    product_molecules: str = _text("molecules of a product in pieces, in the same way")
+    separated_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the molecules of a reactant in pieces, infinitely far "
+        "apart; empty where the reactant is one molecule",
+        3,
+    )
+    separated_reverse_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the molecules of a product in pieces", 3
+    )
+    separated_reaction_energy_kcal_per_mol: float | None = _optional(
+        "electronic reaction energy, from and to the molecules of an end in pieces", 3
+    )
+    separated_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle above the molecules of a reactant in pieces, "
+        "each at the pressure of the settings, 1 atm: the ΔG‡ of a bimolecular reaction",
+        3,
+    )
+    separated_reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle above the molecules of a product in pieces, at "
+        "that pressure",
+        3,
+    )
+    separated_reaction_gibbs_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the reaction, from and to the molecules of an end in "
+        "pieces, at that pressure",
+        3,
+    )
+    separated_gibbs_barrier_1m_kcal_per_mol: float | None = _optional(
+        "`separated_gibbs_barrier_kcal_per_mol` at 1 mol/L", 3
+    )
+    separated_reverse_gibbs_barrier_1m_kcal_per_mol: float | None = _optional(
+        "`separated_reverse_gibbs_barrier_kcal_per_mol` at 1 mol/L", 3
+    )
+    separated_reaction_gibbs_1m_kcal_per_mol: float | None = _optional(
+        "`separated_reaction_gibbs_kcal_per_mol` at 1 mol/L", 3
+    )
+    imaginary_frequency_cm1: float | None = _optional("lowest frequency of the saddle", 1)
+    imaginary_modes: int | None = _optional(
+        "how many frequencies of the saddle lie below zero; those above "
+        "−`saddle.imaginary_threshold` (20 cm⁻¹) are taken for noise"
+    )
+    ts_max_force_ev_per_a: float | None = _optional("largest force component at the saddle", 5)
+    curvature_error_ev_per_a2: float | None = _optional(
+        "δH: how far a network's Hessian is from its forces at the saddle", 4
+    )
+    lower_path_barrier_kcal_per_mol: float | None = _optional(
+        "height of a lower-energy path above the reactant, if one is known", 3
+    )
+    reactant_energy_ev: float | None = _optional("total energy of the relaxed reactant", 6)
+    ts_energy_ev: float | None = _optional("total energy of the converged saddle", 6)
+    product_energy_ev: float | None = _optional("total energy of the relaxed product", 6)
+    separated_reactants_energy_ev: float | None = _optional(
+        "sum of the total energies of the molecules of a reactant in pieces", 6
+    )
+    separated_products_energy_ev: float | None = _optional(
+        "sum of the total energies of the molecules of a product in pieces", 6
+    )
+    path_method: str = _text("which method found the path that led there")
+    irc_method: str = _text("which method followed the IRC")
+    attempts: int = _column(
+        "how many guesses were tried; the log says how each ended; 0 where an end has relaxed "
+        "into the other one, or the reaction could not be read",
+        default=0,
+    )
+    warnings: str = _text(
+        "read these: bonds that relaxation changed, atoms whose exchange would make fewer bonds "
+        "change, other stereoisomers and conformers, lower-energy paths, ends in pieces, molecules "
+        "unlike a network's data"
+    )
+    not_computed: str = _text("what is missing, and why")
+    reactant_thermochemistry: str = _text(
+        "what the reactant's free energy assumes: temperature, pressure, symmetry number, "
+        "treatment of low modes"
+    )
+    ts_thermochemistry: str = _text("what the saddle's free energy assumes")
+    product_thermochemistry: str = _text("what the product's free energy assumes")
+    reactant_molecules_thermochemistry: str = _text(
+        "what the free energies of the molecules of a reactant in pieces assume"
+    )
+    product_molecules_thermochemistry: str = _text(
+        "what the free energies of the molecules of a product in pieces assume"
+    )
+    verify_level: str = _text("with `--verify`: the other level of theory")
+    verify_converged: bool | None = _optional("whether the other level has the saddle too")
+    verify_reason: str = _text("why it has not, or what is missing there")
+    verify_ts_rmsd_a: float | None = _optional("RMSD of both saddles, superposed", 4)
+    verify_mode_overlap: float | None = _optional(
+        "overlap of the imaginary modes of both saddles, 0 to 1", 3
+    )
+    verify_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the reactant at the other level", 3
+    )
+    verify_reverse_barrier_kcal_per_mol: float | None = _optional(
+        "electronic barrier from the product at the other level", 3
+    )
+    verify_reaction_energy_kcal_per_mol: float | None = _optional(
+        "electronic reaction energy at the other level", 3
+    )
+    verify_imaginary_frequency_cm1: float | None = _optional(
+        "lowest frequency of the saddle at the other level", 1
+    )
+    verify_imaginary_modes: int | None = _optional(
+        "how many frequencies of that saddle lie below zero"
+    )
+    verify_ts_max_force_ev_per_a: float | None = _optional(
+        "largest force component at that saddle", 5
+    )
+    verify_reactant_energy_ev: float | None = _optional(
+        "total energy of the reactant at the other level", 6
+    )
+    verify_ts_energy_ev: float | None = _optional(
+        "total energy of the saddle at the other level", 6
+    )
+    verify_product_energy_ev: float | None = _optional(
+        "total energy of the product at the other level", 6
+    )
+    verify_seconds: float | None = _optional("wall time of the verification, beside `seconds`", 2)
+    verify_gradients: int | None = _optional("energies with forces that the verification asked for")
+    verify_hessians: int | None = _optional("Hessians that the verification asked for")
+    seconds: float = dataclasses.field(
+        default=0, metadata={"doc": "wall time of the search: all attempts and stages", "digits": 2}
+    )
+    gradients: int = _column("energies with forces that the search asked for", default=0)
+    hessians: int = _column("Hessians that the search asked for", default=0)
 
+    #: What each stage took; three columns for each of `COSTED`.
+    costs: Mapping[Stage, Cost] = dataclasses.field(default_factory=dict)
 
-def _costs(result: SearchResult) -> Row:
-    row: Row = {}
-    for name in STAGES:
-        cost = _cost(result.costs.get(name, Cost()))
-        row |= {f"{name.replace(' ', '_')}_{what}": value for what, value in cost.items()}
-    row["seconds"] = round(sum(cost.seconds for cost in result.costs.values()), 2)
-    row["gradients"] = sum(cost.evaluations.gradients for cost in result.costs.values())
-    row["hessians"] = sum(cost.evaluations.hessians for cost in result.costs.values())
-    return row
-
-
-def _cost(cost: Cost) -> Row:
-    return {
-        "seconds": round(cost.seconds, 2),
-        "gradients": cost.evaluations.gradients,
-        "hessians": cost.evaluations.hessians,
-    }
+    #: In result.json alone: a digest of what the search started from, and the names of the
+    #: structures that belong into the database; None for versions that had these there alone.
+    fingerprint: str = ""
+    structures: tuple[str, ...] | None = None

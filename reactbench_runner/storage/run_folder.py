@@ -34,7 +34,7 @@ def claimed(out: Path) -> Iterator[None]:
     try:
         with _explained(out):
             _make(out, made)
-        with only_one(out):
+        with exclusive_lock(out):
             yield
     except Exception:
         _take_away(out, made)
@@ -42,7 +42,7 @@ def claimed(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_one(out: Path) -> Iterator[None]:
+def exclusive_lock(out: Path) -> Iterator[None]:
     """Refuse, by `InputError`, a folder into which another process is writing.
 
     The lock goes with the process, however that ends. File systems without locks have none.

@@ -10,18 +10,20 @@ start where that was not reached.
 from __future__ import annotations
 
 import contextlib
-import csv
+import dataclasses
 import itertools
-import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from reactbench_runner.storage.database import DamagedDatabase, Database, write_entries
-from reactbench_runner.storage.rows import COLUMNS, Row, checked, to_row, verification_of
-from reactbench_runner.storage.run_folder import UNFINISHED, flush, read_record, replacing
+from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.storage.database import DamagedDatabase, Database, Entry, write_entries
+from reactbench_runner.storage.making import to_row, unreadable_row, with_verification
+from reactbench_runner.storage.result_files import as_json, read_result
+from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.run_folder import UNFINISHED, flush, replacing
 from reactbench_runner.storage.structures import (
     VERIFY,
     entries,
@@ -30,6 +32,7 @@ from reactbench_runner.storage.structures import (
     write_search,
     write_verification,
 )
+from reactbench_runner.storage.table import write_csv
 from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 
@@ -53,10 +56,11 @@ def to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def finished(out: Path, say: Say = lambda text: None) -> dict[str, Row]:
+def finished(out: Path, say: Say = lambda text: None) -> dict[str, ResultRow]:
     """The rows of all finished reactions of a run, by id; their structures are in `out / id`.
 
-    A reaction whose record is damaged counts as not finished; `say` hears of it.
+    A reaction whose record is damaged counts as not finished; `say` hears of it. Raises
+    `InputError` where a younger version has written one.
     """
     rows = {}
     for file in sorted(out.glob("*/result.json")):
@@ -64,7 +68,9 @@ def finished(out: Path, say: Say = lambda text: None) -> dict[str, Row]:
         if identifier.startswith(UNFINISHED):
             continue
         try:
-            rows[identifier] = checked(read_record(file), identifier)
+            rows[identifier] = read_result(file, identifier)
+        except InputError:
+            raise
         except ValueError as error:
             say(f"{file} is damaged ({error}): reaction '{identifier}' counts as not finished")
     return rows
@@ -97,7 +103,7 @@ class Store:
 
     def add(
         self, result: SearchResult, fingerprint: str, level: str, verify_level: str = ""
-    ) -> Row:
+    ) -> ResultRow:
         """Store one finished reaction for good and return its row.
 
         `level` is the level of theory of this run, `verify_level` that of its verifications,
@@ -106,30 +112,45 @@ class Store:
         Raises `OSError` (a full disk, say); the reaction then counts as not finished. What it
         was to leave in the database is not there before `complete_database`.
         """
-        identifier = result.reaction.id
+        row = dataclasses.replace(
+            to_row(result),
+            fingerprint=fingerprint,
+            level_of_theory=level,
+            verify_level=verify_level,
+        )
+        with self._folder(row.id) as folder:
+            write_search(result, folder, level)
+            write_verification(result, folder, verify_level)
+            found = entries(result, level, verify_level)
+            return _write_record(folder, row, found, result.log)
+
+    def add_unreadable(
+        self, item: Unreadable, fingerprint: str, level: str, verify_level: str = ""
+    ) -> ResultRow:
+        """Store for good why a reaction could not be read, and return its row. As `add`."""
+        row = dataclasses.replace(
+            unreadable_row(item),
+            fingerprint=fingerprint,
+            level_of_theory=level,
+            verify_level=verify_level,
+        )
+        with self._folder(row.id) as folder:
+            return _write_record(folder, row, [], "")
+
+    @contextlib.contextmanager
+    def _folder(self, identifier: str) -> Iterator[Path]:
+        """A new folder for a reaction, which gets its name when everything is in it."""
         folder = self.out / f"{UNFINISHED}{identifier}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        structures = write_entries(folder / _STRUCTURES, entries(result, level, verify_level))
-        row = to_row(result) | {
-            "fingerprint": fingerprint,
-            "level_of_theory": level,
-            "verify_level": verify_level,
-            "structures": structures,
-        }
-        write_search(result, folder, level)
-        write_verification(result, folder, verify_level)
-        levels = f"{level}, verified with {verify_level}" if verify_level else level
-        _write_text(folder / "log.txt", f"{levels}\n{bounded(result.log)}")
-        _write_text(folder / "result.json", json.dumps(row, indent=1))
+        yield folder
         for path in [*folder.iterdir(), folder]:  # before a power cut, and before it has its name
             flush(path)
         shutil.rmtree(self.out / identifier, ignore_errors=True)
         folder.rename(self.out / identifier)
         flush(self.out)
-        return row
 
-    def read(self, reaction: Reaction, row: Row) -> SearchResult:
+    def read(self, reaction: Reaction, row: ResultRow) -> SearchResult:
         """A finished search of this run, as far as a verification needs it.
 
         Raises `InputError` when its structures are not in the database.
@@ -143,7 +164,9 @@ class Store:
                 f"delete the folder {self.out / reaction.id} to search anew"
             ) from None
 
-    def add_verification(self, result: SearchResult, row: Row, verify_level: str) -> Row:
+    def add_verification(
+        self, result: SearchResult, row: ResultRow, verify_level: str
+    ) -> ResultRow:
         """Store what was verified of a search that is stored already; its new row.
 
         Raises `OSError`; the reaction then counts as not verified.
@@ -154,20 +177,21 @@ class Store:
             for known in self.database.rows(result.reaction.id)
             if not known.role.startswith(VERIFY)
         ]
-        verified = entries(result, row["level_of_theory"], verify_level, VERIFY)
+        verified = entries(result, row.level_of_theory, verify_level, VERIFY)
         with replacing(folder / _STRUCTURES) as temporary:
             structures = write_entries(temporary, [*searched, *verified])
         write_verification(result, folder, verify_level)
         with replacing(folder / "log.txt") as temporary:
             _write_text(temporary, _with_verification(folder / "log.txt", result, verify_level))
-        row = row | verification_of(result)
-        row |= {"verify_level": verify_level, "structures": structures}
+        row = dataclasses.replace(
+            with_verification(row, result), verify_level=verify_level, structures=tuple(structures)
+        )
         flush(folder)
         with replacing(folder / "result.json") as temporary:  # last: now it is verified
-            _write_text(temporary, json.dumps(row, indent=1))
+            _write_text(temporary, as_json(row))
         return row
 
-    def complete_database(self, rows: Iterable[Row]) -> tuple[list[str], list[str]]:
+    def complete_database(self, rows: Iterable[ResultRow]) -> tuple[list[str], list[str]]:
         """Put in what it lacks of finished reactions, from their folders.
 
         Returns the reactions of which it did, and those whose structures are in neither place.
@@ -176,33 +200,41 @@ class Store:
         self.database.look()
         missing = {}
         for row in rows:
-            held = self.database.structures(row["id"])
-            if "structures" in row:
-                complete = held == set(row["structures"])
+            held = self.database.structures(row.id)
+            if row.structures is not None:
+                complete = held == set(row.structures)
             else:  # of an older version, which wrote them into the database alone
-                complete = bool(held) or row["reactant_energy_ev"] == ""
+                complete = bool(held) or row.reactant_energy_ev is None
             if not complete:
-                missing[row["id"]] = self.out / row["id"] / _STRUCTURES
+                missing[row.id] = self.out / row.id / _STRUCTURES
         lost = self.database.take(missing) if missing else []
         return [name for name in missing if name not in lost], lost
 
-    def write_table(self, rows: Iterable[Row]) -> Path:
+    def write_table(self, rows: Iterable[ResultRow]) -> Path:
         """Write `results.csv`, one row a reaction, replacing it all at once."""
         path = self.out / "results.csv"
         with (
             replacing(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8", errors=_NO_TEXT) as f,
         ):
-            table = csv.DictWriter(f, COLUMNS, extrasaction="ignore")
-            table.writeheader()
-            table.writerows(rows)
+            write_csv(f, rows)
         return path
 
-    def refresh_table(self, rows: Callable[[], Iterable[Row]]) -> None:
+    def refresh_table(self, rows: Callable[[], Iterable[ResultRow]]) -> None:
         """`write_table`, unless that was done less than `TABLE_EVERY` ago."""
         if time.monotonic() - self._table_written > TABLE_EVERY:
             self.write_table(rows())
             self._table_written = time.monotonic()
+
+
+def _write_record(folder: Path, row: ResultRow, found: Sequence[Entry], log: str) -> ResultRow:
+    """Structures, log and result.json of a reaction; the row with the names of the structures."""
+    row = dataclasses.replace(row, structures=tuple(write_entries(folder / _STRUCTURES, found)))
+    level, verify_level = row.level_of_theory, row.verify_level
+    levels = f"{level}, verified with {verify_level}" if verify_level else level
+    _write_text(folder / "log.txt", f"{levels}\n{bounded(log)}")
+    _write_text(folder / "result.json", as_json(row))
+    return row
 
 
 def bounded(log: str) -> str:

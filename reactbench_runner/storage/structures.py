@@ -15,10 +15,9 @@ from ase.io.extxyz import key_val_dict_to_str, write_extxyz
 from horm_calc.chemistry.masses import has_isotopes, with_positions
 from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner.storage.database import Entry, database_name
-from reactbench_runner.storage.rows import Row
+from reactbench_runner.storage.rows import ResultRow
 from workflows.records import (
     IRC,
-    Label,
     Minimum,
     Reaction,
     ReactionPath,
@@ -86,18 +85,18 @@ def points_of(rows: Iterable[Any]) -> dict[str, Point]:
     return {row.role: (row.toatoms(), row.data) for row in rows}
 
 
-def read_back(reaction: Reaction, row: Row, known: Mapping[str, Point]) -> SearchResult:
+def read_back(reaction: Reaction, row: ResultRow, known: Mapping[str, Point]) -> SearchResult:
     """A finished search from its row and its `points`, as far as a verification needs it.
 
     Raises `KeyError` where a point is missing.
     """
     verdict = Verdict(
-        Label(row["verdict"]),
-        row["reason"],
-        row["side"],
-        at_limit=Label(row["verdict_at_limit"]) if row["verdict_at_limit"] else None,
+        row.verdict,
+        row.reason,
+        row.side,
+        at_limit=row.verdict_at_limit,
         # The energy between the ends is left out where relaxation has made something else of one.
-        lost=("reactant", "product") if row["reaction_energy_kcal_per_mol"] == "" else (),
+        lost=("reactant", "product") if row.reaction_energy_kcal_per_mol is None else (),
     )
     reactant, product = (
         Minimum(atoms, *_results(atoms), method="stored", converged=True)
@@ -107,7 +106,7 @@ def read_back(reaction: Reaction, row: Row, known: Mapping[str, Point]) -> Searc
     hessian = np.asarray(data["hessian_ev_per_a2"])
     modes = normal_modes(atoms, hessian)
     saddle = Saddle(atoms, *_results(atoms), hessian, modes, method="stored", converged=True)
-    return SearchResult(reaction, verdict, reactant, product, saddle=saddle)
+    return SearchResult(reaction, verdict, reactant=reactant, product=product, saddle=saddle)
 
 
 def write_search(result: SearchResult, folder: Path, level: str) -> None:
@@ -115,7 +114,7 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
     for name, found in (
         ("path.xyz", result.path),
         ("ts.xyz", result.saddle),
-        ("lower_way.xyz", result.lower_way),
+        ("lower_path.xyz", result.lower_path),
         ("irc.xyz", result.irc),
         ("reactant_molecules.xyz", result.separated.get("reactant")),
         ("product_molecules.xyz", result.separated.get("product")),

@@ -50,7 +50,7 @@ def test_it_is_small_and_says_what_it_is(mini) -> None:
 
 
 def test_energies_and_forces_are_those_of_gfn2_xtb(mini) -> None:
-    """Within some times the errors on held-out reactions (docs/horm-mini.md), as three of the
+    """Within some times the errors on held-out reactions (its model card), as three of the
     six examples are smaller or stranger than what it was trained on."""
     force_errors, reaction_errors = [], []
     energies: list[float] = []

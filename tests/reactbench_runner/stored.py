@@ -41,12 +41,12 @@ def searched(identifier: str = "hcn", seed: int = 0) -> SearchResult:
     return SearchResult(
         reaction,
         Verdict(Label.INTENDED),
-        reactant,
-        product,
-        ReactionPath(images, along, "geodesic", True),
-        _saddle(ends[2], energies[2], random),
-        IRC(images, along, 1, (True, True), "eulerpc", True),
-        (reactant, product),
+        reactant=reactant,
+        product=product,
+        path=ReactionPath(images, along, "geodesic", True),
+        saddle=_saddle(ends[2], energies[2], random),
+        irc=IRC(images, along, 1, (True, True), "eulerpc", True),
+        irc_ends=(reactant, product),
         log=f"\n===== path =====\nwhat a library printed of {identifier}\n",
     )
 

@@ -24,11 +24,13 @@ from reactbench_runner.execution import workers
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage import database, run_folder, store
 from reactbench_runner.storage.database import database_name
+from reactbench_runner.storage.rows import ResultRow
 from tests.places import REPOSITORY
 from tests.reactbench_runner import lethal
 from workflows.errors import InputError
 from workflows.records import Reaction
 from workflows.settings import SearchSettings, from_mapping
+from workflows.stage_names import Stage
 
 #: Cheap and still real: HCN has one small saddle that all methods find.
 FAST = from_mapping(
@@ -36,7 +38,7 @@ FAST = from_mapping(
         "path": {"method": "neb", "images": 5},
         "saddle": {"hessian_every": 3},
         "irc": {"step_length": 0.8},
-        "lower_way": {"steps": 0},
+        "lower_path": {"steps": 0},
         "attempts": 1,
     }
 )
@@ -51,7 +53,7 @@ def hcn(identifier: str = "hcn", **more: int) -> Reaction:
 
 
 def run(reactions: list, out: Path, **options):
-    return run_batch(reactions, out, "gfn2-xtb", options.pop("settings", FAST), **options)
+    return run_batch(reactions, out, "gfn2-xtb", **{"settings": FAST} | options)
 
 
 @pytest.fixture(scope="module")
@@ -60,33 +62,36 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("run") / "out"
     impossible = hcn("radical", multiplicity=2)
     rows = run([hcn(), Unreadable("gone", "reactions.csv, line 3: no file"), impossible], out)
-    return out, {row["id"]: row for row in rows}
+    return out, {row.id: row for row in rows}
 
 
 def test_the_good_one_is_intended_and_the_others_say_why(finished) -> None:
     _, rows = finished
-    assert rows["hcn"]["verdict"] == "intended"
-    assert rows["hcn"]["imaginary_modes"] == 1
-    assert rows["hcn"]["ts_max_force_ev_per_a"] <= FAST.saddle.max_force
-    assert rows["gone"]["verdict"] == "failed"
-    assert rows["gone"]["stage"] == "input"
-    assert "line 3" in rows["gone"]["reason"]
-    assert rows["radical"]["stage"] == "input"
-    assert "multiplicity" in rows["radical"]["reason"]
+    assert rows["hcn"].verdict == "intended"
+    assert rows["hcn"].imaginary_modes == 1
+    assert rows["hcn"].ts_max_force_ev_per_a <= FAST.saddle.max_force
+    assert rows["gone"].verdict == "failed"
+    assert rows["gone"].stage == "input"
+    assert "line 3" in rows["gone"].reason
+    assert rows["radical"].stage == "input"
+    assert "multiplicity" in rows["radical"].reason
 
 
 def test_energies_are_consistent(finished) -> None:
     row = finished[1]["hcn"]
-    for kind in ("", "gibbs_"):
-        total = "reaction_gibbs" if kind else "reaction_energy"
-        difference = row[f"{kind}barrier_kcal_per_mol"] - row[f"reverse_{kind}barrier_kcal_per_mol"]
-        assert difference == pytest.approx(row[f"{total}_kcal_per_mol"], abs=0.002)  # rounding
-    assert 40 < row["barrier_kcal_per_mol"] < 100
-    assert "298.15 K" in row["ts_thermochemistry"]
+    for forward, reverse, total in (
+        (row.barrier_kcal_per_mol, row.reverse_barrier_kcal_per_mol,
+         row.reaction_energy_kcal_per_mol),
+        (row.gibbs_barrier_kcal_per_mol, row.reverse_gibbs_barrier_kcal_per_mol,
+         row.reaction_gibbs_kcal_per_mol),
+    ):  # fmt: skip
+        assert forward - reverse == pytest.approx(total, abs=1e-9)
+    assert 40 < row.barrier_kcal_per_mol < 100
+    assert "298.15 K" in row.ts_thermochemistry
 
 
 def test_the_irc_reuses_the_hessian_of_the_saddle(finished) -> None:
-    assert finished[1]["hcn"]["irc_hessians"] == 0
+    assert finished[1]["hcn"].costs[Stage.IRC].evaluations.hessians == 0
 
 
 def test_files_and_database(finished) -> None:
@@ -133,7 +138,7 @@ def test_other_settings_or_calculators_are_refused(finished) -> None:
     with pytest.raises(InputError, match="images: 5 there, 7 now"):
         run([hcn()], out, settings=SearchSettings())
     with pytest.raises(InputError, match="gfn2-xtb there, gfn1-xtb now"):
-        run_batch([hcn()], out, "gfn1-xtb", FAST)
+        run_batch([hcn()], out, "gfn1-xtb", settings=FAST)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,7 @@ def test_ids_that_look_like_numbers_are_found_in_the_database(name, tmp_path: Pa
 
 
 def test_a_table_numbered_from_one(tmp_path: Path) -> None:
-    assert run([hcn("1")], tmp_path / "out")[0]["verdict"] == "intended"
+    assert run([hcn("1")], tmp_path / "out")[0].verdict == "intended"
     with connect(tmp_path / "out" / "results.db") as opened:
         assert opened.count(reaction="#1", role="transition_state") == 1
 
@@ -155,7 +160,7 @@ def test_a_table_numbered_from_one(tmp_path: Path) -> None:
 def test_two_runs_in_one_database_keep_their_structures(tmp_path: Path) -> None:
     shared = str(tmp_path / "all.db")
     for out, calculator in (("one", "gfn2-xtb"), ("two", "gfn1-xtb"), ("one", "gfn2-xtb")):
-        run_batch([hcn()], tmp_path / out, calculator, FAST, database=shared)
+        run_batch([hcn()], tmp_path / out, calculator, settings=FAST, database=shared)
         (tmp_path / out / "hcn" / "result.json").unlink()  # as if it had not come so far
     with connect(shared) as opened:
         rows = list(opened.select(role="transition_state"))
@@ -173,7 +178,8 @@ def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     run([Unreadable("a", "no file")], out)
     code = (
         "import sys, pathlib, reactbench_runner.storage.run_folder as s\n"
-        "with s.only_one(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+        "with s.exclusive_lock(pathlib.Path(sys.argv[1])):\n"
+        "    print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(out)],
@@ -191,7 +197,7 @@ def test_what_an_earlier_input_found_stays_in_the_table(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run([hcn(), Unreadable("a", "no file")], out)
     rows = run([Unreadable("b", "no file")], out)
-    assert [row["id"] for row in rows] == ["b"]
+    assert [row.id for row in rows] == ["b"]
     with (out / "results.csv").open() as f:
         table = {row["id"]: row["verdict"] for row in csv.DictReader(f)}
     assert table == {"b": "failed", "hcn": "intended", "a": "failed"}
@@ -224,8 +230,8 @@ def test_a_reaction_that_changed_under_its_id_is_refused(finished) -> None:
 
 def test_a_mended_input_is_computed(tmp_path: Path) -> None:
     rows = run([Unreadable("hcn", "no file")], tmp_path / "out")
-    assert rows[0]["verdict"] == "failed"
-    assert run([hcn()], tmp_path / "out")[0]["verdict"] == "intended"
+    assert rows[0].verdict == "failed"
+    assert run([hcn()], tmp_path / "out")[0].verdict == "intended"
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -256,7 +262,7 @@ def test_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     assert not (out / "second").exists()
     rows = run([hcn("first"), hcn("second")], out)
-    assert [row["verdict"] for row in rows] == ["intended", "intended"]
+    assert [row.verdict for row in rows] == ["intended", "intended"]
     assert not list(out.glob(".unfinished*"))
     with connect(out / "results.db") as opened:  # nothing stands in it twice
         assert opened.count(reaction="second", role="transition_state") == 1
@@ -268,12 +274,12 @@ def test_a_killed_worker_costs_one_reaction(
     monkeypatch.setattr(workers, "_work", lethal.search_unless_lethal)
     others = [hcn(name) for name in ("b", "c")]
     rows = run([hcn("lethal"), *others], tmp_path / "out")
-    assert rows[0]["stage"] == "worker"
-    assert "process died" in rows[0]["reason"]
-    assert [row["reason"] for row in rows[1:] if row["verdict"] != "intended"] == []
+    assert rows[0].stage == "worker"
+    assert "process died" in rows[0].reason
+    assert [row.reason for row in rows[1:] if row.verdict != "intended"] == []
     monkeypatch.undo()
     # It was no fault of the reaction, so the next run tries it again.
-    assert run([hcn("lethal")], tmp_path / "out")[0]["verdict"] == "intended"
+    assert run([hcn("lethal")], tmp_path / "out")[0].verdict == "intended"
 
 
 def test_a_database_that_fails_is_an_error_and_not_a_crash(
@@ -300,7 +306,7 @@ def test_on_a_dask_cluster_that_already_runs(tmp_path: Path) -> None:
 
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as own:
         rows = run([hcn("a")], tmp_path / "out", dask_address=own.scheduler_address)
-        assert rows[0]["verdict"] == "intended"
+        assert rows[0].verdict == "intended"
         assert own.workers  # it is the user's: nobody has shut it down
 
 
@@ -320,7 +326,7 @@ def test_the_table_grows_while_the_run_goes_on(
     monkeypatch.setattr(store, "TABLE_EVERY", 0.0)
     lines: list[int] = []
 
-    def look(row: dict) -> None:
+    def look(row: ResultRow) -> None:
         table = tmp_path / "out" / "results.csv"
         lines.append(len(table.read_text().splitlines()) if table.exists() else 0)
 

@@ -42,7 +42,7 @@ def broken(charge, multiplicity):
 broken.capabilities = "everything"
 """
 
-FLAGS = ["--path.method", "geodesic", "--attempts", "1", "--lower_way.steps", "0"]
+FLAGS = ["--path.method", "geodesic", "--attempts", "1", "--lower_path.steps", "0"]
 
 
 def results(folder: Path) -> dict[str, dict[str, str]]:
@@ -118,8 +118,8 @@ def test_a_factory_that_raises_costs_its_reaction(here: Path) -> None:
 
     hcn = Reaction("hcn", *read(STRUCTURES / "hcn.xyz", ":"))
     [row] = run_batch([hcn], here / "out", fails)
-    assert row["verdict"] == "failed"
-    assert "no licence" in row["reason"]
+    assert row.verdict == "failed"
+    assert "no licence" in row.reason
 
 
 def test_a_factory_without_a_module_in_worker_processes(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_a_factory_without_a_module_in_worker_processes(tmp_path: Path) -> None:
     def leps(charge: int, multiplicity: int) -> LEPS:
         return LEPS()
 
-    [row] = run_batch([EXCHANGE], tmp_path / "out", leps, QUICK)
-    assert row["level_of_theory"].endswith("leps")
-    assert row["verdict"] == "intended"
+    [row] = run_batch([EXCHANGE], tmp_path / "out", leps, settings=QUICK)
+    assert row.level_of_theory.endswith("leps")
+    assert row.verdict == "intended"
 
 
 def test_what_cannot_travel_is_refused(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_deuterium_in_files(name: str) -> None:
 def test_the_triplet_barrier(tmp_path: Path) -> None:
     """ΔE‡ of the triplet; the singlet, as which the file was once read, has 40.2 kcal/mol."""
     source = CASES / "spin" / "zero_three.xyz"
-    fast = ["--calculator", "gfn2-xtb", "--lower_way.steps", "0"]
+    fast = ["--calculator", "gfn2-xtb", "--lower_path.steps", "0"]
     assert call(source, "--out", tmp_path / "out", *fast) == 0
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
@@ -235,10 +235,10 @@ def test_masses_change_the_fingerprint_and_the_usual_ones_do_not(tmp_path: Path)
 def test_what_a_run_writes_can_be_read_again(tmp_path: Path) -> None:
     images = (HYDROXYMETHYLENE, FORMALDEHYDE)
     path = ReactionPath(images, np.zeros(2), method="none", converged=True)
-    for electrons in ((1, 2), (0, 3), (0, 1)):
-        reaction = Reaction("a", *images, *electrons)
+    for charge, multiplicity in ((1, 2), (0, 3), (0, 1)):
+        reaction = Reaction("a", *images, charge=charge, multiplicity=multiplicity)
         result = SearchResult(reaction, Verdict(Label.FAILED, ""), path=path)
         write_search(result, tmp_path, "GFN2-xTB")
         again = only(tmp_path / "path.xyz")
-        assert (again.charge, again.multiplicity) == electrons
+        assert (again.charge, again.multiplicity) == (charge, multiplicity)
     assert "charge" not in (tmp_path / "path.xyz").read_text()

@@ -13,7 +13,7 @@ from ase.io import read
 
 from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner.batch import run_batch
-from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import write_search
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, ReactionPath, SearchResult, Verdict
@@ -23,7 +23,7 @@ FAST = from_mapping(
     {
         "path": {"method": "geodesic"},
         "attempts": 1,
-        "lower_way": {"steps": 0},
+        "lower_path": {"steps": 0},
         "irc": {"method": "sella"},
     }
 )
@@ -42,7 +42,7 @@ def reaction(masses: list[float] | None) -> Reaction:
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("isotopes") / "out"
-    run_batch([reaction(MASSES)], out, "gfn2-xtb", FAST)
+    run_batch([reaction(MASSES)], out, "gfn2-xtb", settings=FAST)
     return out
 
 
@@ -81,7 +81,7 @@ def test_frequencies_and_free_energies_are_of_the_isotopes(searched: Path) -> No
 
 
 def test_a_verification_after_an_interruption_knows_the_isotopes(searched: Path) -> None:
-    run_batch([reaction(MASSES)], searched, "gfn2-xtb", FAST, verify="gfn1-xtb")
+    run_batch([reaction(MASSES)], searched, "gfn2-xtb", settings=FAST, verify="gfn1-xtb")
     found = row(searched)
     assert found["verify_converged"] == "True", found["verify_reason"]
     with connect(searched / "results.db") as database:
@@ -97,14 +97,14 @@ def test_a_verification_after_an_interruption_knows_the_isotopes(searched: Path)
 @pytest.mark.parametrize("masses", [None, [2.014, 12.011, 14.007], [3.016, 12.011, 15.0001]])
 def test_other_isotopes_are_another_reaction(searched: Path, masses) -> None:
     with pytest.raises(InputError, match=r"dcn.*have changed since"):
-        run_batch([reaction(masses)], searched, "gfn2-xtb", FAST, verify="gfn1-xtb")
+        run_batch([reaction(masses)], searched, "gfn2-xtb", settings=FAST, verify="gfn1-xtb")
 
 
 def test_without_isotopes_files_are_plain_xyz(tmp_path: Path) -> None:
     atoms = reaction(None).reactant
     path = ReactionPath((atoms,), np.array([-1.0]), "geodesic", converged=True)
     result = SearchResult(reaction(None), Verdict(Label.FAILED), path=path)
-    assert to_row(result)["isotopes"] == ""
+    assert to_row(result).isotopes == ""
     write_search(result, tmp_path, "GFN2-xTB")
     lines = (tmp_path / "path.xyz").read_text().splitlines()
     assert lines[1] == "level_of_theory=GFN2-xTB energy=-1.0"

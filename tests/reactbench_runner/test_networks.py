@@ -173,7 +173,10 @@ def test_what_networks_do_not_know_is_told_before_the_search(
     ends = molecule(formula), molecule(formula)
     for atoms in ends:
         atoms.set_initial_magnetic_moments(None)  # which say something of the multiplicity too
-    result = search_one(Reaction("a", *ends, charge, multiplicity), RunSpec(name, SearchSettings()))
+    result = search_one(
+        Reaction("a", *ends, charge=charge, multiplicity=multiplicity),
+        RunSpec(name, SearchSettings()),
+    )
     assert (result.verdict.stage, result.costs) == ("input", {})
     assert message in result.verdict.reason
 

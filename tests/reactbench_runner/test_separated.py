@@ -12,18 +12,19 @@ from ase.io import read
 
 from reactbench_runner import calculators
 from reactbench_runner.execution.workers import RunSpec, search_one
-from reactbench_runner.storage.rows import COLUMNS, to_row
+from reactbench_runner.storage.making import to_row
+from reactbench_runner.storage.table import COLUMNS, cells
 from tests.places import EXAMPLES, STRUCTURES
 from tests.reactbench_runner.calling import call
 from workflows.records import Label, Reaction, SearchResult
 from workflows.settings import from_mapping
 from workflows.tssearch import search
 
-FLAGS = ["--path.method=geodesic", "--attempts=1", "--lower_way.steps=0", "--irc.method=sella"]
+FLAGS = ["--path.method=geodesic", "--attempts=1", "--lower_path.steps=0", "--irc.method=sella"]
 QUICK = {
     "path": {"method": "geodesic"},
     "irc": {"method": "sella"},
-    "lower_way": {"steps": 0},
+    "lower_path": {"steps": 0},
     "attempts": 1,
 }
 
@@ -124,7 +125,7 @@ def test_one_molecule_at_each_end_adds_nothing() -> None:
     assert "separated molecules" not in result.costs
     assert result.separated == {}
     assert not any("pieces" in text for text in result.warnings)
-    found = to_row(result)
+    found = cells(to_row(result))
     new = [name for name in COLUMNS if "separated" in name or "_molecules" in name]
     assert {found[name] for name in new} <= {"", 0}
 
@@ -143,21 +144,18 @@ def dissociation() -> SearchResult:
 
 def test_only_the_end_in_pieces_has_a_barrier_from_molecules(dissociation) -> None:
     found = to_row(dissociation)
-    assert found["product_molecules"] == "CO + H2"
-    assert found["reactant_molecules"] == ""
-    assert found["separated_barrier_kcal_per_mol"] == ""
-    energy = found["separated_products_energy_ev"] - found["reactant_energy_ev"]
-    assert found["separated_reaction_energy_kcal_per_mol"] == pytest.approx(
-        23.0605 * energy, abs=0.01
-    )
+    assert found.product_molecules == "CO + H2"
+    assert found.reactant_molecules == ""
+    assert found.separated_barrier_kcal_per_mol is None
+    energy = found.separated_products_energy_ev - found.reactant_energy_ev
+    assert found.separated_reaction_energy_kcal_per_mol == pytest.approx(23.0605 * energy, abs=0.01)
     rise = (
-        found["separated_reaction_gibbs_1m_kcal_per_mol"]
-        - found["separated_reaction_gibbs_kcal_per_mol"]
+        found.separated_reaction_gibbs_1m_kcal_per_mol - found.separated_reaction_gibbs_kcal_per_mol
     )
     assert rise == pytest.approx(CONCENTRATED, abs=2e-3)  # a molecule more
-    assert found["verdict"] == "intended"
-    height = 23.0605 * (found["ts_energy_ev"] - found["separated_products_energy_ev"])
-    assert found["separated_reverse_barrier_kcal_per_mol"] == pytest.approx(height, abs=0.01)
+    assert found.verdict == "intended"
+    height = 23.0605 * (found.ts_energy_ev - found.separated_products_energy_ev)
+    assert found.separated_reverse_barrier_kcal_per_mol == pytest.approx(height, abs=0.01)
 
 
 def test_radicals_with_a_network_are_refused_in_words() -> None:
@@ -172,14 +170,15 @@ def test_radicals_with_a_network_are_refused_in_words() -> None:
     assert why.startswith("the product is in pieces, HO + HO, ")
     assert "HO (doublet): the molecule has unpaired electrons" in why
     assert result.skipped["separated product"] in why
-    assert to_row(result)["separated_reaction_energy_kcal_per_mol"] == ""
+    assert to_row(result).separated_reaction_energy_kcal_per_mol is None
 
 
 def test_energies_are_not_from_molecules_to_a_complex(dissociation) -> None:
     """Both ends in pieces, and of the molecules of one of them nothing is known."""
     skipped = {"separated reactant": "their charges and spins are not certain"}
     found = to_row(dataclasses.replace(dissociation, skipped=skipped))
-    assert found["product_molecules"] == "CO + H2"
-    assert found["separated_reverse_barrier_kcal_per_mol"] != ""
-    for name in ("energy", "gibbs", "gibbs_1m"):
-        assert found[f"separated_reaction_{name}_kcal_per_mol"] == ""
+    assert found.product_molecules == "CO + H2"
+    assert found.separated_reverse_barrier_kcal_per_mol is not None
+    assert found.separated_reaction_energy_kcal_per_mol is None
+    assert found.separated_reaction_gibbs_kcal_per_mol is None
+    assert found.separated_reaction_gibbs_1m_kcal_per_mol is None

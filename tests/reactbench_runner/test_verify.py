@@ -18,7 +18,8 @@ from reactbench_runner.commands import tssearch as cli
 from reactbench_runner.execution import workers
 from reactbench_runner.execution.workers import RunSpec, search_one
 from reactbench_runner.storage import store
-from reactbench_runner.storage.rows import COLUMNS, to_row
+from reactbench_runner.storage.making import to_row
+from reactbench_runner.storage.table import COLUMNS
 from tests.places import STRUCTURES
 from tests.reactbench_runner import lethal
 from tests.reactbench_runner.calling import call, refused
@@ -272,9 +273,9 @@ def test_what_the_search_cannot_do_either_is_no_reason_to_refuse(tmp_path: Path)
     """The reaction fails at its own level, as it does without verification."""
     levels = [f"horm:{network(tmp_path / f'{seed}.safetensors', seed)}" for seed in (0, 1)]
     sn2 = Reaction("sn2", *read(STRUCTURES / "sn2.xyz", ":"), charge=-1)
-    [row] = run_batch([sn2], tmp_path / "out", levels[0], FAST, verify=levels[1])
-    assert row["stage"] == "input"
-    assert row["verify_converged"] == ""
+    [row] = run_batch([sn2], tmp_path / "out", levels[0], settings=FAST, verify=levels[1])
+    assert row.stage == "input"
+    assert row.verify_converged is None
 
 
 @pytest.fixture(scope="module")
@@ -290,13 +291,14 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
     monkeypatch.setattr(workers, "search", lambda *_, **__: searched)  # not once more
     level = f"horm:{network(tmp_path / 'tiny.safetensors')}"
     row = to_row(search_one(searched.reaction, RunSpec("gfn2-xtb", FAST, level)))
-    assert row["verdict"] == "intended"
-    assert row["reason"] == ""
-    assert row["verify_converged"] is False
-    assert row["verify_reason"]
-    assert row["verify_barrier_kcal_per_mol"] == row["verify_ts_rmsd_a"] == ""
-    assert row["verify_gradients"] > 0
-    assert report.remarks([row]) == [f"hcn: not verified: {row['verify_reason']}"]
+    assert row.verdict == "intended"
+    assert row.reason == ""
+    assert row.verify_converged is False
+    assert row.verify_reason
+    assert row.verify_barrier_kcal_per_mol is None
+    assert row.verify_ts_rmsd_a is None
+    assert row.verify_gradients > 0
+    assert report.remarks([row]) == [f"hcn: not verified: {row.verify_reason}"]
 
 
 def test_a_bug_in_a_verification_costs_that_alone(
@@ -305,8 +307,8 @@ def test_a_bug_in_a_verification_costs_that_alone(
     monkeypatch.setattr(workers, "search", lambda *_, **__: searched)
     monkeypatch.setattr(workers, "verify_saddle", lambda *_: 1 / 0)
     row = to_row(search_one(searched.reaction, RunSpec("gfn2-xtb", FAST, "gfn1-xtb")))
-    assert row["verdict"] == "intended"
-    assert "unexpected ZeroDivisionError" in row["verify_reason"]
+    assert row.verdict == "intended"
+    assert "unexpected ZeroDivisionError" in row.verify_reason
 
 
 def test_a_worker_that_dies_while_it_verifies_does_not_take_the_search_along(
@@ -314,35 +316,11 @@ def test_a_worker_that_dies_while_it_verifies_does_not_take_the_search_along(
 ) -> None:
     monkeypatch.setattr(workers, "_work", lethal.verify_never)
     reactions = [searched.reaction]
-    [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", FAST, verify="gfn1-xtb")
-    assert row["verdict"] == "intended"
-    assert row["verify_converged"] is False
-    assert "worker process died twice while it verified" in row["verify_reason"]
+    [row] = run_batch(reactions, tmp_path / "out", "gfn2-xtb", settings=FAST, verify="gfn1-xtb")
+    assert row.verdict == "intended"
+    assert row.verify_converged is False
+    assert "worker process died twice while it verified" in row.verify_reason
     assert not (tmp_path / "out" / "hcn" / "ts_verified.xyz").exists()
-
-
-def test_the_summary_counts_all_and_measures_the_intended() -> None:
-    def row(verdict: str, converged: object, rmsd: object, here: object, there: object) -> dict:
-        return {
-            "verdict": verdict, "verify_level": "DFT", "verify_converged": converged,
-            "verify_ts_rmsd_a": rmsd, "barrier_kcal_per_mol": here,
-            "verify_barrier_kcal_per_mol": there,
-        }  # fmt: skip
-
-    rows = [
-        row("intended", True, 0.01, 20.0, 21.0),
-        row("intended", True, 0.03, 30.0, 27.0),
-        row("intended", True, 0.08, 40.0, ""),  # the end has failed
-        row("intended", False, "", 40.0, ""),
-        row("unintended", True, 5.0, "", ""),
-        row("failed", "", "", "", ""),
-    ]
-    assert report.verification(rows) == (
-        "verified with DFT: 4 of 5 transition states; the intended ones: median RMSD 0.030 Å, "
-        "MAE of ΔE‡ between the levels 2.00 kcal/mol"
-    )
-    assert report.verification(rows[3:4]) == "verified with DFT: 0 of 1 transition states"
-    assert report.verification(rows[5:]) == ""
 
 
 def test_the_flag_goes_before_the_config_file(tmp_path: Path) -> None:
@@ -350,5 +328,5 @@ def test_the_flag_goes_before_the_config_file(tmp_path: Path) -> None:
     config.write_text("calculator: horm:eqv2\nverify: gfn1-xtb\n")
     command = ["r.csv", "--out", "o", "--config", str(config)]
     for flags, level in ([], "gfn1-xtb"), (["--verify", "gfn2-xtb"], "gfn2-xtb"):
-        options = cli._parser().parse_args([*command, *flags])
-        assert cli._configuration(options)[:2] == ("horm:eqv2", level)
+        run, _ = cli._configuration(cli._parser().parse_args([*command, *flags]))
+        assert (run["calculator"], run["verify"]) == ("horm:eqv2", level)

@@ -27,7 +27,7 @@ from workflows.stages.saddle import refine
 from workflows.surface import Surface
 from workflows.trust import check_hessian
 from workflows.tssearch import search
-from workflows.verify import verify
+from workflows.verification import verify
 
 
 def searched(calculator: object) -> SearchResult:
@@ -384,7 +384,7 @@ class Sleeping(LEPS):
 
 
 SHORT = from_mapping(
-    {stage: {"wall_time": 2.0} for stage in ("endpoints", "path", "saddle", "irc", "lower_way")}
+    {stage: {"wall_time": 2.0} for stage in ("endpoints", "path", "saddle", "irc", "lower_path")}
 )
 GUESS = Atoms("HHH", [[-0.95, 0.05, 0], [0, 0, 0], [0.92, 0.03, 0.02]])
 
@@ -397,7 +397,7 @@ def _free_energies(surface: Surface) -> None:
     """Of an end without modes, as where its Hessian failed for once."""
     end = relax(EXCHANGE.reactant, Surface(LEPS()), EndpointSettings())
     verdict = Verdict(Label.FAILED)
-    _, skipped, _ = free_energies(end, end, None, verdict, surface, SHORT)
+    skipped = free_energies(end, end, None, verdict, surface, SHORT).skipped
     raise StageTimeout(skipped["reactant"])
 
 
@@ -441,10 +441,10 @@ ASLEEP = {
         Sleeping("calculate", 2),
         lambda surface: follow(_saddle(), surface, SHORT.irc),
     ),
-    "the look for a lower way": (
+    "the look for a lower-energy path": (
         Sleeping("evaluate"),
         lambda surface: relaxed_string(
-            EXCHANGE.reactant, EXCHANGE.product, 0.0, surface, SHORT.lower_way
+            EXCHANGE.reactant, EXCHANGE.product, 0.0, surface, SHORT.lower_path
         ),
     ),
     "free energies": (Sleeping("get_hessian"), _free_energies),

@@ -14,17 +14,17 @@ from ase.io import write
 from horm_calc.units import KCAL_PER_MOL, to_kcal_per_mol
 from reactbench_runner import calculators
 from reactbench_runner.commands.tssearch import main
-from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.making import to_row
 from tests.workflows.molecules import numbered
 from workflows.barrierless import bar, fallen_end, is_loose, only_rises, rises
 from workflows.records import Label, Reaction, ReactionPath, StringPath, Verdict
-from workflows.settings import EndpointSettings, LowerWaySettings, VerdictSettings
+from workflows.settings import EndpointSettings, LowerPathSettings, VerdictSettings
 from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import connected_sides
 from workflows.stages.lower_path import followed
 from workflows.surface import Surface
 from workflows.tssearch import search
-from workflows.verdict import question_relaxation
+from workflows.verdict import check_relaxation
 
 ENERGIES = ("barrier", "reverse_barrier", "reaction_energy", "gibbs_barrier",
             "reverse_gibbs_barrier", "reaction_gibbs")  # fmt: skip
@@ -84,8 +84,8 @@ def test_radicals_and_pairs_that_bind_without_a_barrier(name: str) -> None:
         assert reason.startswith(f"the {fell} relaxes into ")
         assert reason.endswith(f"the {other}: no barrier for {bond} on this surface")
         row = to_row(result)
-        assert [row[f"{column}_kcal_per_mol"] for column in ENERGIES] == [""] * 6
-        assert row["ts_energy_ev"] == ""
+        assert [getattr(row, f"{column}_kcal_per_mol") for column in ENERGIES] == [None] * 6
+        assert row.ts_energy_ev is None
         assert result.attempts == 0
     assert set(seen) == {"endpoints"}
 
@@ -162,12 +162,12 @@ def test_no_energies_count_from_an_end_that_became_something_else(label: Label) 
     verdict = Verdict(label, "C1-H2 1.33 Å", side="product", at_limit=Label.INTENDED)
     assert any(connected_sides(verdict))
     relaxed = {**given, "reactant": together}
-    found = question_relaxation(verdict, given, relaxed, settings)
+    found = check_relaxation(verdict, given, relaxed, settings)
     assert (found.label, found.lost) == (Label.AMBIGUOUS, ("reactant",))
     assert found.reason.endswith("relaxation changed the reactant: O1-O2 formed")
     assert ("C1-H2" in found.reason) == (label is Label.AMBIGUOUS)
     assert connected_sides(found) == (False, False)
-    assert question_relaxation(verdict, given, given, settings) == verdict
+    assert check_relaxation(verdict, given, given, settings) == verdict
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -184,10 +184,12 @@ def test_pieces_far_apart(backwards: bool) -> None:
     assert "for B1-N2 on this surface" in result.verdict.reason
     assert result.saddle is None
     row = to_row(result)
-    barriers = [row[f"{column}_kcal_per_mol"] for column in ENERGIES if "barrier" in column]
-    assert barriers == [""] * 4
+    barriers = [
+        getattr(row, f"{column}_kcal_per_mol") for column in ENERGIES if "barrier" in column
+    ]
+    assert barriers == [None] * 4
     energy = -22.6 if backwards else 22.6  # kcal/mol, GFN2-xTB's
-    assert row["reaction_energy_kcal_per_mol"] == pytest.approx(energy, abs=0.2)
+    assert row.reaction_energy_kcal_per_mol == pytest.approx(energy, abs=0.2)
     assert "saddle" not in result.costs
 
 
@@ -206,7 +208,7 @@ def test_a_barrier_between_the_images_of_a_path_is_seen(gfn2) -> None:
     energies = np.array([gfn2.at(image)[0] for image in images])
     assert rises(energies)
     path = ReactionPath(images, energies, "by hand", True)
-    fine = followed(path, bar(energies), gfn2, LowerWaySettings())
+    fine = followed(path, bar(energies), gfn2, LowerPathSettings())
     assert to_kcal_per_mol(fine.ceiling - energies[0]) > 14.8
     assert only_rises(fine, 1.2) is None
     assert not any(is_loose(end, 20.0) for end in ends)

@@ -9,7 +9,7 @@ from ase import Atoms
 from tests.surfaces import LEPS
 from workflows.errors import CalculatorFailed, StageError
 from workflows.records import Label, Reaction
-from workflows.settings import LowerWaySettings, PathSettings, from_mapping
+from workflows.settings import LowerPathSettings, PathSettings, from_mapping
 from workflows.stages.lower_path import relaxed_string
 from workflows.stages.path import METHODS, find_path
 from workflows.surface import Surface
@@ -82,16 +82,16 @@ def test_ends_without_an_answer_are_no_path(method) -> None:
         find_path(REACTANT, PRODUCT, surface, PathSettings(method=method))
 
 
-def test_a_string_with_a_gap_shows_no_lower_way() -> None:
+def test_a_string_with_a_gap_shows_no_lower_path() -> None:
     """What lies between its points has to be known, or the path may be higher there."""
     surface = Surface(Holes(HOLES["at the top"]))
     with pytest.raises(StageError, match="SCF"):
-        relaxed_string(REACTANT, PRODUCT, 0.0, surface, LowerWaySettings())
+        relaxed_string(REACTANT, PRODUCT, 0.0, surface, LowerPathSettings())
 
 
 def test_a_search_finds_its_way() -> None:
     reaction = Reaction("exchange", REACTANT, PRODUCT, multiplicity=2)
-    settings = from_mapping({"path": {"method": "neb"}, "attempts": 1, "lower_way": {"steps": 0}})
+    settings = from_mapping({"path": {"method": "neb"}, "attempts": 1, "lower_path": {"steps": 0}})
     result = search(reaction, Holes(now_and_then(25)), settings)
     usual = search(reaction, LEPS(), settings)
     assert usual.verdict.label is Label.INTENDED

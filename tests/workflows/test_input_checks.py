@@ -34,9 +34,12 @@ def described(**info: object) -> Atoms:
     ],
 )
 def test_what_atoms_say_is_not_passed_over(end: Atoms, electrons: tuple, message: str) -> None:
+    charge, multiplicity = electrons
     for reactant, product in ((end, O2), (O2, end)):
         with pytest.raises(InputError, match=message):
-            check_reaction(Reaction("a", reactant, product, *electrons))
+            check_reaction(
+                Reaction("a", reactant, product, charge=charge, multiplicity=multiplicity)
+            )
 
 
 def test_comments_of_files_that_were_read_with_ase(tmp_path: Path) -> None:

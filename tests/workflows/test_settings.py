@@ -10,7 +10,7 @@ from horm_calc.configuration import SettingsError, to_mapping
 from tests.places import REPOSITORY
 from workflows.settings import SearchSettings, from_mapping, stage_types
 
-DOCS = REPOSITORY / "docs" / "settings.md"
+DOCS = REPOSITORY / "docs" / "reference" / "settings.md"
 
 
 def test_round_trip() -> None:
@@ -52,4 +52,4 @@ def test_every_setting_is_documented() -> None:
         for spec in dataclasses.fields(kind):
             assert spec.metadata["doc"]
             row = f"| `{stage}.{spec.name}` | `{spec.default}` | {spec.metadata['doc']} |"
-            assert row in text, f"docs/settings.md is not up to date: {row}"
+            assert row in text, f"docs/reference/settings.md is not up to date: {row}"

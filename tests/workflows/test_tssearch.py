@@ -11,11 +11,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.io import read
 
+import workflows
 from horm_calc.chemistry.connectivity import same_bonds
 from horm_calc.chemistry.superposition import superposition
 from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import calculators
-from reactbench_runner.storage.rows import to_row
+from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import points, read_back
 from tests.places import STRUCTURES
 from workflows import remarks
@@ -25,7 +26,7 @@ from workflows.settings import from_mapping
 from workflows.stages import endpoints
 from workflows.surface import Surface
 from workflows.tssearch import search
-from workflows.verify import verify
+from workflows.verification import verify
 
 FAST = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
 
@@ -38,7 +39,7 @@ def reaction(hcn, hnc) -> Reaction:
 def test_intended(reaction, tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
     seen: list[str] = []
-    result = search(reaction, calculators.build("gfn2-xtb"), FAST, seen.append)
+    result = search(reaction, calculators.build("gfn2-xtb"), FAST, progress=seen.append)
     assert result.verdict.label is Label.INTENDED
     assert result.verdict.relabelled is Label.INTENDED
     assert len(result.saddle.modes.imaginary_frequencies(20)) == 1
@@ -49,7 +50,7 @@ def test_intended(reaction, tmp_path, monkeypatch, capfd) -> None:
         pytest.approx(result.saddle.modes.frequencies[0]),
     )
     assert 40 < to_kcal_per_mol(result.saddle.energy - result.reactant.energy) < 100
-    assert seen == ["endpoints", "path", "saddle", "irc", "irc ends", "lower way",
+    assert seen == ["endpoints", "path", "saddle", "irc", "irc ends", "lower path",
                     "thermochemistry"]  # fmt: skip
     # Nothing is left in the user's folder, nothing printed, and he stays where he was.
     assert list(tmp_path.iterdir()) == []
@@ -240,11 +241,30 @@ def test_an_endpoint_that_relaxes_into_something_else_is_not_intended(reaction) 
     assert result.warnings == ("relaxation changed the bonds of the reactant: H1-C2 formed",)
     # The saddle's height above something else is no barrier of this reaction.
     row = to_row(result)
-    assert row["ts_energy_ev"] != ""
-    differences = [name for name in row if name.endswith("_kcal_per_mol") and row[name] != ""]
-    assert differences == []
+    assert row.ts_energy_ev is not None
+    differences = [value for name, value in vars(row).items() if name.endswith("_kcal_per_mol")]
+    assert set(differences) == {None}
     # Nor is it at another level, also where that is asked for after the search is stored.
     for found in (result, read_back(result.reaction, row, points(result))):
         verified = verify(found, calculators.build("gfn1-xtb"), FAST)
         assert verified.converged
         assert (verified.reactant, verified.product) == (None, None)
+
+
+def test_two_structures_do_for_a_reaction() -> None:
+    """The one line of a stranger gives what the reaction with the same electrons gives."""
+    from tests.surfaces import EXCHANGE, LEPS
+
+    settings = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
+    usual = workflows.search(EXCHANGE, LEPS(), settings)
+    found = workflows.search(
+        EXCHANGE.reactant, EXCHANGE.product, LEPS(), settings=settings, multiplicity=2
+    )
+    assert (found.reaction.id, found.reaction.multiplicity) == ("H3", 2)
+    assert found.verdict == usual.verdict
+    assert found.saddle is not None and usual.saddle is not None
+    assert found.saddle.energy == usual.saddle.energy
+    singlet = workflows.search(EXCHANGE.reactant, EXCHANGE.product, LEPS())
+    assert singlet.verdict.stage == "input"
+    with pytest.raises(TypeError, match="calculator"):
+        workflows.search(EXCHANGE.reactant, EXCHANGE.product)  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
-from workflows.verdict import judge, runs_backwards
+from workflows.verdict import runs_backwards, verdict_of
 
 # One hydrogen on a row of three heavy atoms: on C1, on C2, on O3, or far from all.
 HEAVY = [[0, 0, 0], [1.4, 0, 0], [2.8, 0, 0]]
@@ -21,7 +21,7 @@ def hydrogen_at(place: tuple[float, float]) -> Atoms:
 
 def verdict(first: tuple, last: tuple, reactant=ON_FIRST, product=ON_SECOND) -> Verdict:
     ends = hydrogen_at(first), hydrogen_at(last)
-    return judge(ends, hydrogen_at(reactant), hydrogen_at(product), VerdictSettings())
+    return verdict_of(ends, hydrogen_at(reactant), hydrogen_at(product), VerdictSettings())
 
 
 def test_intended_in_either_direction() -> None:
@@ -55,7 +55,7 @@ def test_another_hydrogen_is_intended_only_up_to_relabelling() -> None:
     reactant = Atoms("CCHH", [[0, 0, 0], [1.4, 0, 0], [0, 1.05, 0], [0, -1.05, 0]])
     product = Atoms("CCHH", [[0, 0, 0], [1.4, 0, 0], [1.4, 1.05, 0], [0, -1.05, 0]])
     other = product[[0, 1, 3, 2]]  # the other hydrogen moved
-    found = judge((reactant, other), reactant, product, VerdictSettings())
+    found = verdict_of((reactant, other), reactant, product, VerdictSettings())
     assert found.label is Label.PARTLY
     assert found.relabelled is Label.INTENDED
 
@@ -76,7 +76,7 @@ def test_a_bond_near_the_limit_that_decides_nothing_is_not_mentioned() -> None:
     limit = 1.2 * (0.76 + 0.37)
     # Close to the limit at both ends and in the references alike.
     ends = [hydrogen_at(ON_FIRST), hydrogen_at((1.4, 0.99 * limit))]
-    found = judge((ends[0], ends[1]), ends[0], ends[1], VerdictSettings())
+    found = verdict_of((ends[0], ends[1]), ends[0], ends[1], VerdictSettings())
     assert found.label is Label.INTENDED
     # In doubt whether it is bonded, but wrong either way.
     assert verdict((2.8, 1.2 * (0.66 + 0.37) * 0.98), AWAY).label is Label.UNINTENDED
@@ -130,5 +130,5 @@ def test_permutation_rotation_and_translation_change_nothing() -> None:
             atoms.rotate(rng.uniform(0, 360), rng.normal(size=3))
             atoms.translate(rng.normal(size=3))
         first, last, reactant, product = structures
-        found = judge((first, last), reactant, product, VerdictSettings())
+        found = verdict_of((first, last), reactant, product, VerdictSettings())
         assert (found.label, found.side) == (expected.label, expected.side)

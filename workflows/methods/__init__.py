@@ -1,0 +1,1 @@
+"""Optimisers and integrators of other packages, behind functions of one kind."""

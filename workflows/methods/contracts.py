@@ -37,7 +37,8 @@ class Branches(NamedTuple):
 class Minimiser(Protocol):
     """Relaxes to a minimum; `settings` has the force criterion and the most steps."""
 
-    def __call__(self, atoms: Atoms, surface: Surface, settings: EndpointSettings, /) -> Walk: ...
+    def __call__(self, atoms: Atoms, surface: Surface, settings: EndpointSettings, /) -> Walk:
+        """Never raises for what has not converged."""
 
 
 class PathMethod(Protocol):
@@ -45,7 +46,8 @@ class PathMethod(Protocol):
 
     def __call__(
         self, reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings, /
-    ) -> Path: ...
+    ) -> Path:
+        """Raises `NotConverged` where there is no path at all."""
 
 
 class SaddleOptimiser(Protocol):
@@ -58,7 +60,8 @@ class SaddleOptimiser(Protocol):
         settings: SaddleSettings,
         hessian: np.ndarray | None,
         /,
-    ) -> Walk: ...
+    ) -> Walk:
+        """Never raises for what has not converged."""
 
 
 class Integrator(Protocol):
@@ -66,4 +69,5 @@ class Integrator(Protocol):
 
     def __call__(
         self, saddle: Atoms, hessian: np.ndarray, surface: Surface, settings: IRCSettings, /
-    ) -> Branches: ...
+    ) -> Branches:
+        """Raises `IRCFailed` where it makes no step."""

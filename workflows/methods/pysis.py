@@ -106,7 +106,7 @@ def grow_string(reactant: Atoms, product: Atoms, surface: Surface, settings: Pat
 
         answered = Answered(surface, log)
 
-        class BatchedString(GrowingString):
+        class BatchedString(GrowingString):  # type: ignore[misc]
             """Has its images evaluated together before it asks for each."""
 
             def calculate_image_forces(self, image_indices: Any = None) -> Any:

@@ -28,7 +28,7 @@ from workflows.errors import NotConverged, StageError
 from workflows.limits import run_with_limit
 from workflows.logs import log_of
 from workflows.records import StringPath
-from workflows.settings import LowerWaySettings
+from workflows.settings import LowerPathSettings
 from workflows.stages.lower_path import FLAT, Section, straight_sections, string_path
 from workflows.stages.stage import stage
 from workflows.surface import Surface
@@ -99,7 +99,7 @@ def driven_string(
     bond_factor: float,
     saddle: float,
     surface: Surface,
-    settings: LowerWaySettings,
+    settings: LowerPathSettings,
 ) -> StringPath:
     """A path driven from one end or both, whose `ceiling` holds between its images too.
 
@@ -107,7 +107,6 @@ def driven_string(
     or none stays below the energy `saddle` (eV) by `settings.margin`, `CalculatorFailed`,
     `StageTimeout`, `StageError`.
     """
-
     ends = reactant, product
     apart = all(len(pieces(end, bond_factor)) > 1 for end in ends)
 
@@ -115,7 +114,8 @@ def driven_string(
         bar, best = saddle - settings.margin, []
         for formed_only in (True, False) if apart else (False,):
             halves = [
-                _drive(*pair, bond_factor, formed_only, bar, surface) for pair in (ends, ends[::-1])
+                _drive(*pair, bond_factor, bar, surface, formed_only=formed_only)
+                for pair in (ends, ends[::-1])
             ]
             for sections in (
                 _both_halves(halves, bar, surface),
@@ -132,7 +132,7 @@ def driven_string(
 
 
 def _drive(
-    start: Atoms, end: Atoms, bond_factor: float, formed_only: bool, bar: float, surface: Surface
+    start: Atoms, end: Atoms, bond_factor: float, bar: float, surface: Surface, *, formed_only: bool
 ) -> list[Atoms]:
     """`start`, and what becomes of it as long as it lies below `bar` and can be computed."""
     before, after = bonds(start, bond_factor), bonds(end, bond_factor)

@@ -13,7 +13,7 @@ from ase.optimize import BFGS
 from horm_calc.chemistry.thermochemistry import normal_modes
 from workflows.errors import CalculatorFailed, StageError
 from workflows.limits import run_with_limit
-from workflows.logs import log_of
+from workflows.logs import log_of, log_with_cause
 from workflows.methods.contracts import Minimiser
 from workflows.methods.registry import MINIMISERS, loaded
 from workflows.records import Minimum
@@ -149,13 +149,13 @@ def _optimised(
         method, relaxed, log = run(SECOND)
     except StageError:
         raise first from first.__cause__
-    return method, relaxed, f"{first.log}\n{first}; {SECOND} instead\n{log}"
+    return method, relaxed, f"{log_with_cause(first)}\n{first}; {SECOND} instead\n{log}"
 
 
 def _downhill(atoms: Atoms, mode: np.ndarray, surface: Surface) -> Atoms:
     """`atoms` moved along `mode`, (N, 3), to the side of the lower energy."""
     step = mode * (PUSH / np.linalg.norm(mode, axis=1).max())
-    sides = [atoms.copy(), atoms.copy()]
+    sides: list[Atoms] = [atoms.copy(), atoms.copy()]
     for side, sign in zip(sides, (1, -1), strict=True):
         side.positions += sign * step
     return min(sides, key=lambda side: surface.at(side)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from horm_calc.chemistry.thermochemistry import (
     NormalModes,
@@ -13,9 +14,23 @@ from horm_calc.chemistry.thermochemistry import (
 )
 from workflows.errors import StageError
 from workflows.limits import run_with_limit
+from workflows.logs import log_with_cause
 from workflows.records import Cost, Label, Minimum, Saddle, Verdict
 from workflows.settings import SearchSettings
 from workflows.surface import Surface
+
+
+@dataclass(frozen=True)
+class FreeEnergies:
+    """Thermochemistry of "reactant", "product" and "saddle", and why any is missing.
+
+    `log` has the tracebacks of what broke in the calculator.
+    """
+
+    found: dict[str, Thermochemistry]
+    skipped: dict[str, str]
+    cost: Cost
+    log: str = ""
 
 
 def free_energies(
@@ -25,22 +40,25 @@ def free_energies(
     verdict: Verdict,
     surface: Surface,
     settings: SearchSettings,
-) -> tuple[dict[str, Thermochemistry], dict[str, str], Cost]:
-    """Thermochemistry of `reactant`, `product` and `saddle`, and why any is missing.
+) -> FreeEnergies:
+    """Thermochemistry of the stationary points of a search.
 
     Nothing is computed from a point that is unconverged or has the wrong number of
-    imaginary modes; its name then stands in the second dictionary with the reason. The
-    third item is what it cost.
+    imaginary modes; its name then stands in `skipped` with the reason.
     """
     found: dict[str, Thermochemistry] = {}
     skipped: dict[str, str] = {}
+    logs: list[str] = []
     before, start = surface.evaluations, time.perf_counter()
 
     def add(name: str, point: Minimum | Saddle, order: int) -> None:
         try:
             found[name] = ideal_gas(point, order, surface, settings)
-        except (ThermochemistryError, StageError) as error:
+        except ThermochemistryError as error:
             skipped[name] = str(error)
+        except StageError as error:
+            skipped[name] = str(error)
+            logs.append(log_with_cause(error))
 
     add("reactant", reactant, 0)
     add("product", product, 0)
@@ -51,7 +69,7 @@ def free_energies(
     else:
         add("saddle", saddle, 1)
     cost = Cost(surface.evaluations - before, time.perf_counter() - start)
-    return found, skipped, cost
+    return FreeEnergies(found, skipped, cost, "\n".join(logs))
 
 
 def ideal_gas(

@@ -1,11 +1,11 @@
-"""Is there a lower way between the ends than the saddle that was found?
+"""Is there a lower-energy path between the ends than the saddle that was found?
 
 A search follows one guess. That its saddle connects the ends is shown by the IRC; that no other
 saddle lies lower is not. But the highest point of any continuous path between the ends lies no
 lower than the lowest way has to climb (see the mountain pass theorem of Ambrosetti and Rabinowitz,
-10.1016/0022-1236(73)90051-7). So a path that stays below the saddle shows that a lower way exists
-on this surface, in one step, in several, or over fragments. A short relaxation of a string of
-images gives such a path for a part of what a search costs. Where it is high only between
+10.1016/0022-1236(73)90051-7). So a path that stays below the saddle shows that a lower-energy path
+exists on this surface, in one step, in several, or over fragments. A short relaxation of a string
+of images gives such a path for a part of what a search costs. Where it is high only between
 two images, a finer string between these two is relaxed in turn.
 """
 
@@ -24,7 +24,7 @@ from workflows.limits import run_with_limit
 from workflows.logs import log_of
 from workflows.methods.bands import band, geodesic, relax_band
 from workflows.records import ReactionPath, StringPath
-from workflows.settings import LowerWaySettings
+from workflows.settings import LowerPathSettings
 from workflows.stages.stage import stage
 from workflows.surface import Surface
 
@@ -62,7 +62,7 @@ class Section:
 
 @stage
 def relaxed_string(
-    reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerWaySettings
+    reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerPathSettings
 ) -> StringPath:
     """A string of equally spaced images from the geodesic path, relaxed for some steps.
 
@@ -77,12 +77,12 @@ def relaxed_string(
         lambda: relaxed_sections(reactant, product, saddle, surface, settings), settings.wall_time
     )
     reason = "" if converged else f"relaxed for {settings.steps} steps only"
-    return string_path(sections, "string", converged, reason)
+    return string_path(sections, "string", converged=converged, reason=reason)
 
 
 @stage
 def followed(
-    path: ReactionPath, bar: float, surface: Surface, settings: LowerWaySettings
+    path: ReactionPath, bar: float, surface: Surface, settings: LowerPathSettings
 ) -> StringPath:
     """`path` with the points between its images, and its ceiling.
 
@@ -93,11 +93,11 @@ def followed(
         lambda: _below(bar, straight_sections(list(path.images), surface), surface, settings),
         settings.wall_time,
     )
-    return string_path(sections, path.method, path.converged, path.reason)
+    return string_path(sections, path.method, converged=path.converged, reason=path.reason)
 
 
 def string_path(
-    sections: list[Section], method: str, converged: bool = True, reason: str = ""
+    sections: list[Section], method: str, *, converged: bool = True, reason: str = ""
 ) -> StringPath:
     """The points of the sections and the highest energy along them."""
     points = [point for section in sections for point in section.points[:-1]]
@@ -115,7 +115,7 @@ def string_path(
 
 
 def relaxed_sections(
-    reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerWaySettings
+    reactant: Atoms, product: Atoms, saddle: float, surface: Surface, settings: LowerPathSettings
 ) -> tuple[list[Section], bool]:
     """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
@@ -127,7 +127,7 @@ def relaxed_sections(
 
 
 def _below(
-    bar: float, sections: list[Section], surface: Surface, settings: LowerWaySettings
+    bar: float, sections: list[Section], surface: Surface, settings: LowerPathSettings
 ) -> list[Section]:
     """The sections with finer ones where lines are above `bar` between images that are not."""
     for _ in range(CLOSER_LOOKS):
@@ -149,7 +149,7 @@ def _highest_end(section: Section) -> float:
     return float(max(section.energies[0], section.energies[-1]))
 
 
-def _finer(high: Section, surface: Surface, settings: LowerWaySettings) -> list[Section]:
+def _finer(high: Section, surface: Surface, settings: LowerPathSettings) -> list[Section]:
     """A string of its own between the ends of a section."""
     images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
     with log_of("ASE") as log:

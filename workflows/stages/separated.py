@@ -23,8 +23,9 @@ from horm_calc.chemistry.stereochemistry import isomer
 from horm_calc.chemistry.thermochemistry import ThermochemistryError
 from workflows.answers import asked
 from workflows.electrons import State, named, shared
-from workflows.errors import NotConverged, StageError
+from workflows.errors import NotConverged, StageError, within
 from workflows.limits import run_with_limit
+from workflows.logs import log_with_cause
 from workflows.records import Cost, Minimum, Reaction, SeparatedMolecule, SeparatedMolecules
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stages.endpoints import settle
@@ -113,7 +114,8 @@ def _molecules(
             limit = settings.endpoints.wall_time
             return run_with_limit(lambda: surface_of(state).at(molecule)[0], limit)
         except StageError as error:
-            raise StageError(f"{named(molecule, state)}: {error}") from error
+            error.log = log_with_cause(error)
+            raise within(error, named(molecule, state)) from error.__cause__
 
     total = reaction.charge, reaction.multiplicity
     states = shared(found, kinds, total, lambda place, state: of(kinds[place], state))
@@ -132,17 +134,24 @@ def _alone(
     try:
         minimum = settle(molecule, threshold, surface, settings.endpoints)
     except StageError as error:
-        raise StageError(f"{name} alone: {error}") from error
+        raise within(error, f"{name} alone") from error.__cause__
     if not minimum.converged:
         raise NotConverged(f"{name} alone did not relax: {minimum.reason}")
     limit, margin = settings.verdict.bond_factor, settings.verdict.margin
     if match_bonds(molecule, minimum.atoms, limit, margin)[0] is Match.NO:
         changes = describe_changes(molecule, minimum.atoms, limit)
         raise StageError(f"{name} alone relaxes to another structure: {changes}")
-    said = concerns_about([minimum.atoms], surface, settings.endpoints.wall_time)
+    broken: list[StageError] = []
+    said = concerns_about([minimum.atoms], surface, settings.endpoints.wall_time, broken.append)
     concerns = tuple(f"{name} alone: {text}" for text in said)
-    alone = SeparatedMolecule(minimum, *state, count, name, concerns=concerns)
+    gas, reason = None, ""
     try:
-        return dataclasses.replace(alone, thermochemistry=ideal_gas(minimum, 0, surface, settings))
-    except (ThermochemistryError, StageError) as error:
-        return dataclasses.replace(alone, reason=f"{name}: {error}")
+        gas = ideal_gas(minimum, 0, surface, settings)
+    except ThermochemistryError as error:
+        reason = f"{name}: {error}"
+    except StageError as error:
+        reason = f"{name}: {error}"
+        broken.append(error)
+    log = "\n".join([minimum.log, *map(log_with_cause, broken)])
+    minimum = dataclasses.replace(minimum, log=log)
+    return SeparatedMolecule(minimum, *state, count, name, gas, reason, concerns)

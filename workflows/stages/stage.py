@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from workflows.errors import TimeUp, as_stage_error
-from workflows.logs import cause_of
+from workflows.logs import log_with_cause
 from workflows.records import Cost
 from workflows.surface import Surface
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R", bound=Any)
 
 
-def stage(function: F) -> F:
+def stage(function: Callable[P, R]) -> Callable[P, R]:
     """Put the cost of a stage into the `cost` of the record that it returns.
 
-    The stage's last two positional arguments are a `Surface` and its settings. Whatever breaks in
+    The stage has a parameter `surface`, the `Surface` whose evaluations count. Whatever breaks in
     it ends it as a `StageError`, which carries the cost too, and in its log the traceback of what
-    a calculator or a library raised.
+    a calculator or a library raised. Raises `TypeError` for a function without that parameter.
     """
+    signature = inspect.signature(function)
+    if "surface" not in signature.parameters:
+        raise TypeError(f"{function.__name__} has no parameter 'surface', so it is no stage")
 
     @functools.wraps(function)
-    def run(*arguments: Any) -> Any:
-        surface: Surface = arguments[-2]
+    def run(*arguments: P.args, **named: P.kwargs) -> R:
+        surface: Surface = signature.bind(*arguments, **named).arguments["surface"]
         before, start = surface.evaluations, time.perf_counter()
 
         def cost() -> Cost:
             return Cost(surface.evaluations - before, time.perf_counter() - start)
 
         try:
-            record = function(*arguments)
+            record = function(*arguments, **named)
         except (KeyboardInterrupt, TimeUp):  # of the user, and of a limit around the stage
             raise
         except BaseException as error:
@@ -41,8 +46,9 @@ def stage(function: F) -> F:
             if ending is not error:
                 ending.__cause__ = error
             ending.cost = cost()
-            ending.log = f"{ending.log}\n{cause_of(ending)}".strip()
+            ending.log = log_with_cause(ending)
             raise ending from ending.__cause__
-        return dataclasses.replace(record, cost=cost())
+        found: R = dataclasses.replace(record, cost=cost())
+        return found
 
-    return cast(F, run)
+    return run

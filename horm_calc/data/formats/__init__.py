@@ -1,0 +1,1 @@
+"""File formats of labelled frames, one module per format."""

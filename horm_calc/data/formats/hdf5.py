@@ -1,4 +1,4 @@
-"""This project's own file of frames: HDF5, one group a reaction.
+"""The file of frames of this project: HDF5, one group per reaction.
 
 Each group is named by its reaction. Where that cannot be, because the name is none for HDF5
 (with a slash) or another group has it already (a reaction's frames with other atoms, or in

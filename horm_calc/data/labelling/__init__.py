@@ -1,0 +1,1 @@
+"""Labels of reference calculations for geometries."""

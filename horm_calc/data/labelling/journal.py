@@ -134,6 +134,7 @@ class Journal:
             raise DataError(self.path, f"is damaged ({error})", remedy) from None
 
     def close(self) -> None:
+        """Closes the file and lets it be."""
         self._file.close()
 
     def delete(self) -> None:

@@ -26,6 +26,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from horm_calc.dft import COARSE, FINE, HARTREE
+from horm_calc.errors import HormError
 from horm_calc.references import LEVEL_OF_THEORY
 
 #: Å by which a geometry is displaced, in all, for a difference of forces.
@@ -34,7 +35,7 @@ STEP = 0.005
 _XTB_ACCURACY = 0.01  # of tblite; 1 is its default, smaller is tighter
 
 
-class NotLabelled(RuntimeError):
+class NotLabelled(HormError, RuntimeError):
     """The method gives no label for this geometry; the message says why."""
 
 
@@ -72,6 +73,7 @@ class Level:
 
     @property
     def installed(self) -> bool:
+        """Whether the program is there."""
         return find_spec(self.program) is not None
 
 

@@ -8,17 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from horm_calc.errors import HormError
+
 RULES: dict[str, Callable[..., Any]] = {}
 
 
-class NoRule(NotImplementedError, AttributeError):
+class NoRule(HormError, NotImplementedError, AttributeError):
     """An operation that jets have no rule for; the message names it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"second derivatives have no rule for '{name}'")
+        super().__init__(name)  # as it is, so that it passes between processes
+
+    def __str__(self) -> str:
+        return f"second derivatives have no rule for '{self.args[0]}'"
 
 
-class AmbiguousRows(ValueError):
+class AmbiguousRows(HormError, ValueError):
     """The number of a tensor's rows does not tell to which molecules they belong."""
 
 
@@ -178,6 +183,8 @@ _ALIASES = {
 
 
 def rule(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enters a function as the rule for the operations `names`."""
+
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         RULES.update(dict.fromkeys(names, function))
         return function

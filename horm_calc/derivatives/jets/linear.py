@@ -24,10 +24,12 @@ def aligned_tangent(tangent: Tensor, rank: int) -> Tensor:
 
 
 def tape_of(*operands: Any) -> Tape:
+    """The tape of the first operand that is a jet."""
     return next(x.tape for x in operands if isinstance(x, Jet))
 
 
 def value_of(x: Any) -> Any:
+    """The value of a jet; anything else as it is."""
     return x.value if isinstance(x, Jet) else x
 
 

@@ -180,7 +180,8 @@ def _scalar_mlp(t: Jet, *layers: Tensor) -> Jet:
 @rule("atan2", "arctan2")
 def _atan2(y: Jet, x: Jet) -> Jet:
     """The angle θ of (x, y). With (ẋ, ẏ) along and (ẋ', ẏ') along another direction,
-    r² θ̇ = x ẏ − y ẋ, r² ġ = x ẋ + y ẏ, and the second derivative is −(θ̇ ġ' + ġ θ̇')."""
+    r² θ̇ = x ẏ − y ẋ, r² ġ = x ẋ + y ẏ, and the second derivative is −(θ̇ ġ' + ġ θ̇').
+    """
     value = torch.atan2(y.value, x.value)
     adjoint = x.tape.adjoint(value)
     dx, dy = x.tangent, y.tangent
@@ -226,7 +227,7 @@ def _mul(a: Any, b: Any) -> Jet:
 
 
 def _mul_along(x: Jet, y: Jet) -> Jet:
-    """x · y where the tangent of x is a product of factors, without making that product."""
+    """X · y where the tangent of x is a product of factors, without making that product."""
     assert x.along is not None and y.tangent is not None
     change, slope = x.along
     value = x.value * y.value

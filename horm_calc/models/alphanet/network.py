@@ -209,7 +209,7 @@ def _normalise(x: Tensor) -> Tensor:
 
 
 def _spread(graph: PairGraph, x: Tensor, spread: Tensor) -> Tensor:
-    """x (atoms, channels) on its way along the edges, times `spread` (pairs, 1, channels)."""
+    """X (atoms, channels) on its way along the edges, times `spread` (pairs, 1, channels)."""
     sent = x.index_select(0, graph.sender).reshape(-1, 2, x.shape[-1])
     return (sent * spread).flatten(0, 1)
 

@@ -1,0 +1,1 @@
+"""EquiformerV2 (arXiv:2306.12059)."""

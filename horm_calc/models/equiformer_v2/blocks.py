@@ -70,7 +70,8 @@ class GraphAttention(nn.Module):
 
     def _hidden(self, x: Tensor, geometry: Geometry, mmax: int) -> tuple[Tensor, list[Tensor]]:
         """What the second convolution is given, up to the order `mmax`, and the weights of the
-        edges (edges, 1, heads x value channels) for what comes out of it."""
+        edges (edges, 1, heads x value channels) for what comes out of it.
+        """
         sizes = self.sizes
         scalars, *messages = self.so2_conv_1(self._pairs(x, geometry))
         features, gate, along = scalars.split(

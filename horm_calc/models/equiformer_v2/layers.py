@@ -67,7 +67,8 @@ class Geometry:
 
 def uniform(*shape: int) -> nn.Parameter:
     """Weights of a new network, uniform between ±1/√inputs (the last of the shape), as those of
-    its ordinary linear layers are."""
+    its ordinary linear layers are.
+    """
     bound = 1 / math.sqrt(shape[-1])
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -97,7 +98,8 @@ class RadialFunction(nn.Module):
 
     def forward(self, geometry: Geometry, sources: nn.Embedding, targets: nn.Embedding) -> Tensor:
         """(edges, outputs). The first layer acts on [distance, source, target]; what it makes
-        of an element is computed once for each atom."""
+        of an element is computed once for each atom.
+        """
         graph = geometry.graph
         width = sources.embedding_dim
         weight = self.net.get_parameter("0.weight")

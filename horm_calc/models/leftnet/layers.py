@@ -227,6 +227,7 @@ def radial_constants(count: int) -> tuple[Tensor, float]:
 
 
 def cosine_envelope(distance: Tensor) -> Tensor:
+    """From 1 at distance zero to 0 at the cut-off."""
     return 0.5 * (torch.cos(distance * (math.pi / CUTOFF)) + 1.0)
 
 

@@ -263,7 +263,7 @@ class _Trunk(nn.Module):
         return s, local
 
     def _first_edges(self, block: Block, local: Tensor) -> Tensor:
-        """(edges, 3C + radial)"""
+        """Of shape (edges, 3C + radial)."""
         of_ends = []
         for end in (block.i, block.j):
             seen = seen_without_sign(local.index_select(0, end), block.frame)

@@ -1,0 +1,1 @@
+"""MomentNet, the small network of this package."""

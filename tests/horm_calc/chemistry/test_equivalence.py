@@ -25,7 +25,7 @@ from workflows.settings import SearchSettings, VerdictSettings, from_mapping
 from workflows.stages.endpoints import settle
 from workflows.stages.free_energy import connected_sides
 from workflows.tssearch import search
-from workflows.verdict import judge, runs_backwards
+from workflows.verdict import runs_backwards, verdict_of
 
 FACTOR = VerdictSettings().bond_factor
 VINYL_ALCOHOL = "[H:4][C:1]([H:5])=[C:2]([H:6])[O:3][H:7]"
@@ -85,8 +85,8 @@ def test_ends_that_lie_upon_reactant_and_product_are_these(name: str) -> None:
     ends = disturbed(aims[0], 1), disturbed(aims[1], 2)
     for one in (ends, tuple(map(mirrored, ends))):
         assert lie_upon(one, aims, FACTOR)
-        assert judge(one, *aims, settings).label is Label.INTENDED
-        assert judge(one[::-1], *aims, settings).label is Label.INTENDED
+        assert verdict_of(one, *aims, settings).label is Label.INTENDED
+        assert verdict_of(one[::-1], *aims, settings).label is Label.INTENDED
     assert not runs_backwards(ends, *aims, settings)
     assert runs_backwards(ends[::-1], *aims, settings)
     # The same end twice, or one that is somewhere else.
@@ -94,7 +94,7 @@ def test_ends_that_lie_upon_reactant_and_product_are_these(name: str) -> None:
         if wrong[0] is not wrong[1]:
             wrong[1].rattle(0.07, seed=3)
         assert not lie_upon(wrong, aims, FACTOR)
-        found = judge(wrong, *aims, settings)
+        found = verdict_of(wrong, *aims, settings)
         assert found.label is Label.AMBIGUOUS
         # A barrier counts at most from the end that is one of the two.
         assert sum(connected_sides(found)) == 1
@@ -182,14 +182,17 @@ def test_the_atoms_are_named_whose_exchange_would_be_intended(name: str) -> None
     given = exchanged(product, *cycles)
     words = f"; with {names} exchanged this is intended: is the order of the atoms right?"
     for ends in ((reactant, product), (product, reactant)):
-        found = judge(ends, reactant, given, VerdictSettings())
+        found = verdict_of(ends, reactant, given, VerdictSettings())
         assert found.label is Label.PARTLY
         assert found.relabelled is Label.INTENDED
         assert found.reason.endswith(words), found.reason
         # It does not matter in which of the files, unless they are equivalent in that one.
-        found = judge(ends, exchanged(reactant, *cycles), product, VerdictSettings())
+        found = verdict_of(ends, exchanged(reactant, *cycles), product, VerdictSettings())
         assert found.label is Label.INTENDED or found.reason.endswith(words), found.reason
-    assert judge((reactant, product), reactant, product, VerdictSettings()).label is Label.INTENDED
+    assert (
+        verdict_of((reactant, product), reactant, product, VerdictSettings()).label
+        is Label.INTENDED
+    )
 
 
 def test_the_saddle_that_asks_for_the_order_of_the_atoms_is_the_better_one() -> None:
@@ -200,7 +203,7 @@ def test_the_saddle_that_asks_for_the_order_of_the_atoms_is_the_better_one() -> 
     elsewhere = numbered("[H:4][C:1]([H:5])[C:2]([H:6])[O:3][H:7]")
     elsewhere.positions[6] += [9, 0, 0]
     right, wrong = (
-        Attempt(judge((reactant, end), reactant, given, VerdictSettings()))
+        Attempt(verdict_of((reactant, end), reactant, given, VerdictSettings()))
         for end in (product, elsewhere)
     )
     assert right.verdict.label is wrong.verdict.label is Label.PARTLY
@@ -212,7 +215,7 @@ def test_a_torsion_is_no_exchange_of_atoms() -> None:
     malonaldehyde = numbered("[O:1]=[C:2]([H:6])[C:3]([H:7])=[C:4]([H:8])[O:5][H:9]")
     product = exchanged(malonaldehyde, (1, 5), (2, 4), (6, 8))
     end = turned(malonaldehyde, (2, 3, 4, 8), 120, [8])
-    found = judge((malonaldehyde, end), malonaldehyde, product, VerdictSettings())
+    found = verdict_of((malonaldehyde, end), malonaldehyde, product, VerdictSettings())
     assert found.label is Label.PARTLY
     assert found.reason == "both ends of the IRC are the reactant"
 
@@ -225,7 +228,7 @@ def test_more_atoms_than_can_be_tried_are_not_named() -> None:
     moved.positions[14] = moved.positions[3] + (0.3, 0.5, 0.75)
     given = exchanged(moved, tuple(range(6, 16)), (1, 2, 3))
     start = time.process_time()
-    found = judge((chain, moved), chain, given, VerdictSettings())
+    found = verdict_of((chain, moved), chain, given, VerdictSettings())
     assert time.process_time() - start < 5
     assert found.reason.endswith("with more than a few atoms exchanged this is intended: "
                                  "is the order of the atoms right?")  # fmt: skip
@@ -235,7 +238,7 @@ def test_names_of_equivalent_atoms_in_both_ends() -> None:
     """The right saddle, but with two hydrogens in each other's places at both of its ends."""
     first, last = numbered(ACETALDEHYDE), numbered(VINYL_ALCOHOL)
     ends = [exchanged(atoms, (4, 6)) for atoms in (first, last)]
-    found = judge((ends[0], ends[1]), first, last, VerdictSettings())
+    found = verdict_of((ends[0], ends[1]), first, last, VerdictSettings())
     assert found.label is Label.UNINTENDED
     assert found.reason.endswith("; this is intended up to the names of equivalent atoms")
 
@@ -256,7 +259,7 @@ def test_an_exchange_that_changes_fewer_bonds() -> None:
 def test_a_search_between_files_in_another_order() -> None:
     """Four bonds were to change; an attempt with two atoms exchanged shows what was meant."""
     reactant, product = read(STRUCTURES / "vinyl_alcohol.xyz", ":")
-    settings = from_mapping({"attempts": 1, "lower_way": {"steps": 0}})
+    settings = from_mapping({"attempts": 1, "lower_path": {"steps": 0}})
     reaction = Reaction("tautomers", reactant, exchanged(product, (6, 7)))
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.verdict.label is not Label.INTENDED

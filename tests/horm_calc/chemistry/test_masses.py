@@ -21,12 +21,11 @@ from workflows.records import Minimum, Reaction, Saddle
 from workflows.settings import (
     EndpointSettings,
     IRCSettings,
-    LowerWaySettings,
+    LowerPathSettings,
     PathSettings,
     SaddleSettings,
 )
-from workflows.stages import endpoints, irc, path, saddle
-from workflows.stages import lower_path as lower_way
+from workflows.stages import endpoints, irc, lower_path, path, saddle
 from workflows.surface import Surface
 
 D, T, C13, N15, O18 = 2.014, 3.016, 13.0034, 15.0001, 17.99916
@@ -162,8 +161,8 @@ def test_paths_keep_the_isotopes(method) -> None:
 
 
 def test_a_string_keeps_the_isotopes() -> None:
-    settings = LowerWaySettings(steps=3, images=3)
-    found = lower_way.relaxed_string(*ENDS, np.inf, Surface(LEPS()), settings)
+    settings = LowerPathSettings(steps=3, images=3)
+    found = lower_path.relaxed_string(*ENDS, np.inf, Surface(LEPS()), settings)
     for image in found.images:
         np.testing.assert_array_equal(image.get_masses(), MASSES)
 

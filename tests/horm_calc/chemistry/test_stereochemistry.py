@@ -22,7 +22,7 @@ from workflows.records import Label, Minimum, Reaction, Verdict
 from workflows.settings import VerdictSettings
 from workflows.stages.free_energy import connected_sides
 from workflows.tssearch import search
-from workflows.verdict import judge, runs_backwards
+from workflows.verdict import runs_backwards, verdict_of
 
 FACTOR = VerdictSettings().bond_factor
 R_ALCOHOL, S_ALCOHOL = "C[C@H](O)N", "C[C@@H](O)N"
@@ -139,11 +139,11 @@ def test_e_and_z_decide_where_bonds_cannot() -> None:
     """trans-HNNH to cis-HNNH: the same bonds."""
     trans, cis = map(built, DIAZENE)
     settings = VerdictSettings()
-    assert judge((trans, cis), trans, cis, settings).label is Label.INTENDED
-    assert judge((cis, trans), trans, cis, settings).label is Label.INTENDED
+    assert verdict_of((trans, cis), trans, cis, settings).label is Label.INTENDED
+    assert verdict_of((cis, trans), trans, cis, settings).label is Label.INTENDED
     assert runs_backwards((cis, trans), trans, cis, settings)
     assert not runs_backwards((trans, cis), trans, cis, settings)
-    one = judge((trans, trans), trans, cis, settings)
+    one = verdict_of((trans, trans), trans, cis, settings)
     assert (one.label, one.side) == (Label.PARTLY, "reactant")
     assert "the stereoisomer that the product is" in one.reason
 
@@ -152,13 +152,13 @@ def test_the_mirror_image_of_both_ends_is_intended() -> None:
     e_isomer, z_isomer = built("C/C=C/[C@H](O)N"), built(r"C/C=C\[C@H](O)N")
     settings = VerdictSettings()
     ends = mirrored(e_isomer), mirrored(z_isomer)
-    assert judge(ends, e_isomer, z_isomer, settings).label is Label.INTENDED
+    assert verdict_of(ends, e_isomer, z_isomer, settings).label is Label.INTENDED
     assert runs_backwards(ends[::-1], e_isomer, z_isomer, settings)
     # But where they are mirror images of each other, that would be any saddle.
     right, left = built(R_ALCOHOL), built(S_ALCOHOL)
-    assert judge((right, left), right, left, settings).label is Label.INTENDED
-    assert judge((right, right), right, left, settings).label is Label.PARTLY
-    assert judge((left, left), right, left, settings).side == "product"
+    assert verdict_of((right, left), right, left, settings).label is Label.INTENDED
+    assert verdict_of((right, right), right, left, settings).label is Label.PARTLY
+    assert verdict_of((left, left), right, left, settings).side == "product"
 
 
 def test_configuration_counts_where_a_bond_is_in_doubt() -> None:
@@ -166,7 +166,7 @@ def test_configuration_counts_where_a_bond_is_in_doubt() -> None:
     doubtful = reactant.copy()
     [pair] = [p for p in bonds(reactant, FACTOR) if set(reactant.numbers[[*p]]) == {1, 8}]
     doubtful.set_distance(*pair, 1.20, fix=0)  # the limit is 1.24 Å
-    found = judge((doubtful, reactant), reactant, product, VerdictSettings())
+    found = verdict_of((doubtful, reactant), reactant, product, VerdictSettings())
     assert found.label is Label.AMBIGUOUS
     assert (found.at_limit, found.side) == (Label.PARTLY, "reactant")
     assert found.reason.startswith("'partly intended' at the bond limit")

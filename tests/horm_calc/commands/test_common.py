@@ -127,14 +127,15 @@ def test_signs_of_the_field_are_replaced_by_similar_ones(monkeypatch: pytest.Mon
 def test_the_summary_in_a_terminal_without_unicode() -> None:
     """Tables keep their columns, and lines are drawn with what there is."""
     code = (
+        "import dataclasses\n"
         "from horm_calc.commands.common import entry_point\n"
         "from rich.console import Console\n"
         "from reactbench_runner import report\n"
-        "from reactbench_runner.storage.rows import to_row\n"
+        "from reactbench_runner.storage.making import to_row\n"
         "from tests.reactbench_runner.stored import searched\n"
         "@entry_point\n"
         "def main():\n"
-        "    row = to_row(searched()) | {'level_of_theory': 'ωB97X'}\n"
+        "    row = dataclasses.replace(to_row(searched()), level_of_theory='ωB97X')\n"
         "    Console(width=100).print(report.summary_table([row]))\n"
         "    return 0\n"
         "raise SystemExit(main())"

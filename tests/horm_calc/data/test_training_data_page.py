@@ -1,4 +1,4 @@
-"""The examples of docs/training-data.md run, one after the other, in an empty folder."""
+"""The examples of the page on training data run, one after the other, in an empty folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.places import REPOSITORY
 
 
 def test_examples_run(tmp_path: Path) -> None:
-    text = (REPOSITORY / "docs" / "training-data.md").read_text()
+    text = (REPOSITORY / "docs" / "explanation" / "training-data.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(examples) == 4
     done = subprocess.run(

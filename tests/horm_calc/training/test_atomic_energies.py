@@ -11,7 +11,7 @@ from horm_calc.data.formats.ase_files import Listed
 from horm_calc.data.frames import Frame
 from horm_calc.references import ATOMIC_ENERGIES
 from horm_calc.training.atomic_energies import corrected_references, fit_references
-from horm_calc.training.batches import Making, batch_of
+from horm_calc.training.batches import BatchOptions, batch_of
 from horm_calc.training.losses import predict
 from tests.horm_calc.data import labelled
 from tests.horm_calc.data.frame_sets import real
@@ -71,9 +71,9 @@ def test_another_level_moves_the_references_as_far_as_frames_show() -> None:
     made, shift = labelled.network(1), {1: -0.5, 6: 12.0, 8: 3.0}
     references = {1: -13.0, 6: -100.0, 7: -200.0, 8: -300.0}
     some = [one for one in labelled.frames() if 7 not in one.numbers]
-    nothing = Making(dict.fromkeys(references, 0.0), "none", 1, torch.float64)
+    nothing = BatchOptions(dict.fromkeys(references, 0.0), "none", 1, torch.float64)
     [part] = batch_of(some, nothing, np.random.default_rng(0)).parts
-    energies = predict(made, part, False).energies.tolist()
+    energies = predict(made, part, second=False).energies.tolist()
     told = [
         replace(one, energy=energy + sum(references[z] + shift[z] for z in one.numbers.tolist()))
         for one, energy in zip(some, energies, strict=True)

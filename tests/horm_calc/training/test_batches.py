@@ -10,12 +10,12 @@ import torch
 
 from horm_calc.data.formats.ase_files import Listed
 from horm_calc.data.frames import Frame
-from horm_calc.training.batches import Making, Steps, batch_of, fixed_batches
+from horm_calc.training.batches import BatchOptions, Steps, batch_of, fixed_batches
 from horm_calc.training.probes import probes, weights_of
 from tests.horm_calc.data.labelled import frames
 
 NO_REFERENCES = dict.fromkeys((1, 6, 7, 8), 0.0)
-MAKING = Making(NO_REFERENCES, "projections", 2, torch.float64)
+MAKING = BatchOptions(NO_REFERENCES, "projections", 2, torch.float64)
 
 
 def rng() -> np.random.Generator:
@@ -59,7 +59,7 @@ def test_labels_go_where_their_atoms_are() -> None:
 
 def test_references_are_taken_off() -> None:
     [frame] = frames(1, 0)[:1]
-    batch = batch_of([frame], Making({1: -1.0, 8: -5.0}, "none", 1), rng())
+    batch = batch_of([frame], BatchOptions({1: -1.0, 8: -5.0}, "none", 1), rng())
     assert batch.parts[0].energies[0] == pytest.approx(frame.energy + 7.0, abs=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_labels_that_are_products_keep_their_vectors() -> None:
     frame = Frame(
         whole.numbers, whole.positions, 0.0, whole.forces, vectors=vectors, products=products
     )
-    part = batch_of([frame], Making(NO_REFERENCES, "rows", 2, torch.float64), rng()).parts[0]
+    part = batch_of([frame], BatchOptions(NO_REFERENCES, "rows", 2, torch.float64), rng()).parts[0]
     for vector, product in zip(part.vectors, part.products, strict=True):
         [place] = [i for i in range(4) if np.array_equal(vectors[i], vector)]
         np.testing.assert_allclose(product, products[place])
@@ -86,7 +86,7 @@ def test_every_vector_weighs_by_its_length() -> None:
         whole.numbers, whole.positions, 0.0, whole.forces,
         vectors=vectors.reshape(4, 3, 3), products=(vectors @ whole.hessian).reshape(4, 3, 3),
     )  # fmt: skip
-    making = Making(NO_REFERENCES, "projections", 4, torch.float64)
+    making = BatchOptions(NO_REFERENCES, "projections", 4, torch.float64)
     part = batch_of([labels], making, rng()).parts[0]
     np.testing.assert_allclose(sorted(part.weights[:, 0]), sorted(np.divide(expected, 4)))
 
@@ -134,7 +134,7 @@ def test_a_step_follows_from_seed_and_number_alone() -> None:
 
 
 def test_no_second_derivatives_where_none_are_wanted() -> None:
-    steps = Steps(Listed(frames()), 8, Making(NO_REFERENCES, "none", 1), 1)
+    steps = Steps(Listed(frames()), 8, BatchOptions(NO_REFERENCES, "none", 1), 1)
     assert all(part.vectors is None for step in range(4) for part in steps[step].parts)
 
 

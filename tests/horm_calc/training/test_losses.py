@@ -10,7 +10,7 @@ import torch
 
 from horm_calc.derivatives import hessian
 from horm_calc.graphs import Molecules
-from horm_calc.training.batches import Making, Part, batch_of
+from horm_calc.training.batches import BatchOptions, Part, batch_of
 from horm_calc.training.losses import (
     Prediction,
     energy_errors,
@@ -26,7 +26,7 @@ NAMES = ("LEFTNet", "LEFTNet-df", "AlphaNet")
 
 
 def part_of(kind: str, vectors: int = 1, seed: int = 0, listed=None) -> Part:
-    making = Making(NO_REFERENCES, kind, vectors, torch.float64)
+    making = BatchOptions(NO_REFERENCES, kind, vectors, torch.float64)
     chosen = listed or [frame for frame in frames() if frame.hessian is not None]
     [part] = batch_of(chosen, making, np.random.default_rng(seed)).parts
     return part

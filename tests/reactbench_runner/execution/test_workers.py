@@ -70,6 +70,9 @@ def test_what_breaks_a_verification_costs_that_alone(
     assert not result.verification.converged
     assert workers.not_verified(result.verification.reason)
     assert type(error).__name__ in result.verification.reason
+    assert "\n" not in result.verification.reason
+    assert result.log.startswith(found.log)
+    assert "in search\n" in result.log  # where it was raised
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, answer) -> None:
@@ -93,7 +96,7 @@ def test_a_verification_whose_worker_died_is_tried_again(
 
     def run() -> str:
         run_batch([found.reaction], tmp_path / "out", "gfn2-xtb", verify="gfn1-xtb")
-        return str(finished(tmp_path / "out")["hcn"]["verify_reason"])
+        return finished(tmp_path / "out")["hcn"].verify_reason
 
     assert run().startswith("the worker process died twice while it verified")
     answers(monkeypatch, lambda task: verified(found))

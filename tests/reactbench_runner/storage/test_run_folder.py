@@ -159,7 +159,7 @@ def test_a_finished_run_can_be_shown_from_a_disk_that_takes_no_more(
     row["stage"] = "verdict"
     (out / "hcn" / "result.json").write_text(json.dumps(row))
     monkeypatch.setattr(run_folder.replacing, "__enter__", full)
-    assert [row["id"] for row in run_batch([reaction], out, "gfn2-xtb")] == ["hcn"]
+    assert [row.id for row in run_batch([reaction], out, "gfn2-xtb")] == ["hcn"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import shutil
@@ -328,6 +329,12 @@ DAMAGED_RECORDS: dict[str, Callable[[dict], object]] = {
     "object for a number": lambda row: row | {"verify_ts_rmsd_a": {}},
     "null for a number": lambda row: row | {"seconds": None},
     "structures": lambda row: row | {"structures": "all"},
+    "number in structures": lambda row: row | {"structures": [1]},
+    "truth for a number": lambda row: row | {"attempts": True},
+    "unknown stage": lambda row: row | {"stage": "breakfast"},
+    "costs": lambda row: row | {"costs": []},
+    "cost of an unknown stage": lambda row: row | {"costs": {"breakfast": {}}},
+    "cost without seconds": lambda row: row | {"costs": {"path": {"gradients": 1}}},
 }
 
 
@@ -382,7 +389,7 @@ def test_a_verification_that_was_interrupted_leaves_nothing_of_itself(
         patched.setattr(stores, "_write_text", full)
         with pytest.raises(OSError, match="No space"):
             own.add_verification(later, rows["a"], TRUSTED)
-    assert finished(out)["a"]["verify_converged"] == ""
+    assert finished(out)["a"].verify_converged is None
     assert opened_again(out)[2] == []
     own = Store(out, "run-1")
     row = own.add_verification(later, rows["a"], TRUSTED)
@@ -419,5 +426,5 @@ def test_bytes_of_a_file_name_that_are_no_text(tmp_path: Path) -> None:
     odd = result.__class__(**{**vars(result), "log": "read \udcff.xyz\n"})
     own = store(tmp_path / "out", odd)
     rows = finished(tmp_path / "out")
-    own.write_table([rows["hcn"] | {"reason": "no \udcff.xyz"}])
+    own.write_table([dataclasses.replace(rows["hcn"], reason="no \udcff.xyz")])
     assert "no \\udcff.xyz" in (tmp_path / "out" / "results.csv").read_text("utf-8")

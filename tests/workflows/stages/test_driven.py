@@ -20,7 +20,7 @@ from workflows.records import Label, Reaction, StringPath
 from workflows.settings import (
     EndpointSettings,
     IRCSettings,
-    LowerWaySettings,
+    LowerPathSettings,
     SaddleSettings,
     SearchSettings,
 )
@@ -141,7 +141,7 @@ def relaxed(ends: tuple[Atoms, Atoms], pes: Surface) -> tuple[Atoms, Atoms]:
 
 
 def driven(ends: tuple[Atoms, Atoms], pes: Surface, saddle: float = math.inf) -> StringPath:
-    return driven_string(*ends, FACTOR, saddle, pes, LowerWaySettings())
+    return driven_string(*ends, FACTOR, saddle, pes, LowerPathSettings())
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_the_search_finds_the_right_barrier() -> None:
     calculator = calculators.build("gfn2-xtb", -1)
     result = search(Reaction("sn2", *ETHYL, charge=-1), calculator)
     assert result.verdict.label is Label.INTENDED
-    assert result.lower_way is None
+    assert result.lower_path is None
     assert result.path.method == "driven"
     assert 30 < to_kcal_per_mol(result.saddle.energy - result.reactant.energy) < 30.9
     # The highest point of the path lies between two conformers of the product.

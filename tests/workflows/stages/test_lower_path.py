@@ -1,4 +1,4 @@
-"""A second look for a lower way than the saddle that a search has found."""
+"""A second look for a lower-energy path than the saddle that a search has found."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.places import STRUCTURES
 from workflows import attempts, guesses
 from workflows.errors import CalculatorFailed, NotConverged, StageError
 from workflows.records import Label, Reaction, SearchResult, Verdict
-from workflows.settings import EndpointSettings, LowerWaySettings, from_mapping
-from workflows.stages import lower_path as lower_way
+from workflows.settings import EndpointSettings, LowerPathSettings, from_mapping
+from workflows.stages import lower_path
 from workflows.stages.endpoints import relax
 from workflows.stages.lower_path import PARTS, relaxed_string
 from workflows.surface import Surface
@@ -54,7 +54,7 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     """And closely: with a lower bound there would be a second saddle, which HCN does not have."""
     ends = usual.reactant.atoms, usual.product.atoms
     surface = Surface(calculators.build("gfn2-xtb"))
-    settings = LowerWaySettings()
+    settings = LowerPathSettings()
     string = relaxed_string(*ends, -math.inf, surface, settings)
     assert 0 < string.ceiling - usual.saddle.energy < settings.margin
     assert len(string.images) == len(string.energies) == (settings.images + 1) * PARTS + 1
@@ -64,7 +64,7 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     assert string.cost.evaluations.gradients == surface.evaluations.gradients
     assert usual.attempts == 1
     assert "attempt 1: neb, intended, saddle 73.2 kcal/mol above the reactant" in usual.log
-    assert usual.lower_way is None
+    assert usual.lower_path is None
     assert usual.warnings == ()
     assert "above the reactant" in usual.log
 
@@ -73,7 +73,7 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
 def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends, images, bar) -> None:
     """Energies every eighth of the way, against those that are interpolated."""
     start = gfn2.at(ends[0])[0]
-    settings = LowerWaySettings(steps=8, images=images)
+    settings = LowerPathSettings(steps=8, images=images)
     string = relaxed_string(*ends, start + bar, gfn2, settings)
     pairs = itertools.pairwise(image.positions for image in string.images)
     numbers = string.images[0].numbers
@@ -91,7 +91,7 @@ def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends, images, ba
 
 def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends, monkeypatch) -> None:
     """The saddle between these two lies 61 kcal/mol above the first."""
-    start, settings = gfn2.at(ends[0])[0], LowerWaySettings(images=2, margin=1e-6)
+    start, settings = gfn2.at(ends[0])[0], LowerPathSettings(images=2, margin=1e-6)
     strings = {
         bar: relaxed_string(*ends, start + bar / to_kcal_per_mol(1.0), Surface(gfn2), settings)
         for bar in (30, 65, 90)
@@ -106,7 +106,7 @@ def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends, monkey
     def fail(*_):
         raise StageError("no way between these images")
 
-    monkeypatch.setattr(lower_way, "_finer", fail)
+    monkeypatch.setattr(lower_path, "_finer", fail)
     saddle = start + 65 / to_kcal_per_mol(1.0)
     plain = relaxed_string(*ends, saddle, gfn2, settings)
     assert to_kcal_per_mol(plain.ceiling - start) == pytest.approx(heights[30])
@@ -120,7 +120,7 @@ def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
     )
     bar = reactant.energy + 40 / to_kcal_per_mol(1.0)
     ends = reactant.atoms, product.atoms
-    string = relaxed_string(*ends, bar, surface, LowerWaySettings())
+    string = relaxed_string(*ends, bar, surface, LowerPathSettings())
     # Its saddle lies at 25 kcal/mol; how near the string comes changes with the weights.
     assert 20 < to_kcal_per_mol(string.ceiling - reactant.energy) < 45
 
@@ -140,21 +140,21 @@ def test_a_saddle_above_the_string_is_not_the_last_attempt(
     assert result.attempts == 2
     assert result.saddle.energy == pytest.approx(usual.saddle.energy, abs=1e-3)
     (warning,) = result.warnings
-    below = to_kcal_per_mol(result.saddle.energy - result.lower_way.ceiling)
+    below = to_kcal_per_mol(result.saddle.energy - result.lower_path.ceiling)
     assert f"stays {below:.1f} kcal/mol below this saddle" in warning
     Store(tmp_path, "run-1").add(result, "x", "GFN2-xTB")
     height = json.loads((tmp_path / "hcn" / "result.json").read_text())[
-        "lower_way_barrier_kcal_per_mol"
+        "lower_path_barrier_kcal_per_mol"
     ]
     barrier = to_kcal_per_mol(result.saddle.energy - result.reactant.energy)
     assert barrier - height == pytest.approx(below, abs=1e-3)
-    assert len(read(tmp_path / "hcn" / "lower_way.xyz", ":")) == len(result.lower_way.images)
+    assert len(read(tmp_path / "hcn" / "lower_path.xyz", ":")) == len(result.lower_path.images)
 
-    off = dataclasses.replace(FAST, lower_way=LowerWaySettings(steps=0))
+    off = dataclasses.replace(FAST, lower_path=LowerPathSettings(steps=0))
     without = search(reaction, calculators.build("gfn2-xtb"), off)
     assert without.attempts == 1
-    assert without.lower_way is None
-    assert "lower way" not in without.costs
+    assert without.lower_path is None
+    assert "lower path" not in without.costs
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_the_lowest_intended_attempt_is_reported(
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.saddle.energy == reported
     assert result.attempts == count
-    assert (result.lower_way is not None) == (len(result.warnings) == 1) == warned
+    assert (result.lower_path is not None) == (len(result.warnings) == 1) == warned
     # The string is the guess that follows the first intended one, or else the last one.
     after = energies.index(next(e for e in energies if e is not None)) + 1
     methods = ["neb", "gsm", "geodesic"]
@@ -218,12 +218,12 @@ def test_a_string_that_fails_costs_the_result_nothing(reaction, monkeypatch, err
     assert result.verdict.label is Label.INTENDED
     assert result.attempts == 1
     assert result.warnings == ()
-    assert "SCF not converged" in result.skipped["lower way"]
-    assert result.costs["lower way"].evaluations.gradients > 0
+    assert "SCF not converged" in result.skipped["lower path"]
+    assert result.costs["lower path"].evaluations.gradients > 0
 
 
 def test_a_string_over_its_wall_time(reaction) -> None:
-    settings = dataclasses.replace(FAST, lower_way=LowerWaySettings(wall_time=1e-3))
+    settings = dataclasses.replace(FAST, lower_path=LowerPathSettings(wall_time=1e-3))
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.verdict.label is Label.INTENDED
-    assert "wall-time of 0.001 s" in result.skipped["lower way"]
+    assert "wall-time of 0.001 s" in result.skipped["lower path"]

@@ -49,7 +49,7 @@ def apart(
     settings: SearchSettings | None = None,
 ) -> SeparatedMolecules:
     end = Minimum(atoms, 0.0, np.zeros((len(atoms), 3)), "given", converged=True)
-    reaction = Reaction("test", atoms, atoms, charge, multiplicity)
+    reaction = Reaction("test", atoms, atoms, charge=charge, multiplicity=multiplicity)
     surface_of = surfaces(reaction, HormCalculator(), partial(calculators.build, calculator))
     return separate(end, reaction, surface_of, settings or SearchSettings())
 

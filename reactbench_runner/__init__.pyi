@@ -1,0 +1,12 @@
+from horm_calc.errors import HormError as HormError
+from reactbench_runner.batch import run_batch as run_batch
+from reactbench_runner.errors import OtherVersions as OtherVersions
+from reactbench_runner.errors import StorageError as StorageError
+from reactbench_runner.errors import WorkersLost as WorkersLost
+from reactbench_runner.inputs.reactions import Unreadable as Unreadable
+from reactbench_runner.inputs.reactions import read_reactions as read_reactions
+from reactbench_runner.storage.database import DamagedDatabase as DamagedDatabase
+from reactbench_runner.storage.database import DatabaseError as DatabaseError
+from workflows.errors import InputError as InputError
+
+__version__: str

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Makes the weights of horm-mini and horm-mini-dft again, from the first step to the last.
+#
+#     research/horm-mini/reproduce.sh [DATA]
+#
+# DATA holds xtb_train.h5, xtb_dev.h5 and the folder reactbench/ (default ../shared/data, which the
+# settings name too). Run it again after an interruption: every command goes on where it stopped.
+# Labels and training take long on one core. The README says what differs from the shipped weights.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+DATA=${1:-../shared/data}
+HERE=research/horm-mini
+SCRIPTS=$HERE/scripts
+RUNS=runs/horm-mini
+mkdir -p "$RUNS" runs/dft
+
+train() { # folder, name of the settings and of the run
+    horm-train "$HERE/$1/$2.yaml" --out "$RUNS/$2"
+}
+
+once() { # a file to be made, and the command that makes it; a stamp says that it is complete
+    [ -e "$1.done" ] && return
+    "${@:2}"
+    touch "$1.done"
+}
+
+label() { # labels, geometries, level of theory, options
+    once "$1" horm-label "$2" "$1" --level "$3" "${@:4}"
+}
+
+search() { # list of files, run, checkpoint, options
+    local list=$1 run=$2 checkpoint=$3 row
+    shift 3
+    {
+        echo "id,reaction"
+        while read -r row; do
+            echo "${row%.xyz},$(realpath "$DATA/reactbench/$row")"
+        done < "$list"
+    } > "$run.csv"
+    # Exit code 3: some reactions could not be searched, which is no reason to stop.
+    horm-tssearch "$run.csv" --out "$run" --attempts 1 --calculator "horm:$checkpoint" "$@" ||
+        [ $? -eq 3 ]
+}
+
+# 01: the first 13,336 steps, and weights for the searches of 02
+train 01-trunk trunk
+train 01-trunk searching
+
+# 02: structures of searches with these weights
+search $HERE/02-searched/searched.txt runs/searched $RUNS/searching/best.ckpt
+once runs/searched.xyz python $SCRIPTS/collect.py runs/searched runs/searched.xyz
+label $RUNS/searched.h5 runs/searched.xyz gfn2-xtb --hessians 0.3
+train 02-searched muon
+train 02-searched cooldown
+
+# 03: molecules driven to react at one place
+once runs/driven.xyz python $SCRIPTS/drive.py "$DATA/xtb_train.h5" runs/driven.xyz
+label $RUNS/driven.h5 runs/driven.xyz gfn2-xtb --hessians 0.25 --projections 2
+train 03-driven wider
+
+# 04: the same at two places
+once runs/driven2.xyz \
+    python $SCRIPTS/drive.py "$DATA/xtb_train.h5" runs/driven2.xyz --pairs 2 --seed 1
+label $RUNS/driven2.h5 runs/driven2.xyz gfn2-xtb --hessians 0.25 --projections 2
+train 04-driven-at-two-places further
+
+# 05: structures of searches with the weights of 03
+search $HERE/05-searched-again/searched2.txt runs/searched2 $RUNS/wider/last.ckpt \
+    --lower_way.steps 0
+once runs/searched2.xyz python $SCRIPTS/collect.py runs/searched2 runs/searched2.xyz
+label $RUNS/searched2.h5 runs/searched2.xyz gfn2-xtb --hessians 0.3
+train 05-searched-again settled
+
+# 06: exchanged atoms
+once runs/mutated.xyz python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" runs/mutated.xyz
+once runs/mutated-kept.xyz \
+    python $SCRIPTS/avoid.py runs/mutated.xyz "$DATA/xtb_dev.h5" runs/mutated-kept.xyz
+label $RUNS/mutated.h5 runs/mutated-kept.xyz gfn2-xtb --hessians 0.25 --projections 2
+train 06-exchanged exchanged
+
+# 07: 96 channels instead of 64; these are the weights of horm-mini
+once $RUNS/widened.safetensors python $SCRIPTS/widen.py \
+    $RUNS/exchanged/last.ckpt $RUNS/widened.safetensors --channels 96 --hidden 256
+train 07-broader broader
+once runs/horm-mini.safetensors \
+    python $SCRIPTS/export.py $RUNS/broader/last.ckpt runs/horm-mini.safetensors
+
+# 08: tuned on frames at ωB97X/6-31G(d); these are the weights of horm-mini-dft
+once runs/dft/chosen-1.xyz python $SCRIPTS/choose.py "$DATA/xtb_train.h5" runs/dft
+for part in 1 2 3 4 5 6; do
+    label runs/dft/labels-$part.h5 runs/dft/chosen-$part.xyz wb97x
+done
+horm-train $HERE/08-dft/dft.yaml --out runs/dft/tuned
+once runs/horm-mini-dft.safetensors \
+    python $SCRIPTS/export.py runs/dft/tuned/best.ckpt runs/horm-mini-dft.safetensors

@@ -1,0 +1,159 @@
+"""What a person reads when a run has ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from reactbench_runner import report
+from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.storage.making import to_row, unreadable_row
+from reactbench_runner.storage.rows import ResultRow
+from tests.reactbench_runner.stored import LEVEL, searched, verified
+from workflows.records import Label
+from workflows.stage_names import Stage
+
+PLAIN = dataclasses.replace(to_row(searched()), level_of_theory=LEVEL)
+VERIFIED = dataclasses.replace(
+    to_row(verified(searched())), level_of_theory=LEVEL, verify_level="DFT"
+)
+
+
+def row(verdict: Label = Label.INTENDED, stage: Stage = Stage.VERDICT, **more: object) -> ResultRow:
+    return ResultRow(id="r", verdict=verdict, stage=stage, **more)  # type: ignore[arg-type]
+
+
+def printed(*rows: ResultRow, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(report.summary_table(rows))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_shows_the_numbers_of_the_record() -> None:
+    text = printed(PLAIN)
+    [line] = [line for line in text.splitlines() if "hcn" in line]
+    shown = [cell.strip() for cell in line.split("│")[1:-1]]
+    assert shown == [
+        "hcn",
+        "intended",
+        f"{PLAIN.barrier_kcal_per_mol:.1f}",
+        "",  # there are no free energies
+        f"{PLAIN.reaction_energy_kcal_per_mol:.1f}",
+        "",
+        f"{PLAIN.imaginary_frequency_cm1:.0f}",
+        "0",
+    ]
+    assert LEVEL in text
+
+
+def test_columns_are_there_where_they_say_something() -> None:
+    assert "δH" not in printed(PLAIN)
+    assert "RMSD" not in printed(PLAIN)
+    assert "δH" in printed(PLAIN, dataclasses.replace(PLAIN, curvature_error_ev_per_a2=0.031))
+    text = printed(PLAIN, VERIFIED)
+    assert "RMSD" in text
+    assert f"{VERIFIED.verify_barrier_kcal_per_mol:.1f}" in text
+    assert "0.010" in text
+
+
+def test_a_zero_is_a_number() -> None:
+    """Where a number is missing nothing stands, and only there."""
+    text = printed(row(barrier_kcal_per_mol=0.0))
+    assert text.count("0.0 ") == 1
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_every_reaction_is_seen_in_a_narrow_terminal(width: int) -> None:
+    rows = [dataclasses.replace(VERIFIED, id=name) for name in "abc"]
+    text = printed(*rows, width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert all(any(f"│{name}" in line for line in text.splitlines()) for name in "abc")
+
+
+def test_long_runs_show_their_beginning() -> None:
+    rows = [row(reason=f"why {number}") for number in range(report.MOST_ROWS + 5)]
+    assert len(report.remarks(rows)) == report.MOST_ROWS
+    assert report.counts(rows).startswith(f"{len(rows)} of {len(rows)} ")
+
+
+def test_of_no_reactions_there_is_a_table_too() -> None:
+    assert "reaction" in printed()
+    assert report.counts([]) == "0 of 0 intended"
+    assert report.remarks([]) == []
+
+
+def test_verdicts_say_the_end_or_the_stage() -> None:
+    text = printed(
+        row(Label.PARTLY, side="reactant"),
+        row(Label.PARTLY),
+        row(Label.FAILED, Stage.IRC_ENDS),
+        unreadable_row(Unreadable("gone", "no file")),
+    )
+    for words in ("partly intended (reactant)", "partly intended  ", "failed (irc ends)",
+                  "failed (input)"):  # fmt: skip
+        assert words in text
+
+
+def test_counts_name_every_verdict_that_there_is() -> None:
+    labels = [Label.FAILED, Label.INTENDED, Label.INTENDED, Label.BARRIERLESS, Label.FAILED]
+    assert report.counts([row(label) for label in labels]) == (
+        "2 of 5 intended, 1 barrierless, 2 failed"
+    )
+
+
+def test_ids_and_levels_are_not_taken_for_markup() -> None:
+    text = printed(dataclasses.replace(PLAIN, level_of_theory="[bold]B3LYP[/]"))
+    assert "[bold]B3LYP[/]" in text
+
+
+def test_remarks_tell_reasons_warnings_molecules_and_verification() -> None:
+    one = row(
+        reason="why",
+        warnings="read this",
+        reactant_molecules="CH3Br + Cl-",
+        separated_barrier_kcal_per_mol=-9.96,
+        separated_gibbs_barrier_kcal_per_mol=1.25,
+        separated_gibbs_barrier_1m_kcal_per_mol=-0.64,
+        product_molecules="CO + H2",
+        separated_reverse_barrier_kcal_per_mol=0.0,
+        verify_converged=True,
+        verify_reason="the product did not relax",
+    )
+    assert report.remarks([one]) == [
+        "r: why",
+        "r: read this",
+        "r: from separated CH3Br + Cl-: ΔE‡ -10.0, ΔG‡ 1.2 (-0.6 at 1 mol/L) kcal/mol",
+        "r: from separated CO + H2: ΔE‡ 0.0 kcal/mol",
+        "r: verified, but the product did not relax",
+    ]
+    [line] = report.remarks([row(verify_converged=False, verify_reason="no such saddle")])
+    assert line == "r: not verified: no such saddle"
+
+
+def test_the_summary_counts_all_and_measures_the_intended() -> None:
+    def compared(
+        verdict: Label, converged: bool | None, rmsd: float | None,
+        here: float | None, there: float | None,
+    ) -> ResultRow:  # fmt: skip
+        return row(
+            verdict, verify_level="DFT", verify_converged=converged, verify_ts_rmsd_a=rmsd,
+            barrier_kcal_per_mol=here, verify_barrier_kcal_per_mol=there,
+        )  # fmt: skip
+
+    rows = [
+        compared(Label.INTENDED, True, 0.01, 20.0, 21.0),
+        compared(Label.INTENDED, True, 0.03, 30.0, 27.0),
+        compared(Label.INTENDED, True, 0.08, 40.0, None),  # the end has failed
+        compared(Label.INTENDED, False, None, 40.0, None),
+        compared(Label.UNINTENDED, True, 5.0, None, None),
+        compared(Label.FAILED, None, None, None, None),
+    ]
+    assert report.verification(rows) == (
+        "verified with DFT: 4 of 5 transition states; the intended ones: median RMSD 0.030 Å, "
+        "MAE of ΔE‡ between the levels 2.00 kcal/mol"
+    )
+    assert report.verification(rows[3:4]) == "verified with DFT: 0 of 1 transition states"
+    assert report.verification(rows[5:]) == ""

@@ -1,0 +1,29 @@
+from horm_calc.errors import HormError as HormError
+from workflows.errors import CalculatorFailed as CalculatorFailed
+from workflows.errors import InputError as InputError
+from workflows.errors import IRCFailed as IRCFailed
+from workflows.errors import NotConverged as NotConverged
+from workflows.errors import StageError as StageError
+from workflows.errors import StageTimeout as StageTimeout
+from workflows.errors import WorkflowError as WorkflowError
+from workflows.records import IRC as IRC
+from workflows.records import Label as Label
+from workflows.records import Minimum as Minimum
+from workflows.records import Reaction as Reaction
+from workflows.records import ReactionPath as ReactionPath
+from workflows.records import Saddle as Saddle
+from workflows.records import SearchResult as SearchResult
+from workflows.records import Verdict as Verdict
+from workflows.records import Verification as Verification
+from workflows.settings import EndpointSettings as EndpointSettings
+from workflows.settings import IRCSettings as IRCSettings
+from workflows.settings import LowerPathSettings as LowerPathSettings
+from workflows.settings import PathSettings as PathSettings
+from workflows.settings import SaddleSettings as SaddleSettings
+from workflows.settings import SearchSettings as SearchSettings
+from workflows.settings import ThermoSettings as ThermoSettings
+from workflows.settings import VerdictSettings as VerdictSettings
+from workflows.tssearch import search as search
+from workflows.verification import verify as verify
+
+__version__: str
