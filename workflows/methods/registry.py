@@ -113,6 +113,12 @@ SADDLE_OPTIMISERS: tuple[Method, ...] = (
 
 INTEGRATORS: tuple[Method, ...] = (
     Method(
+        name="lqa",
+        doc="local quadratic approximation with controlled steps",
+        package="horm-tssearch",
+        place="workflows.methods.lqa:follow_irc",
+    ),
+    Method(
         name="eulerpc",
         doc="Euler predictor-corrector (pysisyphus)",
         package="pysisyphus",
