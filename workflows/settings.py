@@ -74,7 +74,7 @@ class IRCSettings(Validated):
     """The intrinsic reaction coordinate from the saddle, both ways."""
 
     method: str = choice(
-        INTEGRATORS, "eulerpc", "integrator tried first; the others follow where it fails"
+        INTEGRATORS, "lqa", "integrator tried first; the others follow where it fails"
     )
     step_length: float = setting(0.1, "step along the path, Å (unweighted)")
     max_steps: int = setting(125, "steps in each direction", least=1)
