@@ -338,7 +338,7 @@ def test_a_stuck_integrator_hands_over_to_the_other(gfn2, hcn_saddle, monkeypatc
             pass
 
     monkeypatch.setitem(irc_stage.METHODS, "lqa", stuck)
-    irc = follow(hcn_saddle, gfn2, IRCSettings(wall_time=5.0))
+    irc = follow(hcn_saddle, gfn2, IRCSettings(wall_time=12.0))
     assert irc.method == "eulerpc"
     assert "lqa: exceeded its wall-time" in irc.reason
 
