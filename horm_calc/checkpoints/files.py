@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -134,8 +135,8 @@ def save(
     """Writes one safetensors file with weights, configuration and metadata; whole or not at all.
 
     `config` needs the network's `name`; both must be JSON. Raises `CheckpointError` where the
-    file exists (unless `overwrite`) or its name does not end in .safetensors, `OSError` where
-    it cannot be written.
+    file exists (unless `overwrite`), cannot be written, or has a name that does not end in
+    .safetensors.
     """
     from safetensors.torch import save as serialize
 
@@ -152,8 +153,12 @@ def save(
     try:
         partial.write_bytes(serialize(tensors, told))
         partial.replace(path)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise CheckpointError(path, problem, "Choose another place for it.") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _read_lightning(

@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
-        remedy = "install what training needs: pip install 'horm-tssearch[train]'"
+        remedy = "install what training needs: pip install '.[train]' in the repository"
         print(f"horm-eval: no module {error.name}; {remedy}", file=sys.stderr)
         return 2
     except (CheckpointError, DataError, OSError) as error:

@@ -177,7 +177,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     try:
         return Settings(**{name: getattr(options, name) for name in names})
     except ValueError as error:
-        raise DataError("settings", str(error)) from None
+        raise DataError("options", str(error)) from None
 
 
 def _fill(journal: Journal, workers: int) -> str:
