@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -135,8 +134,8 @@ def save(
     """Writes one safetensors file with weights, configuration and metadata; whole or not at all.
 
     `config` needs the network's `name`; both must be JSON. Raises `CheckpointError` where the
-    file exists (unless `overwrite`), cannot be written, or has a name that does not end in
-    .safetensors.
+    file exists (unless `overwrite`) or its name does not end in .safetensors, `OSError` where
+    it cannot be written.
     """
     from safetensors.torch import save as serialize
 
@@ -153,12 +152,8 @@ def save(
     try:
         partial.write_bytes(serialize(tensors, told))
         partial.replace(path)
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise CheckpointError(path, problem, "Choose another place for it.") from None
     finally:
-        with suppress(OSError):
-            partial.unlink()
+        partial.unlink(missing_ok=True)
 
 
 def _read_lightning(

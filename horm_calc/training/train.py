@@ -99,13 +99,13 @@ def train(settings: TrainingSettings, out: Path | str) -> Path:
         resuming.require_same_data(stands, digests, out)
     elif settings.data.validation:
         warn_of_shared(frames, held)
-    resuming.keep_settings(settings, out)
     pl.seed_everything(settings.run.seed, verbose=False)
     network, config = start(settings, before, domain.elements)
     if told and stands:
         references = dict(told.references)
     else:
         references = _references(settings, frames, list(shown.values()), level, network, before)
+    resuming.keep_settings(settings, out)
     making = BatchOptions(
         references,
         settings.loss.probe,
