@@ -220,7 +220,8 @@ def _write(target: Path, frames: Frames, level: str) -> None:
         write_xyz(target, progress(iterate(frames), f"Writing {target.name}", len(frames)), level)
     count = len(set(frames.reactions))
     curved = int(frames.curved.sum())
-    print(f"{target}: {len(frames):,} frames of {count:,} reactions, {curved:,} of them curved")
+    reactions = f"{count:,} reaction{'s' * (count != 1)}"
+    print(f"{target}: {len(frames):,} frames of {reactions}, {curved:,} with second derivatives")
 
 
 def _reactions(target: Path, frames: Frames) -> Iterator[list[Frame]]:
