@@ -46,7 +46,7 @@ coverage: setup  ## all tests, and which lines they run
 docs: setup  ## the site, in build/site; every link is checked
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_columns.py
-	$(BIN)/python docs/pictures/rooms.py
+	$(BIN)/python docs/pictures/imports.py
 	$(BIN)/mkdocs build --strict
 
 tssearch: setup  ## the main job on five example reactions

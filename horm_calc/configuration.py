@@ -136,7 +136,11 @@ def _text_of(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_MOST_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise SettingsError(f"there is no file {path}") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise SettingsError(f"cannot read {path}: {error}") from None
     if len(text) > _MOST_CHARACTERS:
         raise SettingsError(f"{path} is larger than any settings: is it another file?")

@@ -1,4 +1,4 @@
-"""The rules between the rooms of the house."""
+"""The rules of what may import what."""
 
 from __future__ import annotations
 

@@ -128,6 +128,13 @@ def test_paths_that_are_named_exist(page: Path) -> None:
         assert REPOSITORY.joinpath(*module.split(".")).with_suffix(".py").exists(), module
 
 
+def test_settings_that_are_named_exist() -> None:
+    known = (DOCS / "reference" / "settings.md").read_text("utf-8")
+    for file in (*PAGES, *(REPOSITORY / "research").rglob("*.sh")):
+        for name in re.findall(r"--([a-z_]+\.[a-z_]+)", file.read_text("utf-8")):
+            assert f"`{name}`" in known, f"{file}: {name}"
+
+
 def made_pages() -> Iterator[tuple[str, str]]:
     place = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
     assert place is not None and place.loader is not None

@@ -92,6 +92,11 @@ def search(*arguments: Any, **options: Any) -> SearchResult:
     -------
     SearchResult
         The verdict, and what each stage that was reached has found. Energies in eV.
+
+    Raises
+    ------
+    InputError
+        When `calculator` is no calculator, but a name of one.
     """
     of_two = "reactant" in options or (arguments and isinstance(arguments[0], Atoms))
     return (_search_between if of_two else _search)(*arguments, **options)
@@ -119,6 +124,11 @@ def _search(
     progress: Progress = lambda stage: None,
     build: Build | None = None,
 ) -> SearchResult:
+    if calculator is None or isinstance(calculator, str):
+        raise InputError(
+            f"the calculator is {calculator!r}; give an ASE calculator, such as "
+            "horm_calc.HormCalculator() or horm_calc.gfn2_xtb(charge, multiplicity)"
+        )
     settings = settings or SearchSettings()
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
     account = Account(progress)

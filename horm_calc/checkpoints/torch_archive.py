@@ -209,7 +209,10 @@ def diagnosis(head: bytes) -> tuple[str, str]:
         return "a pointer of Git LFS instead of the file", "Run 'git lfs pull' in its repository."
     if head.lstrip().startswith(b"<"):
         return "a web page", "Download the file itself: its address has /resolve/, not /blob/."
-    return "not a checkpoint", "Give a .ckpt of PyTorch Lightning or a .safetensors of ours."
+    return (
+        "not a checkpoint",
+        "Give a .ckpt of PyTorch Lightning or a .safetensors of this package.",
+    )
 
 
 def plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -45,6 +45,20 @@ class Parser(argparse.ArgumentParser):
             options_first = sorted(unknown, key=lambda word: not word.startswith("-"))
             self.error(self._explained(options_first[0]))
         return options
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; keeps the words for the message of an error."""
+        self._words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End the process; a misspelt option is named rather than those that are missing."""
+        known = {name for action in self._actions for name in action.option_strings}
+        words = [word for word in self._words if word.startswith("--") and word != "--"]
+        unknown = [word for word in words if word.split("=")[0] not in known]
+        if unknown and message.startswith("the following arguments are required"):
+            message = self._explained(unknown[0])
+        super().error(message)
 
     def _explained(self, word: str) -> str:
         if not word.startswith("-"):

@@ -28,8 +28,8 @@ training and test sets, look at what is in them.
 _EPILOG = f"""\
 Files are told apart by their names: .h5 and .hdf5 (this project's own format), .lmdb (HORM's),
 .xyz and .extxyz (extended xyz), .traj and .db (ASE's). A folder means all such files in it.
-Nothing in any of them is executed. Of the first, horm_calc/data/formats/hdf5.py describes the
-content; the others need 'energy' and 'forces', and may have 'hessian' (3n x 3n), 'reaction' and
+Nothing in any of them is executed. docs/explanation/training-data.md describes .h5 and .lmdb.
+The files of ASE need 'energy' and 'forces', and may have 'hessian' (3n x 3n), 'reaction' and
 'level_of_theory' in ASE's info.
 
 HORM (arXiv:2505.12447, CC BY-NC-SA 4.0: no commercial use) has 1.84 million Hessians at
@@ -90,12 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     split.add_argument("test", metavar="TEST", type=Path, help="a new .h5 or .xyz")
     how = split.add_mutually_exclusive_group()
     how.add_argument(
-        "--fraction", metavar="F", type=float, default=0.1, help="of reactions, for the test (0.1)"
+        "--fraction", metavar="F", type=float, default=0.1, help="share of the test set (0.1)"
     )
     how.add_argument(
         "--reactions", metavar="FILE", type=Path, help="names of the test's reactions, one per line"
     )
-    split.add_argument("--seed", metavar="N", type=int, default=0, help="of the choice (0)")
+    split.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="seed of the random choice (0)"
+    )
 
     check = add("check", _check, "whether two sets share reactions or geometries", _CHECK)
     check.add_argument("first", metavar="A", type=Path, help="a file or folder")
@@ -218,7 +220,8 @@ def _write(target: Path, frames: Frames, level: str) -> None:
         write_xyz(target, progress(iterate(frames), f"Writing {target.name}", len(frames)), level)
     count = len(set(frames.reactions))
     curved = int(frames.curved.sum())
-    print(f"{target}: {len(frames):,} frames of {count:,} reactions, {curved:,} of them curved")
+    reactions = f"{count:,} reaction{'s' * (count != 1)}"
+    print(f"{target}: {len(frames):,} frames of {reactions}, {curved:,} with second derivatives")
 
 
 def _reactions(target: Path, frames: Frames) -> Iterator[list[Frame]]:

@@ -53,7 +53,7 @@ What --out writes
   parity_*.png        network over reference, and error_by_size.png
 
 examples:
-  horm-eval my.safetensors dev.h5                    all there is to know
+  horm-eval my.safetensors dev.h5                    all quantities
   horm-eval my.safetensors dev.h5 --limit 200        quickly: Hessians are what takes time
   horm-eval left test.lmdb --device cuda --out left  a published network; files in 'left'
   horm-eval my.safetensors extra.xyz --no-hessians   energies and forces
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
-        remedy = "install what training needs: pip install 'horm-tssearch[train]'"
+        remedy = "install what training needs: pip install '.[train]' in the repository"
         print(f"horm-eval: no module {error.name}; {remedy}", file=sys.stderr)
         return 2
     except (CheckpointError, DataError, OSError) as error:
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         type=_number(int, 0),
         default=0,
-        help="of that draw: the same frames for the same seed (default %(default)s)",
+        help="seed of that draw: the same frames for the same seed (default %(default)s)",
     )
     add("--no-hessians", action="store_true", help="energies and forces only")
     add(

@@ -41,7 +41,7 @@ levels:
 
 Labels are total energies (eV), forces (eV/Å), Hessians (eV/Å²) and, with --projections, products
 of the Hessian with random vectors of entries ±1, which cost as much as two gradients each with
-the xTB methods and nothing less than the Hessian with wb97x.
+the xTB methods, and with wb97x as much as the Hessian.
 
 A frame belongs to the reaction that its info["reaction"] names, or else to its file; frames of
 one reaction are kept together when data are split for training and test.
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out frames with a component of a force above this, eV/Å (default 30)",
     )
     add("--workers", metavar="N", type=int, default=1, help="processes (default 1)")
-    add("--seed", metavar="S", type=int, default=0, help="of all random choices (default 0)")
+    add("--seed", metavar="S", type=int, default=0, help="seed of all random choices (default 0)")
     return parser
 
 
@@ -177,7 +177,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     try:
         return Settings(**{name: getattr(options, name) for name in names})
     except ValueError as error:
-        raise DataError("settings", str(error)) from None
+        raise DataError("options", str(error)) from None
 
 
 def _fill(journal: Journal, workers: int) -> str:

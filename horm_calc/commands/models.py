@@ -178,7 +178,11 @@ def _convert(options: argparse.Namespace) -> None:
     load_network(checkpoint, torch.float32)  # so that only what can be used is written
     origin = {"file": path.name, "sha256": checkpoint.sha256}
     metadata = checkpoint.metadata | {"converted_from": origin}
-    save(options.target, checkpoint.state, checkpoint.config, metadata)
+    try:
+        save(options.target, checkpoint.state, checkpoint.config, metadata)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error})"
+        raise CheckpointError(options.target, problem, "Choose another place for it.") from None
     for concern in checkpoint.concerns:
         print(f"horm-models: warning: {path}: {concern}", file=sys.stderr)
     before, after = path.stat().st_size, options.target.stat().st_size

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"horm-train: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        remedy = "pip install 'horm-tssearch[train]'"
+        remedy = "pip install '.[train]' in the repository"
         print(f"horm-train needs {error.name}, which is not installed: {remedy}", file=sys.stderr)
         return 2
 

@@ -21,10 +21,9 @@ _FREE = ("run.max_minutes", "run.patience", "run.threads")
 def state_of_run(settings: TrainingSettings, out: Path) -> dict[str, Any]:
     """What the last checkpoint in `out` says of its run; nothing where there is none.
 
-    Keeps the settings in `out`. Raises `SettingsError` if they were others (but for `_FREE`
-    ones), and for a checkpoint that is damaged.
+    Raises `SettingsError` if the settings were others (but for `_FREE` ones), and for a
+    checkpoint that is damaged.
     """
-    out.mkdir(parents=True, exist_ok=True)
     last, path, now, stands = out / LAST, out / SETTINGS, to_mapping(settings), {}
     if last.exists() and path.exists():
         try:
@@ -48,8 +47,13 @@ def state_of_run(settings: TrainingSettings, out: Path) -> dict[str, Any]:
             raise SettingsError(
                 f"{last}: {problem}. Delete it to begin anew, or choose another --out."
             ) from None
-    path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
     return stands
+
+
+def keep_settings(settings: TrainingSettings, out: Path) -> None:
+    """Write them into `out`. Only a run that begins does so: a refused one leaves no folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SETTINGS).write_text(json.dumps(to_mapping(settings), indent=2) + "\n", "utf-8")
 
 
 def _stands(last: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class OptimizerSettings(Validated):
         "adamw; muon: orthogonalised momentum for matrices (arXiv:2502.16982), AdamW for the rest",
         ("adamw", "muon"),
     )
-    learning_rate: float = setting(5e-4, "at its highest")
+    learning_rate: float = setting(5e-4, "highest learning rate")
     weight_decay: float = setting(1e-4, "weights shrink by this times the rate", least=0)
     amsgrad: bool = setting(True, "AdamW with AMSGrad, as HORM")
     schedule: str = setting(
@@ -142,7 +142,7 @@ class RunSettings(Validated):
     patience: int | None = setting(
         None, "stop after so many validations without a better one; null: never"
     )
-    seed: int = setting(1, "of weights, batches and probing vectors", least=0)
+    seed: int = setting(1, "seed of weights, batches and probing vectors", least=0)
     precision: str = setting(
         "32-true",
         "32-true, 64-true; bf16-mixed only for direct forces without second derivatives, as "

@@ -105,6 +105,7 @@ def train(settings: TrainingSettings, out: Path | str) -> Path:
         references = dict(told.references)
     else:
         references = _references(settings, frames, list(shown.values()), level, network, before)
+    resuming.keep_settings(settings, out)
     making = BatchOptions(
         references,
         settings.loss.probe,

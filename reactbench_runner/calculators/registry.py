@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 
 from ase.calculators.calculator import Calculator
 
@@ -40,6 +41,8 @@ BUILT_IN = {
     "gfn1-xtb": "horm_calc.xtb:gfn1_xtb",
     "wb97x": "horm_calc.dft:WB97X",
 }
+#: The module that one of them needs beside the core of this package, and the extra that has it.
+_NEEDS = {"wb97x": ("pyscf", "label")}
 
 
 def known() -> list[str]:
@@ -71,12 +74,20 @@ def entry(source: Source) -> Entry:
     if source.startswith(HORM):
         return network_entry(checkpoint_of(source))
     if place := BUILT_IN.get(source):
+        _require_module(source)
         return code_entry(place, source)
     if registered := _registered().get(source):
         return code_entry(registered.value, source)
     if is_code(source):
         return code_entry(source)
     raise SettingsError(_unknown(source))
+
+
+def _require_module(name: str) -> None:
+    module, extra = _NEEDS.get(name, ("", ""))
+    if module and find_spec(module) is None:
+        remedy = f"pip install '.[{extra}]' in the repository"
+        raise SettingsError(f"calculator '{name}' needs {module}, which is not installed: {remedy}")
 
 
 def _unknown(name: str) -> str:

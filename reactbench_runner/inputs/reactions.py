@@ -117,7 +117,8 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
         charge, multiplicity = _electrons(row, frames)
         _share_masses(*frames)
     except (_BadRow, UnusableFile) as error:
-        return Unreadable(identifier, f"{where}: {error}")
+        text = str(error)  # of a file that is named by itself, it names the place already
+        return Unreadable(identifier, text if text.startswith(where) else f"{where}: {text}")
     return Reaction(identifier, frames[0], frames[1], charge=charge, multiplicity=multiplicity)
 
 

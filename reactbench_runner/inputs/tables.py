@@ -116,7 +116,7 @@ def _text(source: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"there is no file or folder {source}") from None
     except OSError as error:
-        raise InputError(f"cannot read {source}: {error}") from None
+        raise InputError(f"cannot read {source}: {error.strerror}") from None
     if len(data) > _LARGEST:
         raise InputError(f"{source} has more than {_LARGEST} bytes; is it a table of reactions?")
     if data.startswith(_WORKBOOKS):

@@ -128,7 +128,7 @@ class Database:
                     database.connection.execute("BEGIN IMMEDIATE")
                 yield database
         except ImportError as error:
-            remedy = "pip install 'horm-tssearch[postgresql]'"
+            remedy = "pip install '.[postgresql]' in the repository"
             raise DatabaseError(f"the database {name} needs {error.name}: {remedy}") from error
         except Exception as error:  # each driver has its own tree of errors
             kind = DamagedDatabase if self._file and _is_damage(error) else DatabaseError

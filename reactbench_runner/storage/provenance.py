@@ -104,7 +104,7 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
         ]
         if differences:
             raise InputError(
-                f"{out} holds a run made otherwise; results are not mixed. Use another --out, or "
+                f"{out} holds a different run; results are not mixed. Use another --out, or "
                 "repeat what was used there:\n  " + "\n  ".join(differences)
             )
         return _resumed(path, known, run)

@@ -67,7 +67,7 @@ train 04-driven-at-two-places further
 
 # 05: structures of searches with the weights of 03
 search $HERE/05-searched-again/searched2.txt runs/searched2 $RUNS/wider/last.ckpt \
-    --lower_way.steps 0
+    --lower_path.steps 0
 once runs/searched2.xyz python $SCRIPTS/collect.py runs/searched2 runs/searched2.xyz
 label $RUNS/searched2.h5 runs/searched2.xyz gfn2-xtb --hessians 0.3
 train 05-searched-again settled

@@ -191,6 +191,14 @@ def test_a_search_asks_the_calculator_what_it_knows() -> None:
     assert "no answer for H (it knows C)" in result.verdict.reason
 
 
+def test_a_missing_program_is_named_before_anything_is_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyscf", None)  # as if it were not installed
+    with pytest.raises(SettingsError, match=r"'wb97x' needs pyscf.*\[label\]"):
+        calculators.entry("wb97x")
+
+
 def test_wb97x_is_an_entry_like_any_other() -> None:
     entry = calculators.entry("wb97x")
     assert entry.level_of_theory == "ωB97X/6-31G(d) (PySCF)"

@@ -21,6 +21,7 @@ from reactbench_runner.storage.structures import points, read_back
 from tests.places import STRUCTURES
 from workflows import remarks
 from workflows.attempts import Attempt
+from workflows.errors import InputError
 from workflows.records import Label, Reaction, Verdict
 from workflows.settings import from_mapping
 from workflows.stages import endpoints
@@ -268,3 +269,5 @@ def test_two_structures_do_for_a_reaction() -> None:
     assert singlet.verdict.stage == "input"
     with pytest.raises(TypeError, match="calculator"):
         workflows.search(EXCHANGE.reactant, EXCHANGE.product)  # type: ignore[call-overload]
+    with pytest.raises(InputError, match="'gfn2-xtb'; give an ASE calculator"):
+        workflows.search(EXCHANGE, "gfn2-xtb")  # type: ignore[call-overload]

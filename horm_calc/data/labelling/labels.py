@@ -51,7 +51,7 @@ class Settings:
         if not LEVELS[self.level].installed:
             program = LEVELS[self.level].program
             raise ValueError(
-                f"level '{self.level}' needs {program}: pip install 'horm-tssearch[label]'"
+                f"level '{self.level}' needs {program}: pip install '.[label]' in the repository"
             )
         if not 0 <= self.hessians <= 1:
             raise ValueError(f"the fraction of Hessians is {self.hessians:g}, not within 0 to 1")

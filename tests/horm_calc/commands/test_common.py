@@ -67,6 +67,23 @@ def test_all_commands_are_known() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "meant"),
+    [
+        ("horm-tssearch", ["reactions.csv", "--otu", "runs"], "--out"),
+        ("horm-label", ["a.xyz", "b.h5", "--levle=gfn2-xtb"], "--level"),
+        ("horm-data", ["split", "--seeed", "1"], "--seed"),
+        ("horm-eval", ["--hlep"], "--help"),
+    ],
+)
+def test_a_misspelt_option_is_named_before_what_is_missing(
+    command: str, arguments: list[str], meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, code = printed("utf-8", command, arguments, monkeypatch)
+    assert code == 2
+    assert text.endswith(f"did you mean {meant}?\n")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-8"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_in_every_terminal(

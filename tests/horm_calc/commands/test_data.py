@@ -58,7 +58,7 @@ def test_convert_there_and_back(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = run(capsys, "convert", labels, tmp_path / "x.xyz")
-    assert out == f"{tmp_path / 'x.xyz'}: 60 frames of 20 reactions, 20 of them curved\n"
+    assert out == f"{tmp_path / 'x.xyz'}: 60 frames of 20 reactions, 20 with second derivatives\n"
     run(capsys, "convert", tmp_path / "x.xyz", tmp_path / "back.h5")
     first, second = open_frames(labels), open_frames(tmp_path / "back.h5")
     assert second.level_of_theory == "GFN2-xTB"
@@ -110,7 +110,7 @@ def test_convert_horm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_split_then_check(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, test = tmp_path / "train.h5", tmp_path / "test.h5"
     out = run(capsys, "split", labels, train, test, "--fraction", "0.2", "--seed", "3")
-    assert out.splitlines()[1] == f"{test}: 12 frames of 4 reactions, 4 of them curved"
+    assert out.splitlines()[1] == f"{test}: 12 frames of 4 reactions, 4 with second derivatives"
     parts = [open_frames(path) for path in (train, test)]
     assert sorted([*parts[0].reactions, *parts[1].reactions]) == open_frames(labels).reactions
     assert parts[0].level_of_theory == "GFN2-xTB"

@@ -392,6 +392,7 @@ def test_wrong_settings_are_named(data, empty, capsys, group, changes, message) 
     assert message in error
     assert error.startswith("horm-train: ")
     assert error.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_reactions_in_both_sets_are_refused(data, empty, capsys) -> None:

@@ -274,7 +274,7 @@ def test_a_molfile_under_any_name(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "no kind that ASE knows; use xyz"),
+        (b"", "it is empty"),
         (b"no structure\n", "no kind that ASE knows; use xyz"),
         (bytes(range(256)), "no kind that ASE knows; use xyz"),
     ],

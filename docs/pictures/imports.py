@@ -1,4 +1,4 @@
-"""Draw which rooms of the packages import which: python docs/pictures/rooms.py"""
+"""Draw which folders of the packages import which: python docs/pictures/imports.py"""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ GREY = "#8792a2"
 
 
 def main() -> None:
-    """Write rooms.svg beside this file."""
-    graph = nx.transitive_reduction(nx.condensation(rooms()))
-    rooms_of = nx.get_node_attributes(nx.condensation(rooms()), "members")
-    floors = [sorted(floor) for floor in nx.topological_generations(graph)]
-    plt.rcParams |= {"font.size": 10, "svg.hashsalt": "rooms", "svg.fonttype": "none"}
-    figure, axes = plt.subplots(figsize=(8, 0.9 * len(floors) + 0.7), layout="constrained")
+    """Write imports.svg beside this file."""
+    condensed = nx.condensation(folders())
+    graph = nx.transitive_reduction(condensed)
+    members = nx.get_node_attributes(condensed, "members")
+    rows = [sorted(row) for row in nx.topological_generations(graph)]
+    plt.rcParams |= {"font.size": 10, "svg.hashsalt": "imports", "svg.fonttype": "none"}
+    figure, axes = plt.subplots(figsize=(8, 0.9 * len(rows) + 0.7), layout="constrained")
     places = {
-        group: ((place + 0.5) / len(floor), -level)
-        for level, floor in enumerate(floors)
-        for place, group in enumerate(floor)
+        group: ((place + 0.5) / len(row), -level)
+        for level, row in enumerate(rows)
+        for place, group in enumerate(row)
     }
     for start, end in graph.edges:
         arrow = {"arrowstyle": "->", "color": GREY, "shrinkA": 14, "shrinkB": 16}
         axes.annotate("", places[end], places[start], arrowprops=arrow)
     for group, place in places.items():
-        boxed(axes, place, *named(rooms_of[group]))
+        boxed(axes, place, *named(members[group]))
     for place, (package, color) in enumerate(COLORS.items()):
         boxed(axes, ((place + 0.5) / len(COLORS), 0.75), package, color, "bold")
     axes.set_xlim(0, 1)
-    axes.set_ylim(-len(floors) + 0.5, 1.1)
+    axes.set_ylim(-len(rows) + 0.5, 1.1)
     axes.axis("off")
     figure.savefig(Path(__file__).with_suffix(".svg"), metadata={"Date": None})
 
 
 def named(group: set[str]) -> tuple[str, str]:
-    """What is written on the rooms that use each other, and their colour."""
-    names = sorted(room.split(".")[1] for room in group)
+    """What is written on folders that use each other, and their colour."""
+    names = sorted(folder.split(".")[1] for folder in group)
     return " · ".join(names), COLORS[min(group).split(".")[0]]
 
 
@@ -55,22 +56,22 @@ def boxed(
     axes.text(*place, text, ha="center", va="center", weight=weight, bbox=box)
 
 
-def rooms() -> nx.DiGraph:
+def folders() -> nx.DiGraph:
     """Folders of the packages, and what each imports from the others.
 
-    The files at the top of a package are two rooms: those that use its folders, and the rest.
+    The files at the top of a package count as two: those that use its folders, and the rest.
     """
     modules = imports()
-    room = {module: folder_of(module) for module in modules}
+    folder = {module: folder_of(module) for module in modules}
     for module in modules:
         package = module.split(".")[0]
-        if room[module] == package:
-            below = {room[one] for one in nx.descendants(modules, module)}
+        if folder[module] == package:
+            below = {folder[one] for one in nx.descendants(modules, module)}
             uses = any(one.startswith(f"{package}.") for one in below)
-            room[module] = f"{package}.{'front' if uses else 'basics'}"
+            folder[module] = f"{package}.{'front' if uses else 'basics'}"
     graph = nx.DiGraph()
-    graph.add_nodes_from(room.values())
-    graph.add_edges_from((room[a], room[b]) for a, b in modules.edges if room[a] != room[b])
+    graph.add_nodes_from(folder.values())
+    graph.add_edges_from((folder[a], folder[b]) for a, b in modules.edges if folder[a] != folder[b])
     return graph
 
 
