@@ -32,6 +32,9 @@ from reactbench_runner.storage.store import finished
 from workflows.records import Label
 from workflows.settings import VerdictSettings
 
+#: What a warning of a lower-energy path says, and said in earlier versions.
+LOWER = ("lower-energy path", "lower way")
+
 #: Å. Transition states that are farther apart are not the same one.
 SAME = 0.4
 
@@ -90,7 +93,7 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
                 trusted_barrier, barrier = (one.barrier_kcal_per_mol for one in both)
                 assert trusted_barrier is not None
                 assert barrier is not None  # both saddles connect the ends
-                lower_path = any("lower path" in one.warnings for one in both)
+                lower_path = any(word in one.warnings for one in both for word in LOWER)
                 rmsd = distance(trusted / name, fast / name)
                 found.append(Compared(name, rmsd, trusted_barrier, barrier, lower_path))
     return solvable, found

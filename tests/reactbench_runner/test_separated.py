@@ -118,7 +118,7 @@ def test_one_molecule_at_each_end_adds_nothing() -> None:
         Reaction("hcn", reactant, product),
         calculators.build("gfn2-xtb"),
         from_mapping(QUICK),
-        stages.append,
+        progress=stages.append,
     )
     assert result.verdict.label is Label.INTENDED
     assert "separated molecules" not in stages

@@ -101,7 +101,7 @@ def test_in_the_file_of_a_batch(tmp_path: Path) -> None:
     def broken(charge: int, multiplicity: int) -> Breaking:
         return Breaking(after=20)
 
-    run_batch([EXCHANGE], tmp_path / "out", broken, QUICK)
+    run_batch([EXCHANGE], tmp_path / "out", broken, settings=QUICK)
     row = finished(tmp_path / "out")["exchange"]
     assert row.verdict is Label.FAILED
     assert "a bug of mine" in row.reason

@@ -28,7 +28,7 @@ def test_help_teaches_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         call("--help")
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for expected in ("--path.images", "eV/Å", "cm⁻¹", "reactions.csv", "gfn2-xtb", "resumed"):
+    for expected in ("--path.images", "eV/Å", "cm⁻¹", "reactions.csv", "gfn2-xtb", "to resume"):
         assert expected in text
 
 

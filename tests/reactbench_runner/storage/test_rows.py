@@ -52,7 +52,10 @@ def test_what_is_written_is_read(what: str, tmp_path: Path) -> None:
 
 
 def test_a_record_of_before_there_was_a_version(tmp_path: Path) -> None:
-    """It is read as it was, and its table is the same to the byte, also when it is stored anew."""
+    """It is read as it was, and its table is the same to the byte, but for names that have changed.
+
+    Also when it is stored anew.
+    """
     row = finished(BEFORE)["rxn143"]
     assert row.separated_barrier_kcal_per_mol is None
     assert row.verify_converged is None
@@ -64,7 +67,8 @@ def test_a_record_of_before_there_was_a_version(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     file.write_text(as_json(row))
     for one in (row, read_result(file, "rxn143")):
-        assert table(one) == (BEFORE / "results.csv").read_bytes()
+        before = (BEFORE / "results.csv").read_bytes()
+        assert table(one) == before.replace(b"lower_way", b"lower_path")
 
 
 def test_columns_that_older_versions_did_not_have_are_empty(tmp_path: Path) -> None:
