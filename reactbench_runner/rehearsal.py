@@ -89,6 +89,6 @@ def _seconds(reaction: Reaction, calculator: str) -> float:
 
 def _span(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds > 2 * size:
+        if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds"

@@ -59,6 +59,10 @@ examples:
 _OF_THE_RUN = ("calculator", "verify", "workers")
 
 
+#: Atoms beyond which a search takes so long that a person should be told.
+_LARGE = 100
+
+
 @entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
@@ -87,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
     from reactbench_runner.batch import NOT_SEARCHED, run_batch
     from reactbench_runner.inputs.reactions import read_reactions
     from reactbench_runner.storage.rows import ResultRow
-    from workflows.records import Label
+    from workflows.records import Label, Reaction
 
     console = Console()
     reactions = read_reactions(options.reactions)  # before a network is loaded
@@ -97,9 +101,18 @@ def _run(options: argparse.Namespace) -> int:
     count = f"{len(reactions)} reaction{'s' * (len(reactions) != 1)}"
     if options.dry_run:
         from reactbench_runner.rehearsal import rehearse
+        from reactbench_runner.storage.run_folder import check_place
 
+        check_place(options.out)
         return rehearse(reactions, calculator, verify, workers, console)
     console.print(f"{count}, {level}, results in {options.out}", markup=False)
+    found = [item for item in reactions if isinstance(item, Reaction)]
+    if large := [item.id for item in found if len(item.reactant) > _LARGE]:
+        console.print(
+            f"{', '.join(large[:3])}{', ...' * (len(large) > 3)}: more than {_LARGE} atoms. Such a "
+            "search takes hours; nothing is shown until it ends",
+            markup=False,
+        )
     intended = 0
     with Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),

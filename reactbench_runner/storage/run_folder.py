@@ -41,6 +41,16 @@ def claimed(out: Path) -> Iterator[None]:
         raise
 
 
+def check_place(out: Path) -> None:
+    """Raise what `claimed` would for a folder that cannot be made, and leave nothing."""
+    made: list[Path] = []
+    try:
+        with _explained(out):
+            _make(out, made)
+    finally:
+        _take_away(out, made)
+
+
 @contextlib.contextmanager
 def exclusive_lock(out: Path) -> Iterator[None]:
     """Refuse, by `InputError`, a folder into which another process is writing.

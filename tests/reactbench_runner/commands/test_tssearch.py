@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 
@@ -182,4 +184,17 @@ def test_a_dry_run_checks_everything_and_leaves_nothing(
     assert "per reaction" in said
     assert not (tmp_path / "out").exists()
     write(tmp_path / "one.xyz", read(STRUCTURES / "hcn.xyz", ":"))
-    assert call("one.xyz", "--out", "out", "--dry-run", "--calculator", "gfn2-xtb") == 0
+    assert call("one.xyz", "--out", "out/below", "--dry-run", "--calculator", "gfn2-xtb") == 0
+    assert not (tmp_path / "out").exists()
+    assert call("one.xyz", "--out", "empty.xyz/below", "--dry-run") == 2
+    assert "empty.xyz/below lies below a file" in capsys.readouterr().err
+
+
+def test_a_large_molecule_is_told_of_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chain = Atoms("H102", np.c_[np.arange(102.0), np.zeros((102, 2))])
+    write(tmp_path / "chain.xyz", [chain, chain])
+    call("chain.xyz", "--out", "out", "--calculator", "gfn2-xtb", "--endpoints.wall_time", "1")
+    assert "chain: more than 100 atoms" in capsys.readouterr().out
