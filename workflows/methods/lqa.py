@@ -101,7 +101,9 @@ def _branch(
     while len(images) < settings.max_steps:
         force = field.rms_force(step.point)
         lines.append(f"{len(images):4d} {step.point.energy:16.6f} eV {force:9.4f} eV/Å")
-        if force < settings.rms_force:
+        gradient = step.point.gradient
+        # Beside a flat saddle point the forces are small too, but the path still steepens.
+        if force < settings.rms_force and gradient @ step.hessian @ gradient > 0:
             return images, True
         if field.surface.capabilities.hessians and since >= HESSIAN_EVERY:
             exact = field.weighted(field.surface.get_hessian(step.point.atoms))

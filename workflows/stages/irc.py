@@ -46,7 +46,7 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
         except StageError as error:
             failures.append(f"{method}: {error}")
             logs += [error.log, failures[-1], cause_of(error)]
-            if isinstance(error, _Flat) and chosen is settings and method == settings.method:
+            if isinstance(error, _Flat) and chosen is settings:
                 tries.append((method, _finer(settings)))
             continue
         reason = "; ".join([*failures, irc.reason]).strip("; ")
