@@ -70,6 +70,18 @@ class NormalModes:
         return self.frequencies[self.frequencies < -threshold]
 
 
+def internal_directions(atoms: Atoms) -> FloatArray:
+    """Mass-weighted displacements without translation and rotation, (3N, 3N - 6), orthonormal.
+
+    3N - 5 of a linear molecule; see `rigid_rotations` for what counts as one.
+    """
+    masses = atoms.get_masses()
+    rotations = rigid_rotations(centred_positions(atoms), masses)
+    rigid = np.concatenate([np.tile(np.eye(3), len(atoms)), rotations.reshape(-1, 3 * len(atoms))])
+    basis, _, _ = np.linalg.svd((rigid * np.sqrt(np.repeat(masses, 3))).T)
+    return np.asarray(basis[:, len(rigid) :])
+
+
 def normal_modes(atoms: Atoms, hessian: ArrayLike) -> NormalModes:
     """Vibrations in the space orthogonal to translation and rotation.
 
@@ -106,10 +118,7 @@ def normal_modes(atoms: Atoms, hessian: ArrayLike) -> NormalModes:
     if not (np.isfinite(second).all() and np.isfinite(atoms.positions).all()):
         raise ValueError("the Hessian or the geometry contains NaN or infinite numbers")
     root_mass = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    rotations = rigid_rotations(centred_positions(atoms), atoms.get_masses())
-    rigid = np.concatenate([np.tile(np.eye(3), len(atoms)), rotations.reshape(-1, size)])
-    basis, _, _ = np.linalg.svd((rigid * root_mass).T)
-    internal = basis[:, len(rigid) :]
+    internal = internal_directions(atoms)
     weighted = 0.5 * (second + second.T) / np.outer(root_mass, root_mass)
     squares, vectors = np.linalg.eigh(internal.T @ weighted @ internal)
     cartesian = (internal @ vectors).T / root_mass
@@ -118,7 +127,7 @@ def normal_modes(atoms: Atoms, hessian: ArrayLike) -> NormalModes:
         frequencies=_WAVENUMBER * np.sign(squares) * np.sqrt(np.abs(squares)),
         displacements=(cartesian / norms[:, None]).reshape(-1, len(atoms), 3),
         reduced_masses=norms**-2,
-        linear=len(rotations) == 2,
+        linear=size - internal.shape[1] == 5,  # three translations and two rotations
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from horm_calc.chemistry.masses import with_positions
+from horm_calc.chemistry.thermochemistry import internal_directions
 from workflows.methods.contracts import Branches
 from workflows.settings import IRCSettings
 from workflows.surface import Surface
@@ -51,7 +52,8 @@ class _Field:
     def __init__(self, saddle: Atoms, surface: Surface) -> None:
         self.surface, self.saddle = surface, saddle
         self.root_mass = np.sqrt(np.repeat(saddle.get_masses(), 3))
-        self.inner = _without_rigid_motions(saddle, self.root_mass)
+        internal = internal_directions(saddle)
+        self.inner = internal @ internal.T
 
     def at(self, position: np.ndarray) -> _Point:
         atoms = with_positions(self.saddle, (position / self.root_mass).reshape(-1, 3))
@@ -188,13 +190,3 @@ def _updated(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.nd
     powell -= along * np.outer(step, step) / square**2
     rank_one = np.outer(error, error) * (along / (square * size))  # share times error·error / along
     return np.asarray(hessian + rank_one + (1 - share) * powell)
-
-
-def _without_rigid_motions(atoms: Atoms, root_mass: np.ndarray) -> np.ndarray:
-    """The projector (3n, 3n) that takes translations and rotations out."""
-    centred = atoms.positions - atoms.get_center_of_mass()
-    rotations = [np.cross(axis, centred).ravel() for axis in np.eye(3)]
-    shifts = [np.tile(axis, len(atoms)) for axis in np.eye(3)]
-    left, sizes, _ = np.linalg.svd((np.array([*shifts, *rotations]) * root_mass).T, False)
-    rigid = left[:, sizes > 1e-6 * sizes.max()]
-    return np.asarray(np.eye(len(root_mass)) - rigid @ rigid.T)
