@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from horm_calc.derivatives.jets.core import RULES, Jet, rule
+from horm_calc.derivatives.jets.core import RULES, Jet, NoRule, rule
 from horm_calc.derivatives.jets.linear import aligned_tangent, value_of
 from horm_calc.models.ops import scalar_mlp, scalar_mlp_derivatives
 from horm_calc.models.sphere import (
@@ -209,7 +209,7 @@ def _first_order_only(
     x: Jet, function: Callable[..., Tensor], jvp: Callable[..., Tensor], *arguments: Any
 ) -> Jet:
     if x.tape.second_order:
-        raise NotImplementedError(f"second derivatives have no rule for '{function.__name__}'")
+        raise NoRule(function.__name__)
     assert x.tangent is not None
     return Jet(function(x.value, *arguments), jvp(x.value, x.tangent, *arguments), x.tape)
 
