@@ -138,18 +138,27 @@ def capabilities_of(calculator: Any) -> Capabilities:
     TypeError
         Where its attribute `capabilities` is none.
     """
-    said = getattr(calculator, "capabilities", None) or Capabilities()
-    if not isinstance(said, Capabilities):
-        raise TypeError(
-            f"`capabilities` of {type(calculator).__name__} is {said!r:.80}, not a "
-            "horm_calc.Capabilities"
-        )
     return replace(
-        said,
+        stated_capabilities(calculator),
         hessians=_offers(calculator, "get_hessian"),
         batches=_offers(calculator, "evaluate"),
         concerns=_offers(calculator, "concerns"),
     )
+
+
+def stated_capabilities(speaker: Any) -> Capabilities:
+    """What a calculator or a factory says in its attribute `capabilities`, if it has one.
+
+    Raises
+    ------
+    TypeError
+        Where that is something else.
+    """
+    said = getattr(speaker, "capabilities", None) or Capabilities()
+    if not isinstance(said, Capabilities):
+        name = getattr(speaker, "__name__", type(speaker).__name__)
+        raise TypeError(f"`capabilities` of {name} is {said!r:.80}, not a horm_calc.Capabilities")
+    return said
 
 
 def _offers(calculator: Any, method: str) -> bool:

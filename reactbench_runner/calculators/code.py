@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from horm_calc.capabilities import Capabilities
+from horm_calc.capabilities import Capabilities, stated_capabilities
 from horm_calc.configuration import SettingsError
 from reactbench_runner.calculators.entries import Builder, Entry
 
@@ -55,12 +55,10 @@ def code_entry(name: str, called: str = "") -> Entry:
 
 def capabilities_of_factory(factory: Builder, name: str) -> Capabilities:
     """What a factory says of its calculators before it is called. Raises `SettingsError`."""
-    said = getattr(factory, "capabilities", None) or Capabilities()
-    if not isinstance(said, Capabilities):
-        raise SettingsError(
-            f"calculator '{name}': its `capabilities` is {said!r:.80}, not a horm_calc.Capabilities"
-        )
-    return said
+    try:
+        return stated_capabilities(factory)
+    except TypeError as error:
+        raise SettingsError(f"calculator '{name}': {error}") from error
 
 
 @cache
