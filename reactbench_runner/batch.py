@@ -8,7 +8,6 @@ import errno
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import overload
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner import calculators
@@ -100,14 +99,12 @@ def run_batch(
     """
     out = Path(out)
     settings = settings or SearchSettings()
-    source = _source(calculator)
-    trusted_source = None if verify is None else _source(verify)
-    entry = calculators.entry(source)
-    trusted = None if trusted_source is None else calculators.entry(trusted_source)
+    entry = calculators.entry(_source(calculator))
+    trusted = calculators.entry(_source(verify)) if verify is not None else None
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
-    spec = RunSpec(_of_anywhere(source, entry), settings, _of_anywhere(trusted_source, trusted))
+    spec = RunSpec(entry.source, settings, trusted.source if trusted else None)
     try:
         with claimed(out):
             name = start_or_resume(out, describe_run(entry, settings, trusted))
@@ -140,15 +137,6 @@ def _source(calculator: str | Builder) -> Source:
         return Factory.of(calculator)
     except TypeError as error:
         raise SettingsError(str(error)) from error
-
-
-@overload
-def _of_anywhere(source: Source, entry: Entry) -> Source: ...
-@overload
-def _of_anywhere(source: Source | None, entry: Entry | None) -> Source | None: ...
-def _of_anywhere(source: Source | None, entry: Entry | None) -> Source | None:
-    """A name that means the same in other folders."""
-    return entry.name if isinstance(source, str) and entry else source
 
 
 class _Run:

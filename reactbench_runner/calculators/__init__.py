@@ -2,6 +2,6 @@
 
 from reactbench_runner.calculators.entries import Entry, Factory, Source
 from reactbench_runner.calculators.networks import HORM
-from reactbench_runner.calculators.registry import DEFAULT, build, entry, known
+from reactbench_runner.calculators.registry import DEFAULT, build, entry, known, refusal
 
-__all__ = ["DEFAULT", "HORM", "Entry", "Factory", "Source", "build", "entry", "known"]
+__all__ = ["DEFAULT", "HORM", "Entry", "Factory", "Source", "build", "entry", "known", "refusal"]

@@ -71,6 +71,8 @@ class Entry:
         where the name says it. A run is not continued with another identity.
     packages
         Distributions whose versions are noted with its results.
+    factory
+        The factory, if it was given as a Python object: no name finds that one.
     """
 
     name: str
@@ -78,6 +80,12 @@ class Entry:
     capabilities: Capabilities
     identity: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
+    factory: Factory | None = None
+
+    @property
+    def source(self) -> Source:
+        """What gives it in every process and folder."""
+        return self.factory or self.name
 
     @property
     def level_of_theory(self) -> str:

@@ -28,6 +28,7 @@ from reactbench_runner.calculators.networks import (
     checkpoint_of,
     network_entry,
 )
+from workflows.records import Reaction
 
 #: What searches use that name no calculator: the network that needs no download.
 DEFAULT = HORM + SHIPPED
@@ -62,6 +63,17 @@ def build(source: Source, charge: int = 0, multiplicity: int = 1) -> Calculator:
     return entry(source).build(charge, multiplicity)
 
 
+def refusal(source: Source, reaction: Reaction) -> str:
+    """Why a calculator has no answer for a reaction, as far as that is known before it is built.
+
+    Of a network nothing is: its entry would read the weights once more, and a search asks the
+    calculator itself.
+    """
+    if isinstance(source, str) and source.startswith(HORM):
+        return ""
+    return entry(source).refusal(reaction)
+
+
 def entry(source: Source) -> Entry:
     """What is known of a calculator before it is built.
 
@@ -70,7 +82,8 @@ def entry(source: Source) -> Entry:
     """
     if isinstance(source, Factory):
         factory = source.load()
-        return Entry(source.name, factory, capabilities_of_factory(factory, source.name))
+        capabilities = capabilities_of_factory(factory, source.name)
+        return Entry(source.name, factory, capabilities, factory=source)
     if source.startswith(HORM):
         return network_entry(checkpoint_of(source))
     if place := BUILT_IN.get(source):

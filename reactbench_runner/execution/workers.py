@@ -135,7 +135,7 @@ def search_one(task: Task, spec: RunSpec) -> SearchResult:
 def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
     try:
         check_reaction(reaction)
-        if problem := calculators.entry(spec.calculator).refusal(reaction):
+        if problem := calculators.refusal(spec.calculator, reaction):
             raise InputError(problem)
         built = calculators.build(spec.calculator, reaction.charge, reaction.multiplicity)
         # Those of the structures that count are among the warnings of the result.
