@@ -51,6 +51,12 @@ def lazy(
     return get, lambda: names, names
 
 
+def load(place: str) -> Any:
+    """What a table names as "package.module:name", imported now."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
 def version() -> str:
     """The version of the code that runs; "unknown" where nothing says it.
 

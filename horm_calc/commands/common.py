@@ -14,10 +14,11 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec
+
+from horm_calc.lazy_imports import version
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -77,9 +78,7 @@ def parser_of(command: str, description: str, epilog: str) -> argparse.ArgumentP
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"{command} {version('horm-tssearch')}"
-    )
+    parser.add_argument("--version", action="version", version=f"{command} {version()}")
     return parser
 
 

@@ -6,10 +6,11 @@ benchmarks and the tests of the contract take their networks from this table.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from horm_calc.lazy_imports import load
 
 if TYPE_CHECKING:
     from horm_calc.models.contract import Network
@@ -70,8 +71,8 @@ NETWORKS: dict[str, Architecture] = {
 
 def network_class(name: str) -> type[Network]:
     """The class of the networks of that name, one of `NETWORKS`."""
-    module, _, kind = NETWORKS[name].where.partition(":")
-    return getattr(importlib.import_module(module), kind)
+    kind: type[Network] = load(NETWORKS[name].where)
+    return kind
 
 
 def marks() -> dict[str, str]:

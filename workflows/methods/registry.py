@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from horm_calc.configuration import setting
+from horm_calc.lazy_imports import load
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class Method:
 
     def load(self) -> Any:
         """The function."""
-        module, _, function = self.place.partition(":")
-        return getattr(import_module(module), function)
+        return load(self.place)
 
 
 MINIMISERS: tuple[Method, ...] = (
