@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ COMMANDS = {
     "horm-train": "horm_calc.commands.train",
     "horm-eval": "horm_calc.commands.eval",
 }
+
+#: Of the help on the page, characters.
+WIDTH = 94
 
 SEARCH = """\
 # Settings of a search
@@ -97,12 +100,12 @@ def default(spec: dataclasses.Field[Any]) -> Any:
 
 def command(name: str) -> str:
     """The help of a command and of its subcommands."""
-    os.environ["COLUMNS"] = "96"  # the width of what argparse prints
     parser = importlib.import_module(COMMANDS[name])._parser()
     lines = [f"## {name}", ""]
     for title, one in ((name, parser), *subcommands(name, parser)):
         if title != name:
             lines += [f"### {title}", ""]
+        one.formatter_class = partial(one.formatter_class, width=WIDTH)  # of no terminal
         lines += ["```text", one.format_help().rstrip(), "```", ""]
     return "\n".join(lines)
 

@@ -95,7 +95,7 @@ def test_own_labels(checkpoint: Path, data: Path, tmp_path: Path, capsys) -> Non
     printed, err = capsys.readouterr()
     assert "warning" not in err
     for text in ("4 of the 4 frames", "Hartree/Bohr²", "1 Hartree/Bohr² = 97.17 eV/Å²", "100.0%"):
-        assert text in " ".join(printed.split())
+        assert text in printed.replace("\n", " ")
     assert max(map(len, printed.splitlines())) <= 80
     errors = errors_of(out)
     assert errors["energy_error_ev"]["frames"] == 8
