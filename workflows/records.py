@@ -73,6 +73,7 @@ class Minimum:
     """
 
     atoms: Atoms
+    _: KW_ONLY
     energy: float
     forces: np.ndarray
     method: str
@@ -103,6 +104,7 @@ class ReactionPath:
 
     images: tuple[Atoms, ...]
     energies: np.ndarray
+    _: KW_ONLY
     method: str
     converged: bool
     reason: str = ""
@@ -119,6 +121,7 @@ class ReactionPath:
 class StringPath(ReactionPath):
     """A path whose highest energy is known between its images too: `ceiling`, eV."""
 
+    _: KW_ONLY
     ceiling: float = math.inf
 
 
@@ -164,6 +167,7 @@ class Saddle:
     """
 
     atoms: Atoms
+    _: KW_ONLY
     energy: float
     forces: np.ndarray
     hessian: np.ndarray
@@ -205,6 +209,7 @@ class IRC:
 
     images: tuple[Atoms, ...]
     energies: np.ndarray
+    _: KW_ONLY
     saddle_index: int
     arrived: tuple[bool, bool]
     method: str
@@ -235,6 +240,7 @@ class Verification:
     """
 
     saddle: Saddle | None = None
+    _: KW_ONLY
     rmsd: float | None = None
     overlap: float | None = None
     reactant: Minimum | None = None
@@ -254,6 +260,7 @@ class SeparatedMolecule:
     """
 
     minimum: Minimum
+    _: KW_ONLY
     charge: int
     multiplicity: int
     count: int

@@ -90,11 +90,13 @@ def _verify(result: SearchResult, surface: Surface, settings: SearchSettings) ->
                 reasons.append(f"no barrier from the {name}: {problem}")
             else:
                 ends[name] = end
+    rmsd, overlap = superpose(result.saddle, saddle)
     return Verification(
         saddle,
-        *superpose(result.saddle, saddle),
-        ends.get("reactant"),
-        ends.get("product"),
+        rmsd=rmsd,
+        overlap=overlap,
+        reactant=ends.get("reactant"),
+        product=ends.get("product"),
         converged=True,
         reason="; ".join(reasons),
         log="\n".join(logs),

@@ -99,13 +99,26 @@ def read_back(reaction: Reaction, row: ResultRow, known: Mapping[str, Point]) ->
         lost=("reactant", "product") if row.reaction_energy_kcal_per_mol is None else (),
     )
     reactant, product = (
-        Minimum(atoms, *_results(atoms), method="stored", converged=True)
+        Minimum(
+            atoms,
+            energy=atoms.get_potential_energy(),
+            forces=atoms.get_forces(),
+            method="stored",
+            converged=True,
+        )
         for atoms, _ in (known["reactant"], known["product"])
     )
     atoms, data = known["transition_state"]
     hessian = np.asarray(data["hessian_ev_per_a2"])
-    modes = normal_modes(atoms, hessian)
-    saddle = Saddle(atoms, *_results(atoms), hessian, modes, method="stored", converged=True)
+    saddle = Saddle(
+        atoms,
+        energy=atoms.get_potential_energy(),
+        forces=atoms.get_forces(),
+        hessian=hessian,
+        modes=normal_modes(atoms, hessian),
+        method="stored",
+        converged=True,
+    )
     return SearchResult(reaction, verdict, reactant=reactant, product=product, saddle=saddle)
 
 
@@ -143,10 +156,6 @@ def _with_results(point: Minimum | Saddle) -> Atoms:
     atoms: Atoms = point.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, energy=point.energy, forces=point.forces)
     return atoms
-
-
-def _results(atoms: Atoms) -> tuple[float, np.ndarray]:
-    return atoms.get_potential_energy(), atoms.get_forces()
 
 
 def _frames(found: Saddle | ReactionPath | IRC | SeparatedMolecules) -> list[Frame]:

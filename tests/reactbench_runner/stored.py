@@ -33,7 +33,13 @@ def searched(identifier: str = "hcn", seed: int = 0) -> SearchResult:
     ]
     energies = np.array([-149.1, -148.6, -146.9]) + random.uniform(0, 0.1, 3)
     reactant, product = (
-        Minimum(atoms, energy, random.normal(0, 1e-3, (3, 3)), "rfo", True)
+        Minimum(
+            atoms,
+            energy=energy,
+            forces=random.normal(0, 1e-3, (3, 3)),
+            method="rfo",
+            converged=True,
+        )
         for atoms, energy in zip(ends[:2], energies[:2], strict=True)
     )
     reaction = Reaction(identifier, ends[0], ends[1])
@@ -43,9 +49,16 @@ def searched(identifier: str = "hcn", seed: int = 0) -> SearchResult:
         Verdict(Label.INTENDED),
         reactant=reactant,
         product=product,
-        path=ReactionPath(images, along, "geodesic", True),
+        path=ReactionPath(images, along, method="geodesic", converged=True),
         saddle=_saddle(ends[2], energies[2], random),
-        irc=IRC(images, along, 1, (True, True), "eulerpc", True),
+        irc=IRC(
+            images,
+            along,
+            saddle_index=1,
+            arrived=(True, True),
+            method="eulerpc",
+            converged=True,
+        ),
         irc_ends=(reactant, product),
         log=f"\n===== path =====\nwhat a library printed of {identifier}\n",
     )
@@ -57,10 +70,10 @@ def verified(result: SearchResult) -> SearchResult:
     assert saddle is not None
     found = Verification(
         _saddle(saddle.atoms, saddle.energy - 1.0, np.random.default_rng(9)),
-        0.01,
-        0.99,
-        result.reactant,
-        result.product,
+        rmsd=0.01,
+        overlap=0.99,
+        reactant=result.reactant,
+        product=result.product,
         converged=True,
     )
     log = f"{result.log}\n===== verification =====\n\n"
@@ -72,7 +85,13 @@ def _saddle(atoms: Atoms, energy: float, random: np.random.Generator) -> Saddle:
     hessian += hessian.T
     forces = random.normal(0, 1e-3, (3, 3))
     return Saddle(
-        atoms, energy, forces, hessian, normal_modes(atoms, hessian), "rsirfo", converged=True
+        atoms,
+        energy=energy,
+        forces=forces,
+        hessian=hessian,
+        modes=normal_modes(atoms, hessian),
+        method="rsirfo",
+        converged=True,
     )
 
 

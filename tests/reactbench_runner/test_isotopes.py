@@ -102,7 +102,7 @@ def test_other_isotopes_are_another_reaction(searched: Path, masses) -> None:
 
 def test_without_isotopes_files_are_plain_xyz(tmp_path: Path) -> None:
     atoms = reaction(None).reactant
-    path = ReactionPath((atoms,), np.array([-1.0]), "geodesic", converged=True)
+    path = ReactionPath((atoms,), np.array([-1.0]), method="geodesic", converged=True)
     result = SearchResult(reaction(None), Verdict(Label.FAILED), path=path)
     assert to_row(result).isotopes == ""
     write_search(result, tmp_path, "GFN2-xTB")

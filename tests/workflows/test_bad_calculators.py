@@ -327,7 +327,7 @@ def test_concerns_that_break_down_cost_no_search(concerns) -> None:
     surface = Surface(with_method("concerns", concerns))
     zero = np.zeros((3, 3))
     minima = {
-        name: Minimum(atoms, 0.0, zero, "rfo", converged=True)
+        name: Minimum(atoms, energy=0.0, forces=zero, method="rfo", converged=True)
         for name, atoms in (("reactant", EXCHANGE.reactant), ("product", EXCHANGE.product))
     }
     [warning] = remarks.of_structures(EXCHANGE, minima, None, surface, QUICK)

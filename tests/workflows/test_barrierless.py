@@ -207,7 +207,7 @@ def test_a_barrier_between_the_images_of_a_path_is_seen(gfn2) -> None:
     images = ends[0].atoms, shaken, ends[1].atoms
     energies = np.array([gfn2.at(image)[0] for image in images])
     assert rises(energies)
-    path = ReactionPath(images, energies, "by hand", True)
+    path = ReactionPath(images, energies, method="by hand", converged=True)
     fine = followed(path, bar(energies), gfn2, LowerPathSettings())
     assert to_kcal_per_mol(fine.ceiling - energies[0]) > 14.8
     assert only_rises(fine, 1.2) is None
@@ -230,7 +230,11 @@ def test_rising(energies: list[float], rising: bool) -> None:
     values = np.array(energies) * KCAL_PER_MOL
     assert rises(values) == rising
     path = StringPath(
-        (molecule("H2"), molecule("H2")), values, "string", True, ceiling=float(values.max())
+        (molecule("H2"), molecule("H2")),
+        values,
+        method="string",
+        converged=True,
+        ceiling=float(values.max()),
     )
     assert (only_rises(path, 1.2) is not None) == rising
     higher = dataclasses.replace(path, ceiling=float(values.max()) + 0.03)

@@ -213,7 +213,7 @@ def test_another_saddle_is_not_taken_for_the_same(found) -> None:
 
 def test_an_end_that_falls_apart_gives_no_barrier(found) -> None:
     squeezed = Atoms("HHH", [[-0.80, 0, 0], [0, 0, 0], [0.82, 0, 0]])
-    reactant = Minimum(squeezed, 0.0, np.zeros((3, 3)), "rfo", True)
+    reactant = Minimum(squeezed, energy=0.0, forces=np.zeros((3, 3)), method="rfo", converged=True)
     verified = verify(dataclasses.replace(found, reactant=reactant), Shrunk())
     assert verified.converged
     assert verified.reactant is None

@@ -111,7 +111,15 @@ def _descended(
     energy, forces = surface.at(walker)
     converged, reason = force_criterion(forces, settings)
     converged = converged and kept(walker)
-    return Minimum(walker, energy, forces, "bfgs", converged, reason, log=log.getvalue())
+    return Minimum(
+        walker,
+        energy=energy,
+        forces=forces,
+        method="bfgs",
+        converged=converged,
+        reason=reason,
+        log=log.getvalue(),
+    )
 
 
 def _relaxed(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:
@@ -120,7 +128,15 @@ def _relaxed(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Mini
         method, relaxed, log = _optimised(atoms, surface, settings)
     energy, forces = surface.at(relaxed)
     converged, reason = force_criterion(forces, settings)
-    return Minimum(relaxed, energy, forces, method, converged, reason, log=log)
+    return Minimum(
+        relaxed,
+        energy=energy,
+        forces=forces,
+        method=method,
+        converged=converged,
+        reason=reason,
+        log=log,
+    )
 
 
 def _relaxed_finely(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Minimum:

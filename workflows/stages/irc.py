@@ -78,7 +78,16 @@ def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSetti
         if energies[end] > saddle.energy - LEAST_DESCENT:
             raise _Flat("did not descend from the saddle in one direction")
     reason = "" if all(arrived) else "stopped on a slope; the relaxation of the end goes on"
-    return IRC(images, energies, len(first), arrived, method, all(arrived), reason, log=log)
+    return IRC(
+        images,
+        energies,
+        saddle_index=len(first),
+        arrived=arrived,
+        method=method,
+        converged=all(arrived),
+        reason=reason,
+        log=log,
+    )
 
 
 def turned(irc: IRC) -> IRC:

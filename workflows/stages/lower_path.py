@@ -106,9 +106,9 @@ def string_path(
     return StringPath(
         (*points, sections[-1].points[-1]),
         np.append(energies, sections[-1].energies[-1]),
-        method,
-        converged,
-        reason,
+        method=method,
+        converged=converged,
+        reason=reason,
         log=f"the highest point lies {ceiling - energies[0]:.4f} eV above the reactant",
         ceiling=ceiling,
     )

@@ -41,4 +41,11 @@ def _found(
     images = with_answers(images, surface, log)
     energies = np.array([surface.at(image)[0] for image in images])
     reason = "" if converged else f"not converged in {settings.max_steps} cycles"
-    return ReactionPath(tuple(images), energies, method, converged, reason, log=log.getvalue())
+    return ReactionPath(
+        tuple(images),
+        energies,
+        method=method,
+        converged=converged,
+        reason=reason,
+        log=log.getvalue(),
+    )

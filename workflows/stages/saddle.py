@@ -60,7 +60,16 @@ def _walk(
         converged, reason = False, _wrong_order(imaginary, settings.imaginary_threshold)
     check = check_hessian(surface, atoms, hessian) if surface.capabilities.hessians else None
     return Saddle(
-        atoms, energy, forces, hessian, modes, settings.method, converged, reason, check, log=log
+        atoms,
+        energy=energy,
+        forces=forces,
+        hessian=hessian,
+        modes=modes,
+        method=settings.method,
+        converged=converged,
+        reason=reason,
+        hessian_check=check,
+        log=log,
     )
 
 

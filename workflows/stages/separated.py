@@ -129,6 +129,7 @@ def _molecules(
 def _alone(
     molecule: Atoms, state: State, count: int, surface: Surface, settings: SearchSettings
 ) -> SeparatedMolecule:
+    charge, multiplicity = state
     name = named(molecule, state)
     threshold = settings.saddle.imaginary_threshold
     try:
@@ -154,4 +155,13 @@ def _alone(
         broken.append(error)
     log = "\n".join([minimum.log, *map(log_with_cause, broken)])
     minimum = dataclasses.replace(minimum, log=log)
-    return SeparatedMolecule(minimum, *state, count, name, gas, reason, concerns)
+    return SeparatedMolecule(
+        minimum,
+        charge=charge,
+        multiplicity=multiplicity,
+        count=count,
+        name=name,
+        thermochemistry=gas,
+        reason=reason,
+        concerns=concerns,
+    )

@@ -290,7 +290,7 @@ def test_ends_of_an_irc_that_are_saddle_points_are_not_the_last_word(gfn2) -> No
     )
     assert same_bonds(reactant.atoms, product.atoms, FACTOR)
     images = reactant.atoms, ring((1.823, 2.91), 0.0, 0.0), product.atoms
-    path = ReactionPath(images, np.array([0.0, 1.0, 0.0]), "given", converged=True)
+    path = ReactionPath(images, np.array([0.0, 1.0, 0.0]), method="given", converged=True)
     account = Account(lambda stage: None)
     found = attempt_from(lambda: path, reactant, product, gfn2, settings, account)
     assert found.intended, found.verdict

@@ -185,7 +185,13 @@ def test_a_search_between_stereoisomers_is_intended() -> None:
 
 def minima(*structures: Atoms, energies: tuple[float, float] = (0.0, 0.0)) -> tuple[Minimum, ...]:
     return tuple(
-        Minimum(atoms, energy, np.zeros((len(atoms), 3)), "by hand", converged=True)
+        Minimum(
+            atoms,
+            energy=energy,
+            forces=np.zeros((len(atoms), 3)),
+            method="by hand",
+            converged=True,
+        )
         for atoms, energy in zip(structures, energies, strict=True)
     )
 

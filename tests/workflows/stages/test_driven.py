@@ -225,7 +225,7 @@ def test_flat_saddles_have_an_irc(ethyl) -> None:
 
     found = tuple(relax(irc.images[end], pes, EndpointSettings()).atoms for end in (0, -1))
     assert all(same_bonds(atoms, ends[1], FACTOR) for atoms in found)
-    path = StringPath(ends, np.zeros(2), "driven", True)
+    path = StringPath(ends, np.zeros(2), method="driven", converged=True)
     path = rest(path, found, ends, pes, SETTINGS)["driven"]()
     assert 2.4 < path.images[-1].get_distance(0, 1) < 2.5 < ends[1].get_distance(0, 1)
     assert to_kcal_per_mol(path.ceiling - pes.at(ends[0])[0]) < 31.1

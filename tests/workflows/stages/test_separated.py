@@ -48,7 +48,9 @@ def apart(
     calculator: str = "gfn2-xtb",
     settings: SearchSettings | None = None,
 ) -> SeparatedMolecules:
-    end = Minimum(atoms, 0.0, np.zeros((len(atoms), 3)), "given", converged=True)
+    end = Minimum(
+        atoms, energy=0.0, forces=np.zeros((len(atoms), 3)), method="given", converged=True
+    )
     reaction = Reaction("test", atoms, atoms, charge=charge, multiplicity=multiplicity)
     surface_of = surfaces(reaction, HormCalculator(), partial(calculators.build, calculator))
     return separate(end, reaction, surface_of, settings or SearchSettings())
@@ -353,7 +355,13 @@ def test_molecules_far_from_each_other_are_no_complex() -> None:
     for distance in (3.5, 30.0):
         end = beside(molecule("H2O"), molecule("H2O"), distance=distance)
         found = apart(end)
-        together = Minimum(end, found.energy - 0.05, np.zeros((6, 3)), "given", converged=True)
+        together = Minimum(
+            end,
+            energy=found.energy - 0.05,
+            forces=np.zeros((6, 3)),
+            method="given",
+            converged=True,
+        )
         ends = {"reactant": together}
         words[distance], *_ = of_pieces(ends, {"reactant": found}, {}, VerdictSettings())
     assert words[3.5].startswith("the reactant is a complex, 2 H2O, 1.2 kcal/mol below them alone")
