@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from ase import Atoms
@@ -21,7 +21,13 @@ from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.barrierless import bar, is_loose, only_rises, rises
 from workflows.errors import NotConverged, StageError
-from workflows.guesses import Looks, first_guesses, lower_path_methods, lowest, rest
+from workflows.guesses import (
+    Guess,
+    LowerPathSearch,
+    first_guesses,
+    lower_path_searches,
+    rest_of,
+)
 from workflows.records import (
     IRC,
     Cost,
@@ -102,6 +108,27 @@ class Tried:
     skipped: dict[str, str]
 
 
+@dataclass
+class _Plan:
+    """What is left to try and the lowest string that is known; attempts change both."""
+
+    guesses: list[Guess]
+    searches: list[LowerPathSearch]
+    known: StringPath | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def learn(self, path: StringPath) -> None:
+        """The string with the lower ceiling is kept."""
+        if self.known is None or path.ceiling < self.known.ceiling:
+            self.known = path
+
+    def try_next(self, path: StringPath) -> None:
+        """A path that was found is the next guess, and is not looked for again."""
+        again = partial(dataclasses.replace, path, cost=Cost(), log="")
+        others = [guess for guess in self.guesses if guess.method != path.method]
+        self.guesses = [Guess(path.method, again), *others]
+
+
 def try_guesses(
     reactant: Minimum,
     product: Minimum,
@@ -115,60 +142,76 @@ def try_guesses(
     of the paths that are made to look for a lower-energy path.
     """
     ends = reactant.atoms, product.atoms
-    guesses, looks = first_guesses(ends, surface, settings), lower_path_methods(ends, settings)
+    plan = _Plan(first_guesses(ends, surface, settings), lower_path_searches(ends, settings))
     attempts: list[Attempt] = []
-    known: StringPath | None = None
-    skipped: dict[str, str] = {}
-    while guesses and len(attempts) < settings.attempts:
-        guess = guesses.pop(next(iter(guesses)))
-        attempt = attempt_from(guess, reactant, product, surface, settings, account)
+    while plan.guesses and len(attempts) < settings.attempts:
+        guess = plan.guesses.pop(0)
+        attempt = attempt_from(guess.find, reactant, product, surface, settings, account)
         attempts.append(attempt)
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
         if attempt.verdict.label is Label.BARRIERLESS:
             break
-        if not attempt.intended or attempt.saddle is None:
-            if attempt.ends and attempt.path:
-                first, last = (end.atoms for end in attempt.ends)
-                guesses = rest(attempt.path, (first, last), ends, surface, settings) | guesses
-            continue
-        if isinstance(attempt.path, StringPath):
-            known = lowest(known, attempt.path)
-            looks.pop(attempt.path.method, None)
-        if looks and not _lower(known, attempt, settings):
-            for path in _look(looks, attempt.saddle, surface, settings, account, skipped):
-                known = lowest(known, path)
-                again = partial(dataclasses.replace, path, cost=Cost(), log="")
-                guesses.pop(path.method, None)
-                guesses = {path.method: again} | guesses
-                if _lower(known, attempt, settings):
-                    break
-        if not _lower(known, attempt, settings):
-            break
+        if attempt.intended and attempt.saddle is not None:
+            _look_below(attempt, attempt.saddle, plan, surface, settings, account)
+            if not _lower(plan.known, attempt, settings):
+                break
+        elif attempt.ends and attempt.path:
+            first, last = (end.atoms for end in attempt.ends)
+            if rest := rest_of(attempt.path, (first, last), ends, surface, settings):
+                plan.guesses.insert(0, rest)
+    best = _best(attempts, surface, settings, account)
+    return Tried(best, len(attempts), _lower(plan.known, best, settings), plan.skipped)
+
+
+def _best(
+    attempts: list[Attempt], surface: Surface, settings: SearchSettings, account: Account
+) -> Attempt:
+    """The best attempt; where none is intended, perhaps one whose path only rises."""
     best = min(attempts, key=lambda attempt: attempt.rank)
-    if best.verdict.label not in (Label.INTENDED, Label.BARRIERLESS):
-        rising = (_only_rises(one.path, surface, settings, account) for one in attempts)
-        best = next(filter(None, rising), best)
-    return Tried(best, len(attempts), _lower(known, best, settings), skipped)
+    if best.verdict.label in (Label.INTENDED, Label.BARRIERLESS):
+        return best
+    rising = (_only_rises(one.path, surface, settings, account) for one in attempts)
+    return next(filter(None, rising), best)
 
 
-def _look(
-    looks: Looks,
+def _look_below(
+    attempt: Attempt,
     saddle: Saddle,
+    plan: _Plan,
     surface: Surface,
     settings: SearchSettings,
     account: Account,
-    skipped: dict[str, str],
+) -> None:
+    """Look for paths below the `saddle` of an intended attempt until one is known.
+
+    What is found on the way is guessed next, the last one first.
+    """
+    if isinstance(attempt.path, StringPath):
+        done = attempt.path.method
+        plan.learn(attempt.path)
+        plan.searches = [search for search in plan.searches if search.method != done]
+    if not plan.searches or _lower(plan.known, attempt, settings):
+        return
+    for path in _searched(plan, saddle, surface, settings, account):
+        plan.learn(path)
+        plan.try_next(path)
+        if _lower(plan.known, attempt, settings):
+            return
+
+
+def _searched(
+    plan: _Plan, saddle: Saddle, surface: Surface, settings: SearchSettings, account: Account
 ) -> Iterator[StringPath]:
-    """The paths of what is left in `looks`, one after the other; `skipped` says what failed."""
+    """What the searches of the plan find, one after the other; it is noted why one fails."""
     account.begin(Stage.LOWER_PATH)
-    while looks:
-        look = looks.pop(next(iter(looks)))
+    while plan.searches:
+        search = plan.searches.pop(0)
         try:
-            yield account.run(look, saddle.energy, surface, settings.lower_path)
+            yield account.run(search.find, saddle.energy, surface, settings.lower_path)
         except NotConverged as error:  # no path, or none that is lower
             account.note(str(error))
         except StageError as error:
-            skipped.setdefault(Stage.LOWER_PATH, str(error))
+            plan.skipped.setdefault(Stage.LOWER_PATH, str(error))
 
 
 def order_of_atoms(
@@ -185,18 +228,20 @@ def order_of_atoms(
     """
     wrong = verdict.label in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
     ends, limit = (reactant.atoms, product.atoms), settings.verdict.bond_factor
-    if not wrong or ORDER in verdict.reason or not (found := fewer_changes(ends, limit)):
+    if not wrong or ORDER in verdict.reason or not (exchange := fewer_changes(ends, limit)):
         return []
-    order, then, now = found
-    pair = names(product.atoms, order)
-    positions = product.atoms.positions[list(order)]
+    pair = names(product.atoms, exchange.order)
+    positions = product.atoms.positions[list(exchange.order)]
     other = dataclasses.replace(product, atoms=with_positions(product.atoms, positions), modes=None)
     guess = partial(find_path, reactant.atoms, other.atoms, surface, settings.path)
     attempt = attempt_from(guess, reactant, other, surface, settings, account)
     account.note(f"with {pair} exchanged: {attempt.outcome(reactant)}")
     if attempt.intended:
         return [f"with {pair} exchanged this is intended: {ORDER}"]
-    return [f"with {pair} exchanged in the product {then} bonds change instead of {now}: {ORDER}"]
+    return [
+        f"with {pair} exchanged in the product {exchange.changes} bonds change instead of "
+        f"{exchange.changes_without}: {ORDER}"
+    ]
 
 
 def _only_rises(
@@ -269,17 +314,30 @@ def attempt_from(
     aims = reactant.atoms, product.atoms
     found = _judged(done, aims, settings)
     if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):
-        threshold = settings.saddle.imaginary_threshold
-        with contextlib.suppress(StageError):
-            first, last = (
-                account.run(settle, end.atoms, threshold, surface, settings.endpoints)
-                for end in (first, last)
-            )
-            descended = _judged(dataclasses.replace(done, ends=(first, last)), aims, settings)
-            if descended.intended:
-                verdict = dataclasses.replace(descended.verdict, reason=BRANCHING)
-                return dataclasses.replace(descended, verdict=verdict)
+        return _below_branching(done, aims, surface, settings, account) or found
     return found
+
+
+def _below_branching(
+    done: Attempt,
+    aims: tuple[Atoms, Atoms],
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> Attempt | None:
+    """The attempt with the minima below the ends of its IRC, if it is intended with these."""
+    assert done.ends
+    threshold = settings.saddle.imaginary_threshold
+    with contextlib.suppress(StageError):
+        first, last = (
+            account.run(settle, end.atoms, threshold, surface, settings.endpoints)
+            for end in done.ends
+        )
+        descended = _judged(dataclasses.replace(done, ends=(first, last)), aims, settings)
+        if descended.intended:
+            verdict = dataclasses.replace(descended.verdict, reason=BRANCHING)
+            return dataclasses.replace(descended, verdict=verdict)
+    return None
 
 
 def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) -> Attempt:

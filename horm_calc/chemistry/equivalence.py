@@ -11,7 +11,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -118,18 +118,25 @@ def _up_to_names(
     return None
 
 
-def fewer_changes(aims: Ends, bond_factor: float) -> tuple[Order, int, int] | None:
+class Exchange(NamedTuple):
+    """An exchange of atoms, and how many bonds of a reaction change with and without it."""
+
+    order: Order
+    changes: int
+    changes_without: int
+
+
+def fewer_changes(aims: Ends, bond_factor: float) -> Exchange | None:
     """Two atoms of the second of `aims` whose exchange makes the bonds change least.
 
-    With the numbers of bonds that change then and now; None where no exchange makes them fewer, or
-    leaves any.
+    None where no exchange makes fewer bonds change, and where none would change with it.
     """
     first, last = (bonds(aim, bond_factor) for aim in aims)
     pairs = itertools.takewhile(lambda order: _moved(order) <= 2, _exchanges(aims[0]))
     left = {order: len(first ^ _renamed(last, order)) for order in pairs}
     best = min(left, key=lambda order: left[order] or math.inf)
     now = len(first ^ last)
-    return (best, left[best], now) if 0 < left[best] < now else None
+    return Exchange(best, left[best], now) if 0 < left[best] < now else None
 
 
 def names(atoms: Atoms, order: Order) -> str:
