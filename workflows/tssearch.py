@@ -45,7 +45,7 @@ def search(
     calculator: Calculator,
     settings: SearchSettings | None = None,
     *,
-    progress: Progress = ...,
+    progress: Progress | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 @overload
@@ -57,30 +57,44 @@ def search(
     settings: SearchSettings | None = None,
     charge: int = 0,
     multiplicity: int = 1,
-    progress: Progress = ...,
+    progress: Progress | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
-def search(*arguments: Any, **options: Any) -> SearchResult:
+def search(  # type: ignore[misc]  # by place, a calculator stands where a product does
+    reactant: Atoms | Reaction | None = None,
+    product: Atoms | Calculator | None = None,
+    calculator: Calculator | SearchSettings | None = None,
+    *,
+    reaction: Reaction | None = None,
+    settings: SearchSettings | None = None,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+    progress: Progress | None = None,
+    build: Build | None = None,
+) -> SearchResult:
     """Find and verify the transition state of one reaction with any ASE calculator.
 
-    Called as ``search(reaction, calculator)`` or ``search(reactant, product, calculator)``.
+    Called as ``search(reactant, product, calculator, settings=settings)``, or as
+    ``search(reaction, calculator, settings)``: a `Reaction` is both ends, with an id, charge and
+    multiplicity of its own. All arguments may be named.
+
     Nothing that goes wrong in a stage is raised: the verdict is then *failed*, with stage and
     cause. Charge and multiplicity reach calculators that read ASE's initial charges and magnetic
     moments (tblite does).
 
     Parameters
     ----------
-    reaction : Reaction
-        What to search, with an id and electrons of its own.
     reactant, product : Atoms
-        Instead of it: the two ends, with the same atoms in the same order, positions in Å. The
-        sum formula becomes the id.
+        The two ends, with the same atoms in the same order, positions in Å. Their sum formula
+        becomes the id.
     calculator : Calculator
         Any ASE calculator.
+    reaction : Reaction
+        Instead of the two ends.
     settings : SearchSettings, optional
         Of all stages.
-    charge, multiplicity : int
-        Total charge and spin multiplicity (2S + 1) of two `Atoms`; a `Reaction` has its own.
+    charge, multiplicity : int, optional
+        Of the two ends: total charge and spin multiplicity (2S + 1); 0 and 1 unless given.
     progress : callable, optional
         Called with the name of each stage as it begins.
     build : callable, optional
@@ -96,42 +110,67 @@ def search(*arguments: Any, **options: Any) -> SearchResult:
     Raises
     ------
     InputError
-        When `calculator` is no calculator, but a name of one.
+        When `calculator` is no calculator, but the name of one, say.
+    TypeError
+        When there are neither two ends nor a reaction, or a reaction and what it has itself.
     """
-    of_two = "reactant" in options or (arguments and isinstance(arguments[0], Atoms))
-    return (_search_between if of_two else _search)(*arguments, **options)
+    if isinstance(reactant, Reaction) and reaction is None:
+        reaction, reactant = reactant, None
+        calculator, settings = _after_reaction(product, calculator, settings)
+        product = None
+    if reaction is None:
+        reaction = _reaction_of(reactant, product, charge, multiplicity)
+    elif any(one is not None for one in (reactant, product, charge, multiplicity)):
+        raise TypeError(f"{_FORMS}: a Reaction has ends, charge and multiplicity of its own")
+    if calculator is None or isinstance(calculator, str | type | Atoms | SearchSettings):
+        raise InputError(
+            f"the calculator is {calculator!r}; give an ASE calculator, such as "
+            "horm_calc.HormCalculator() or horm_calc.gfn2_xtb(charge, multiplicity)"
+        )
+    if not isinstance(settings, SearchSettings | None):
+        raise TypeError(f"the settings are {settings!r}; give SearchSettings")
+    return _search(reaction, calculator, settings or SearchSettings(), progress, build)
 
 
-def _search_between(
-    reactant: Atoms,
-    product: Atoms,
-    calculator: Calculator,
-    *,
-    charge: int = 0,
-    multiplicity: int = 1,
-    **options: Any,
-) -> SearchResult:
-    name = reactant.get_chemical_formula()
-    reaction = Reaction(name, reactant, product, charge=charge, multiplicity=multiplicity)
-    return _search(reaction, calculator, **options)
+_FORMS = "search() takes (reactant, product, calculator) or (reaction, calculator)"
+
+
+def _after_reaction(product: Any, calculator: Any, settings: Any) -> tuple[Any, Any]:
+    """Calculator and settings where a reaction stands for both ends.
+
+    By place, they stand where `search` has the product and the calculator.
+    """
+    if product is None:
+        return calculator, settings
+    if calculator is not None and settings is not None:
+        raise TypeError(f"{_FORMS}, and settings; there is one argument more")
+    return product, settings if calculator is None else calculator
+
+
+def _reaction_of(
+    reactant: object, product: object, charge: int | None, multiplicity: int | None
+) -> Reaction:
+    if not isinstance(reactant, Atoms) or not isinstance(product, Atoms):
+        kinds = " and ".join(type(one).__name__ for one in (reactant, product))
+        raise TypeError(f"{_FORMS}: two Atoms or a Reaction, not {kinds}")
+    return Reaction(
+        reactant.get_chemical_formula(),
+        reactant,
+        product,
+        charge=0 if charge is None else charge,
+        multiplicity=1 if multiplicity is None else multiplicity,
+    )
 
 
 def _search(
     reaction: Reaction,
     calculator: Calculator,
-    settings: SearchSettings | None = None,
-    *,
-    progress: Progress = lambda stage: None,
-    build: Build | None = None,
+    settings: SearchSettings,
+    progress: Progress | None,
+    build: Build | None,
 ) -> SearchResult:
-    if calculator is None or isinstance(calculator, str):
-        raise InputError(
-            f"the calculator is {calculator!r}; give an ASE calculator, such as "
-            "horm_calc.HormCalculator() or horm_calc.gfn2_xtb(charge, multiplicity)"
-        )
-    settings = settings or SearchSettings()
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
-    account = Account(progress)
+    account = Account(progress or (lambda stage: None))
     try:
         check_reaction(reaction)
         check_calculator(reaction, surface.capabilities)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,12 @@ from reactbench_runner import calculators
 from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import points, read_back
 from tests.places import STRUCTURES
-from workflows import remarks
+from tests.surfaces import EXCHANGE, LEPS
+from workflows import remarks, tssearch
 from workflows.attempts import Attempt
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, Verdict
-from workflows.settings import from_mapping
+from workflows.settings import SearchSettings, from_mapping
 from workflows.stages import endpoints
 from workflows.surface import Surface
 from workflows.tssearch import search
@@ -254,8 +257,6 @@ def test_an_endpoint_that_relaxes_into_something_else_is_not_intended(reaction) 
 
 def test_two_structures_do_for_a_reaction() -> None:
     """The one line of a stranger gives what the reaction with the same electrons gives."""
-    from tests.surfaces import EXCHANGE, LEPS
-
     settings = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
     usual = workflows.search(EXCHANGE, LEPS(), settings)
     found = workflows.search(
@@ -267,7 +268,80 @@ def test_two_structures_do_for_a_reaction() -> None:
     assert found.saddle.energy == usual.saddle.energy
     singlet = workflows.search(EXCHANGE.reactant, EXCHANGE.product, LEPS())
     assert singlet.verdict.stage == "input"
-    with pytest.raises(TypeError, match="calculator"):
-        workflows.search(EXCHANGE.reactant, EXCHANGE.product)  # type: ignore[call-overload]
-    with pytest.raises(InputError, match="'gfn2-xtb'; give an ASE calculator"):
-        workflows.search(EXCHANGE, "gfn2-xtb")  # type: ignore[call-overload]
+
+
+ENDS = EXCHANGE.reactant, EXCHANGE.product
+NONE = SearchSettings(attempts=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((EXCHANGE, LEPS()), {}),
+        ((EXCHANGE, LEPS(), NONE), {}),
+        ((EXCHANGE, LEPS()), {"settings": NONE}),
+        ((EXCHANGE,), {"calculator": LEPS(), "settings": NONE}),
+        ((), {"reaction": EXCHANGE, "calculator": LEPS(), "settings": NONE}),
+        ((*ENDS, LEPS()), {"multiplicity": 2}),
+        ((*ENDS, LEPS()), {"settings": NONE, "multiplicity": 2, "charge": 0}),
+        ((*ENDS,), {"calculator": LEPS(), "settings": NONE, "multiplicity": 2}),
+        ((ENDS[0],), {"product": ENDS[1], "calculator": LEPS(), "multiplicity": 2}),
+        ((), {"reactant": ENDS[0], "product": ENDS[1], "calculator": LEPS(), "multiplicity": 2}),
+    ],
+)
+def test_arguments_of_a_search(arguments, named, monkeypatch) -> None:
+    """By place and by name, in both forms; what was given arrives."""
+    asked = []
+    monkeypatch.setattr(tssearch, "_search", lambda *given: asked.append(given))
+    build = object()
+    workflows.search(*arguments, **named, build=build)
+    [(reaction, calculator, settings, _, builder)] = asked
+    assert (reaction.reactant, reaction.product) == ENDS
+    assert (reaction.charge, reaction.multiplicity) == (0, 2)
+    assert reaction.id in ("H3", EXCHANGE.id)
+    assert isinstance(calculator, LEPS)
+    told = NONE in (*arguments, named.get("settings"))
+    assert settings == (NONE if told else SearchSettings())
+    assert builder is build
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "error", "words"),
+    [
+        ((), {}, TypeError, "two Atoms or a Reaction, not NoneType and NoneType"),
+        ((ENDS[0], LEPS()), {}, TypeError, "two Atoms or a Reaction, not Atoms and LEPS"),
+        (("hcn.xyz", LEPS()), {}, TypeError, "not str and LEPS"),
+        ((EXCHANGE, LEPS()), {"charge": 0}, TypeError, "a Reaction has ends, charge and"),
+        ((EXCHANGE, LEPS()), {"multiplicity": 2}, TypeError, "a Reaction has ends, charge and"),
+        ((*ENDS, LEPS()), {"reaction": EXCHANGE}, TypeError, "a Reaction has ends, charge and"),
+        ((EXCHANGE, LEPS()), {"reaction": EXCHANGE}, TypeError, "a Reaction has ends"),
+        ((EXCHANGE, LEPS(), NONE), {"settings": NONE}, TypeError, "there is one argument more"),
+        ((*ENDS, LEPS(), NONE), {}, TypeError, "takes from 0 to 3 positional arguments"),
+        ((EXCHANGE, LEPS(), {"attempts": 1}), {}, TypeError, "the settings are {'attempts': 1}"),
+        ((EXCHANGE, LEPS()), {"setting": NONE}, TypeError, "keyword argument 'setting'"),
+        ((EXCHANGE,), {}, InputError, "the calculator is None; give an ASE calculator"),
+        (ENDS, {}, InputError, "the calculator is None"),
+        ((EXCHANGE, "gfn2-xtb"), {}, InputError, "'gfn2-xtb'; give an ASE calculator"),
+        ((EXCHANGE, LEPS), {}, InputError, "the calculator is <class"),
+        ((EXCHANGE, ENDS[1], LEPS()), {}, InputError, "the calculator is Atoms"),
+        ((EXCHANGE, NONE, LEPS()), {}, InputError, "the calculator is SearchSettings"),
+    ],
+)
+def test_wrong_arguments_of_a_search(arguments, named, error, words) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        workflows.search(*arguments, **named)
+
+
+def test_help_names_the_arguments() -> None:
+    named = inspect.signature(workflows.search).parameters
+    assert [*named] == [
+        "reactant",
+        "product",
+        "calculator",
+        "reaction",
+        "settings",
+        "charge",
+        "multiplicity",
+        "progress",
+        "build",
+    ]
