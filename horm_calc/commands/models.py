@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,8 @@ from horm_calc.commands.common import entry_point, parser_of
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from horm_calc.checkpoints.files import Checkpoint
 
 _DESCRIPTION = """\
 Checkpoints of machine-learned potentials for reactions of H, C, N and O: list them, get them,
@@ -72,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     path.add_argument("name", metavar="NAME", help="a name in the list")
     show = add("show", _show, "what a checkpoint holds, and whether its weights fit its network")
     show.add_argument("file", metavar="FILE", help="a file, or a name in the list")
+    show.add_argument("--json", action="store_true", help="all of it, for programs")
     convert = add("convert", _convert, "write a checkpoint as safetensors, without optimiser state")
     convert.add_argument("source", metavar="IN", help="a file, or a name in the list")
     convert.add_argument("target", metavar="OUT.safetensors", type=Path, help="a new file")
@@ -128,38 +135,129 @@ def _path(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     path = catalogue.find(options.file)
     import torch
-    from ase.data import chemical_symbols
 
     from horm_calc.checkpoints.files import load_network, read
 
     checkpoint = read(path)
     network = load_network(checkpoint, torch.float32)
-    checkpoint.metadata.pop("elements", None)  # shown once, as the network has them
     entry = catalogue.entry_of(path)
-    known = entry is not None and entry.network == checkpoint.config["name"]
-    facts = {
-        "file": str(path),
-        "size": f"{path.stat().st_size / 1e6:.1f} MB, {len(checkpoint.state)} tensors",
+    if entry is not None and entry.network != checkpoint.config["name"]:
+        entry = None  # another network under a published name
+    parameters = sum(value.numel() for value in network.parameters())
+    if options.json:
+        print(json.dumps(_record(checkpoint, entry, parameters), indent=2))
+        return
+    print(_title(checkpoint, entry), end="\n\n")
+    width = max(60, min(shutil.get_terminal_size().columns, 100))
+    for name, text in _card(checkpoint, entry, parameters, options.file):
+        wrapped = textwrap.wrap(text, width - 14, break_on_hyphens=False)
+        lines = [text] if name in _TO_COPY else wrapped
+        for label, line in zip_longest([name], lines, fillvalue=""):
+            print(f"{label:<12}  {line}")
+
+
+#: What stays on one line.
+_TO_COPY = ("file", "sha256", "in Python", "in a shell")
+
+
+def _record(checkpoint: Checkpoint, entry: catalogue.Entry | None, parameters: int) -> Any:
+    """Everything that is known of a checkpoint, for programs."""
+    return {
+        "file": str(checkpoint.path),
         "sha256": checkpoint.sha256,
-        "network": f"{checkpoint.config['name']}, its weights fit",
-        "parameters": f"{sum(value.numel() for value in network.parameters()):,}",
+        "bytes": checkpoint.path.stat().st_size,
+        "tensors": len(checkpoint.state),
+        "parameters": parameters,
+        "published": entry and dataclasses.asdict(entry) | {"url": entry.url},
+        "configuration": checkpoint.config,
+        **checkpoint.training.domain.record,
+        "metadata": checkpoint.metadata,
+        "concerns": checkpoint.concerns,
     }
-    if entry is not None and known:
-        facts |= {
-            "training": f"{entry.training} (by the file's name, {entry.name})",
-            "level of theory": entry.level_of_theory,
-            "licence": entry.licence,
-        }
-    else:
-        level = _inline(checkpoint.metadata.pop("level_of_theory", "not stated"))
-        facts |= {"training": "not stated", "level of theory": level}
-    facts["elements"] = ", ".join(chemical_symbols[number] for number in network.elements)
-    facts["configuration"] = _inline(checkpoint.config)
-    facts |= {printable(key): _inline(value) for key, value in checkpoint.metadata.items()}
-    for key, value in facts.items():
-        print(f"{key:<25} {value}")
+
+
+def _title(checkpoint: Checkpoint, entry: catalogue.Entry | None) -> str:
+    """What it is, in a line."""
+    name = checkpoint.path.name
+    if entry:
+        ours = not entry.repository and checkpoint.path == catalogue.present(entry)
+        name = entry.name if ours else f"{entry.name} (by the file's name)"
+    network, level = checkpoint.config["name"], _level(checkpoint, entry)
+    return f"{name}: a machine-learned potential, {network}, at {level}"
+
+
+def _level(checkpoint: Checkpoint, entry: catalogue.Entry | None) -> str:
+    stated: str | None = (
+        entry.level_of_theory if entry else checkpoint.metadata.get("level_of_theory")
+    )
+    return stated or "a level of theory that it does not state"
+
+
+def _card(
+    checkpoint: Checkpoint, entry: catalogue.Entry | None, parameters: int, given: str
+) -> Iterator[tuple[str, str]]:
+    """What a person asks of a checkpoint, each with its answer."""
+    from horm_calc.references import named
+
+    domain, most = checkpoint.training.domain, checkpoint.training.most_atoms
+    size = checkpoint.path.stat().st_size / 1e6
+    config = {key: value for key, value in checkpoint.config.items() if key != "name"}
+    yield "network", f"{checkpoint.config['name']}, {parameters:,} parameters; its weights fit"
+    yield "settings", ", ".join(f"{printable(key)} {_inline(one)}" for key, one in config.items())
+    yield "elements", named(domain.elements)
+    yield "charge", ", ".join(map(str, domain.charges))
+    yield "multiplicity", ", ".join(map(str, domain.multiplicities))
+    yield "trained on", "; ".join(_training(checkpoint, entry)) or "not stated"
+    if most:
+        yield "largest", f"{most} atoms in a molecule of its training"
+    yield "errors", _errors(entry)
+    yield "licence", entry.licence if entry else "not stated"
+    yield "source", _source(checkpoint, entry)
+    yield "file", f"{checkpoint.path} ({size:.1f} MB, {len(checkpoint.state)} tensors)"
+    yield "sha256", checkpoint.sha256
     for concern in checkpoint.concerns:
-        print(f"{'note':<25} {concern}")
+        yield "note", concern
+    yield "in Python", f"calculator = horm_calc.HormCalculator({given!r})"
+    source = shlex.quote(f"horm:{given}")
+    yield "in a shell", f"horm-tssearch reactions.csv --out runs/new --calculator {source}"
+
+
+def _training(checkpoint: Checkpoint, entry: catalogue.Entry | None) -> Iterator[str]:
+    """The labels and the frames of its training, as far as they are known."""
+    if entry:
+        yield f"{_LABELS[entry.training]} at {entry.level_of_theory}"
+    data = checkpoint.metadata.get("data")
+    counts = data if isinstance(data, dict) else {}
+    frames, second, reactions = (
+        counts.get(key) for key in ("frames", "with_second_derivatives", "reactions")
+    )
+    if isinstance(frames, int):
+        words = f"{frames:,} frames"
+        words += f" of {reactions:,} reactions" if isinstance(reactions, int) else ""
+        words += f", {second:,} with second derivatives" if isinstance(second, int) else ""
+        yield words
+
+
+_LABELS = {"E-F": "energies and forces", "E-F-H": "energies, forces and Hessians"}
+
+
+def _errors(entry: catalogue.Entry | None) -> str:
+    """Measured ones; where nobody has measured any, how to do it."""
+    if entry and entry.hessian_error is not None:
+        return (
+            f"Hessians {entry.hessian_error:.3f} eV/Å², their eigenvalues "
+            f"{entry.eigenvalue_error:.3f} eV/Å² (mean absolute, {catalogue.ERRORS_SOURCE})"
+        )
+    return (entry and entry.measured) or "none known here; horm-eval measures them on your frames"
+
+
+def _source(checkpoint: Checkpoint, entry: catalogue.Entry | None) -> str:
+    if entry:
+        return entry.url or "comes with this package"
+    origin = checkpoint.metadata.get("converted_from")
+    if isinstance(origin, dict) and isinstance(origin.get("file"), str):
+        return f"converted from {printable(origin['file'])}"
+    return "none of the published files"
 
 
 def _inline(value: Any) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from horm_calc.checkpoints import files as checkpoints
 from horm_calc.commands.models import main
 from horm_calc.models.registry import NETWORKS, Architecture
 from tests.horm_calc.checkpoint_files import toy_state, write
+from tests.places import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
@@ -80,32 +82,82 @@ def test_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean eqv2" in errors(capsys, "path", "eqv")
 
 
+def shown(capsys: pytest.CaptureFixture[str], name: str) -> dict[str, str]:
+    """The card that a person sees, by label; wrapped lines are one again."""
+    assert main(["show", name]) == 0
+    title, card = capsys.readouterr().out.split("\n\n")
+    told, last = {"": title}, ""
+    for line in card.splitlines():
+        label = line[:12].strip()
+        told[label or last] = line[14:] if label else f"{told[last]} {line[14:]}"
+        last = label or last
+    return told
+
+
 def test_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(folder / "my.ckpt", toy_state(), epoch="\x1b[2J")
-    assert main(["show", str(path)]) == 0
-    out = capsys.readouterr().out
-    told = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("level"))
-    assert told["network"] == "Toy, its weights fit"
-    assert told["parameters"] == str(2 * (3 * 2 + 3))
+    path = write(folder / "my own.ckpt", toy_state(), epoch="\x1b[2J")
+    told = shown(capsys, str(path))
+    assert told[""].startswith("my own.ckpt: a machine-learned potential, Toy, at a level")
+    assert told["network"] == f"Toy, {2 * (3 * 2 + 3)} parameters; its weights fit"
     assert told["sha256"] == checkpoints.read(path).sha256
-    assert told["training"] == "not stated"
-    assert told["epoch"] == "\\u001b[2J"
+    assert told["trained on"] == told["licence"] == "not stated"
+    assert (told["charge"], told["multiplicity"]) == ("0", "1")
+    assert told["file"].startswith(f"{path} (0.0 MB, ")
+    assert told["in Python"] == f"calculator = horm_calc.HormCalculator({str(path)!r})"
+    assert told["in a shell"].endswith(f"--calculator 'horm:{path}'")
     write(path, {"potential.layers.0.weight": torch.ones(3, 2)})
     assert "1 missing: layers.0.bias" in errors(capsys, "show", str(path))
     path.write_bytes(b"PK\x03\x04")
     assert "damaged" in errors(capsys, "show", str(path))
+    assert "did you mean eqv2" in errors(capsys, "show", "eqv", "--json")
+
+
+def test_show_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(folder / "my.ckpt", toy_state(), epoch="\x1b[2J")
+    assert main(["show", str(path), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii() and "\x1b" not in out
+    record = json.loads(out)
+    assert record["parameters"] == 18
+    assert record["metadata"]["epoch"] == "\x1b[2J"
+    assert record["configuration"]["name"] == "Toy"
+    assert record["charges"] == [0]
+    assert (record["published"], record["sha256"]) == (None, checkpoints.read(path).sha256)
 
 
 def test_show_knows_what_is_published(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = catalogue.Entry("toy", "Toy", "E-F-H", None, None)
+    entry = catalogue.Entry("toy", "Toy", "E-F-H", 0.1, 0.25)
     monkeypatch.setitem(catalogue.CATALOGUE, "toy", entry)
     write(folder / "toy.ckpt", toy_state())
-    assert main(["show", "toy"]) == 0
-    out = capsys.readouterr().out
-    assert "E-F-H (by the file's name, toy)" in out
-    assert "ωB97X/6-31G(d)" in out
+    told = shown(capsys, "toy")
+    assert told[""] == (
+        "toy (by the file's name): a machine-learned potential, Toy, at ωB97X/6-31G(d)"
+    )
+    assert told["trained on"] == "energies, forces and Hessians at ωB97X/6-31G(d)"
+    assert told["errors"].startswith("Hessians 0.100 eV/Å², their eigenvalues 0.250 eV/Å² (mean")
+    assert told["source"] == entry.url
+    write(folder / "left.ckpt", toy_state())  # no LEFTNet
+    assert "LEFTNet" not in " ".join(shown(capsys, "left").values())
+
+
+@pytest.mark.parametrize("name", ["horm-mini", "horm-mini-dft"])
+def test_show_what_comes_with_the_package(name: str) -> None:
+    """As it is typed; the errors are those of the model card."""
+    command = [sys.executable, "-m", "horm_calc.commands.models", "show", name]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith(f"{name}: a machine-learned potential, MomentNet, at ")
+    assert "MomentNet, 884,325 parameters" in done.stdout
+    assert "H, C, N and O" in done.stdout
+    assert "comes with this package" in done.stdout
+    assert f"--calculator horm:{name}\n" in done.stdout
+    card = (REPOSITORY / "docs" / "models" / f"{name}.md").read_text("utf-8")
+    [line] = [one for one in done.stdout.splitlines() if one.startswith("errors")]
+    for error in re.findall(r"\d\.\d+", line):
+        assert f"| {error} " in card
 
 
 def test_convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
