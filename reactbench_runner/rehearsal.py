@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from horm_calc.wording import counted
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
 from reactbench_runner.inputs.reactions import Unreadable
@@ -71,8 +72,8 @@ def _estimate(reactions: Sequence[Reaction], calculator: str, workers: int) -> s
     each = EVALUATIONS * (sum(seconds) / 2 + BESIDE)
     total = each * len(reactions) / min(workers, len(reactions))
     return (
-        f"Roughly {_span(each)} per reaction and {_span(total)} in all with {workers} "
-        f"worker{'s' * (workers != 1)}, for {EVALUATIONS} energies with forces per search; some "
+        f"Roughly {_span(each)} per reaction and {_span(total)} in all with "
+        f"{counted(workers, 'worker')}, for {EVALUATIONS} energies with forces per search; some "
         "searches need several times that."
     )
 

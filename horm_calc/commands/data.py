@@ -14,6 +14,7 @@ from horm_calc.commands.common import entry_point, parser_of
 from horm_calc.data.files import open_frames
 from horm_calc.data.frames import DataError, Frame, Frames, iterate
 from horm_calc.progress import progress
+from horm_calc.wording import counted
 
 _HANDLE = "yunhonghan/hessian-dataset-for-optimizing-reactive-mliphorm"
 _PAGE = f"https://www.kaggle.com/datasets/{_HANDLE}"
@@ -127,6 +128,8 @@ kaggle.json in ~/.kaggle."""
 def _info(options: argparse.Namespace) -> None:
     from horm_calc.data import describing
 
+    if options.png and not options.png.absolute().parent.is_dir():
+        raise DataError(options.png, "its folder does not exist")
     facts = describing.describe(_filled(open_frames(*options.files), options.files))
     print(describing.report(facts))
     if options.png:
@@ -179,11 +182,13 @@ def _check(options: argparse.Namespace) -> int:
         if pair[0] != pair[1]:
             shared[pair] = shared.get(pair, 0) + 1
     for (one, other), count in sorted(shared.items()):
-        print(f"same geometries: {count} frames of {one} in the first, {other} in the second")
+        frames = counted(count, "frame")
+        print(f"same geometries: {frames} of {one} in the first, {other} in the second")
     if names or pairs:
-        print(f"{len(names)} reactions and {len(pairs)} frames of the first set are in both")
+        common = f"{counted(len(names), 'reaction')} and {counted(len(pairs), 'frame')}"
+        print(f"in both: {common} of the first set")
         return 1
-    print(f"nothing in common: {len(first):,} and {len(second):,} frames")
+    print(f"nothing in common: {len(first):,} and {counted(len(second), 'frame')}")
     return 0
 
 
@@ -218,10 +223,12 @@ def _write(target: Path, frames: Frames, level: str) -> None:
         write_reactions(target, _reactions(target, frames), level)
     else:
         write_xyz(target, progress(iterate(frames), f"Writing {target.name}", len(frames)), level)
-    count = len(set(frames.reactions))
     curved = int(frames.curved.sum())
-    reactions = f"{count:,} reaction{'s' * (count != 1)}"
-    print(f"{target}: {len(frames):,} frames of {reactions}, {curved:,} with second derivatives")
+    reactions = counted(len(set(frames.reactions)), "reaction")
+    print(
+        f"{target}: {counted(len(frames), 'frame')} of {reactions}, {curved:,} with second "
+        "derivatives"
+    )
 
 
 def _reactions(target: Path, frames: Frames) -> Iterator[list[Frame]]:

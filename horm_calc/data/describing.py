@@ -15,6 +15,7 @@ from horm_calc.chemistry.thermochemistry import IMAGINARY_THRESHOLD, normal_mode
 from horm_calc.data.frames import Frames
 from horm_calc.progress import progress
 from horm_calc.training.atomic_energies import Compositions
+from horm_calc.wording import counted, spread
 
 _MOST_HESSIANS = 5000  # are diagonalised, evenly spread over the set
 
@@ -79,18 +80,17 @@ def describe(frames: Frames) -> Description:
 
 def report(facts: Description) -> str:
     """The facts as lines of text."""
-    sizes, energies = facts.sizes, facts.energies
-    share = facts.reactions.values()
+    energies = facts.energies
     elements = (f"{chemical_symbols[n]} {count:,}" for n, count in facts.elements.items())
     atoms = (f"{chemical_symbols[n]} {value:.3f}" for n, value in facts.references.items())
     middle, high, most = np.quantile(facts.forces, [0.5, 0.99, 1])
     lines = {
-        "frames": f"{len(sizes):,}",
-        "reactions": f"{len(share):,}, of {min(share):,} to {max(share):,} frames",
+        "frames": f"{len(facts.sizes):,}",
+        "reactions": _reactions(facts.reactions),
         "level of theory": facts.level_of_theory or "not stated",
-        "atoms in a frame": f"{sizes.min()} to {sizes.max()}, mean {sizes.mean():.1f}",
+        "atoms in a frame": _sizes(facts.sizes),
         "elements": f"{', '.join(elements)} atoms",
-        "Hessians": f"{facts.whole:,}, and {facts.partly:,} frames with products of it",
+        "Hessians": f"{facts.whole:,}, and {counted(facts.partly, 'frame')} with products of it",
         "energies of atoms": f"{', '.join(atoms)} eV (fitted)",
         "energies": f"{energies.min():.3f} to {energies.max():.3f} eV from the sum of the atoms', "
         f"standard deviation {energies.std():.3f}",
@@ -101,9 +101,23 @@ def report(facts: Description) -> str:
         found = (f"{order}: {facts.orders[order]:,}" for order in sorted(facts.orders))
         lines["imaginary modes"] = (
             f"{', '.join(found)} (modes below -{IMAGINARY_THRESHOLD:g} cm⁻¹: frames; of "
-            f"{sum(facts.orders.values()):,} Hessians)"
+            f"{counted(sum(facts.orders.values()), 'Hessian')})"
         )
     return "\n".join(f"{name:<18} {value}" for name, value in lines.items())
+
+
+def _reactions(frames: Counter[str]) -> str:
+    """'3, of 1 to 20 frames', '3, of 1 frame each'."""
+    least, most = min(frames.values()), max(frames.values())
+    if least < most:
+        return f"{len(frames):,}, of {spread(least, most)} frames"
+    return f"{len(frames):,}, of {counted(most, 'frame')}{' each' * (len(frames) > 1)}"
+
+
+def _sizes(atoms: np.ndarray) -> str:
+    """'3', '3 to 10, mean 4.5'."""
+    least, most = int(atoms.min()), int(atoms.max())
+    return spread(least, most) + (f", mean {atoms.mean():.1f}" if least < most else "")
 
 
 def plot(facts: Description, path: Path) -> None:

@@ -141,8 +141,8 @@ def test_check_names_what_is_shared(
     assert main(["check", str(labels), str(other)]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "reaction in both: r5",
-        "same geometries: 1 frames of r1 in the first, z in the second",
-        "1 reactions and 1 frames of the first set are in both",
+        "same geometries: 1 frame of r1 in the first, z in the second",
+        "in both: 1 reaction and 1 frame of the first set",
     ]
 
 
@@ -164,9 +164,9 @@ def test_info_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert facts["frames"] == "3"
     assert facts["reactions"] == "2, of 1 to 2 frames"
     assert facts["level of theory"] == "GFN2-xTB"
-    assert facts["atoms in a frame"] == "3 to 3, mean 3.0"
+    assert facts["atoms in a frame"] == "3"
     assert facts["elements"] == "H 6, O 3 atoms"
-    assert facts["Hessians"] == "2, and 1 frames with products of it"
+    assert facts["Hessians"] == "2, and 1 frame with products of it"
     # Mean -9 of 2 h + o, the shortest solution.
     assert facts["energies of atoms"] == "H -3.600, O -1.800 eV (fitted)"
     assert facts["energies"].startswith("-1.000 to 2.000 eV")
@@ -183,11 +183,30 @@ def test_info_without_hessians(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
+def test_info_of_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One number where both are the same, and the plural only of many."""
+    frames = [frame(i, reaction=f"r{i // 2}") for i in range(4)]
+    for count, told in ((1, "1, of 1 frame"), (2, "1, of 2 frames"), (4, "2, of 2 frames each")):
+        write_hdf5(tmp_path / f"{count}.h5", frames[:count], "GFN2-xTB")
+        lines = run(capsys, "info", tmp_path / f"{count}.h5").splitlines()
+        assert f"reactions          {told}" in lines
+        assert "atoms in a frame   3" in lines
+    alone = [frame(i, reaction=f"r{i}") for i in range(2)]
+    write_hdf5(tmp_path / "alone.h5", alone, "GFN2-xTB")
+    assert "2, of 1 frame each\n" in run(capsys, "info", tmp_path / "alone.h5")
+    mixed = [*frames, type(frames[0])(np.array([1, 1]), np.eye(2, 3), -1.0, np.zeros((2, 3)))]
+    write_hdf5(tmp_path / "mixed.h5", mixed, "GFN2-xTB")
+    out = run(capsys, "info", tmp_path / "mixed.h5")
+    assert "3, of 1 to 2 frames\n" in out
+    assert "2 to 3, mean 2.8\n" in out
+
+
 def test_wrong_input(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = tmp_path / "new.h5"
     for arguments, problem in (
         (("info", tmp_path / "absent.h5"), "absent.h5: does not exist"),
         (("info", tmp_path / "cache.txt"), "cache.txt: does not exist"),
+        (("info", labels, "--png", tmp_path / "no" / "x.png"), "x.png: its folder does not exist"),
         (("convert", labels, labels), "labels.h5: exists already"),
         (("convert", labels, tmp_path / "x.json"), "does not end with one of .h5"),
         (("convert", labels, tmp_path / "no" / "x.h5"), "its folder does not exist"),
