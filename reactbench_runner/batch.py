@@ -46,6 +46,7 @@ def run_batch(
     workers: int = 1,
     dask_address: str | None = None,
     database: str | None = None,
+    on_started: Callable[[], None] = lambda: None,
     on_finished: Callable[[ResultRow], None] = lambda row: None,
     say: Say = to_stderr,
 ) -> list[ResultRow]:
@@ -75,6 +76,8 @@ def run_batch(
         Of a Dask scheduler, whose workers search instead.
     database
         File or URL of the ASE database of all structures, in the place of one in `out`.
+    on_started
+        Called once nothing of the input is refused any more, before the first search.
     on_finished
         Called with the row of every reaction, those of before included.
     say
@@ -116,8 +119,11 @@ def run_batch(
                         workers_of(workers, dask_address, spec, say) as pool,
                         contextlib.closing(search_all(pool, waiting, spec)) as results,
                     ):
+                        on_started()
                         for result in results:
                             run.keep(result)
+                else:
+                    on_started()
             finally:
                 with contextlib.suppress(OSError):  # the rows are safe in their folders
                     run.store.write_table(run.table())

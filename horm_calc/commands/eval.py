@@ -139,15 +139,17 @@ def _run(options: argparse.Namespace) -> None:
 
     from horm_calc.data.files import open_frames
     from horm_calc.evaluation import report
+    from horm_calc.evaluation.evaluate import require_labels
 
     potential = _loaded(options)
     frames = open_frames(*options.data)
     about = _about(options, potential, frames)
-    _warn_of_levels(about)
+    require_labels(frames, hessians=not options.no_hessians)
     if options.out is not None:
         import horm_calc.evaluation.plots as plots  # now, as it may not be installed
 
         _claim(options.out)
+    _warn_of_levels(about)
     evaluation = _with_progress(options, potential, frames)
     console = Console(highlight=False)
     _say(console, _header(about, evaluation))
@@ -187,13 +189,15 @@ def _with_progress(options: argparse.Namespace, potential: Potential, frames: Fr
 
     from horm_calc.evaluation.evaluate import evaluate
 
+    console = Console(stderr=True)
     with Progress(
         "{task.description}",
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as bars:
         tasks: dict[str, Any] = {}
 

@@ -131,11 +131,11 @@ def _run(options: argparse.Namespace) -> int:
 
     geometries = read_geometries(options.geometries)
     level = LEVELS[settings.level]
-    print(f"{len(geometries)} geometries, {level.description}")
     sidecar = _beside(options.out, ".failures.csv")
     with contextlib.closing(
         Journal(_beside(options.out, ".partial"), geometries, settings)
     ) as journal:
+        print(f"{len(geometries)} geometries, {level.description}")
         speed = _fill(journal, options.workers)
         outcomes = list(journal)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]

@@ -47,7 +47,7 @@ def evaluate(
     not know.
     """
     curved = np.flatnonzero(frames.curved)
-    _require(frames, curved if hessians else None)
+    require_labels(frames, hessians=hessians)
     rows: list[Row] = [{} for _ in range(len(frames))]
     groups = [""] * len(frames)
     pairs: Pairs = {"forces": [], "eigenvalues": [], "frequencies": []}
@@ -92,11 +92,11 @@ def drawn(indices: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(indices, limit, replace=False))
 
 
-def _require(frames: Frames, curved: np.ndarray | None) -> None:
-    """Raises `DataError` for no frames, and where `curved`, if given, is none of them."""
+def require_labels(frames: Frames, *, hessians: bool) -> None:
+    """Raises `DataError` for no frames, and for none with second derivatives if they are asked."""
     if not len(frames):
         raise DataError("data", "there are no frames")
-    if curved is not None and not curved.size:
+    if hessians and not frames.curved.any():
         remedy = "Evaluate energies and forces alone with --no-hessians."
         raise DataError("data", "no frame has a Hessian, or products with one", remedy)
 

@@ -13,8 +13,13 @@ from typing import Any
 
 from horm_calc.commands.common import entry_point, parser_of
 from horm_calc.configuration import SettingsError, read_yaml
+from horm_calc.wording import counted
 from workflows.errors import InputError, WorkflowError
 from workflows.settings import SearchSettings, from_mapping, stage_types
+
+if typing.TYPE_CHECKING:
+    from reactbench_runner.inputs.reactions import Unreadable
+    from workflows.records import Reaction
 
 _DESCRIPTION = """\
 Find and verify the transition states of many reactions.
@@ -91,40 +96,39 @@ def _run(options: argparse.Namespace) -> int:
     from reactbench_runner.batch import NOT_SEARCHED, run_batch
     from reactbench_runner.inputs.reactions import read_reactions
     from reactbench_runner.storage.rows import ResultRow
-    from workflows.records import Label, Reaction
+    from workflows.records import Label
 
     console = Console()
     reactions = read_reactions(options.reactions)  # before a network is loaded
     level = calculators.entry(calculator).level_of_theory
     if verify is not None:
         level += f" verified with {calculators.entry(verify).level_of_theory}"
-    count = f"{len(reactions)} reaction{'s' * (len(reactions) != 1)}"
+    count = counted(len(reactions), "reaction")
     if options.dry_run:
         from reactbench_runner.rehearsal import rehearse
         from reactbench_runner.storage.run_folder import check_place
 
         check_place(options.out)
         return rehearse(reactions, calculator, verify, workers, console)
-    console.print(f"{count}, {level}, results in {options.out}", markup=False)
-    found = [item for item in reactions if isinstance(item, Reaction)]
-    if large := [item.id for item in found if len(item.reactant) > _LARGE]:
-        console.print(
-            f"{', '.join(large[:3])}{', ...' * (len(large) > 3)}: more than {_LARGE} atoms. Such a "
-            "search takes hours; nothing is shown until it ends",
-            markup=False,
-        )
     intended = 0
-    with Progress(
+    progress = Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console,
-    ) as progress:  # fmt: skip
-        bar = progress.add_task("searching", total=len(reactions))
+    )  # fmt: skip
+    bar = progress.add_task("searching", total=len(reactions))
 
-        def on_finished(row: ResultRow) -> None:
-            nonlocal intended
-            intended += row.verdict is Label.INTENDED
-            progress.update(bar, advance=1, description=f"{intended} intended")
+    def on_started() -> None:  # not before, so that a refusal is all that is said
+        console.print(f"{count}, {level}, results in {options.out}", markup=False)
+        if warning := _large(reactions):
+            console.print(warning, markup=False)
+        progress.start()
 
+    def on_finished(row: ResultRow) -> None:
+        nonlocal intended
+        intended += row.verdict is Label.INTENDED
+        progress.update(bar, advance=1, description=f"{intended} intended")
+
+    try:
         rows = run_batch(
             reactions,
             options.out,
@@ -134,9 +138,13 @@ def _run(options: argparse.Namespace) -> int:
             workers=workers,
             dask_address=options.dask,
             database=options.db,
+            on_started=on_started,
             on_finished=on_finished,
             say=_say,
         )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
     console.print(report.summary_table(rows))
     for line in report.remarks(rows):
         console.print(line, style="dim", markup=False, highlight=False)
@@ -146,6 +154,20 @@ def _run(options: argparse.Namespace) -> int:
         console.print(line, markup=False, highlight=False)
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
     return 3 if any(row.stage in NOT_SEARCHED for row in rows) else 0
+
+
+def _large(reactions: Sequence[Reaction | Unreadable]) -> str:
+    """A warning of large molecules; "" where there are none."""
+    from workflows.records import Reaction
+
+    found = [item for item in reactions if isinstance(item, Reaction)]
+    large = [item.id for item in found if len(item.reactant) > _LARGE]
+    if not large:
+        return ""
+    return (
+        f"{', '.join(large[:3])}{', ...' * (len(large) > 3)}: more than {_LARGE} atoms. Such a "
+        "search takes hours; nothing is shown until it ends"
+    )
 
 
 def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchSettings]:

@@ -12,8 +12,9 @@ def call(*arguments: object) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What is said of a call that cannot be right."""
+    """What is said of a call that cannot be right, and nothing else is."""
     assert call(*arguments) == 2
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
+    assert out == ""
     assert "Traceback" not in error
     return error

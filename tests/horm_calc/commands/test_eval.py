@@ -71,7 +71,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert call(*arguments) == 2
     out, err = capsys.readouterr()
     assert not out
-    assert err.splitlines()[-1].startswith("horm-eval: ")
+    assert err.count("\n") == 1
+    assert err.startswith("horm-eval: ")
     assert "Traceback" not in err
     return err
 
@@ -220,10 +221,21 @@ def test_wrong_input(checkpoint: Path, data: Path, own: list[Frame], tmp_path: P
     assert "without frames" in refused(capsys, checkpoint, tmp_path / "empty")
     assert "--device gpu" in refused(capsys, checkpoint, data, "--device", "gpu")
     numbers = np.where(own[0].numbers == 8, 16, own[0].numbers)
-    write_hdf5(tmp_path / "s.h5", [*own[1:], replace(own[0], numbers=numbers, reaction="x")], "")
+    write_hdf5(
+        tmp_path / "s.h5",
+        [*own[1:], replace(own[0], numbers=numbers, reaction="x")],
+        LEVEL_OF_THEORY,
+    )
     error = refused(capsys, checkpoint, tmp_path / "s.h5")
     assert "H2S of reaction 'x'" in error
     assert "H, C, N, O" in error
+    write_hdf5(tmp_path / "plain.h5", [replace(one, hessian=None) for one in own], "")
+    new = tmp_path / "new"
+    error = refused(capsys, checkpoint, tmp_path / "plain.h5", "--out", new)
+    assert "no frame has a Hessian" in error
+    assert not new.exists()
+    taken = ("--no-hessians", "--out", tmp_path / "cut.h5")
+    assert "exists already" in refused(capsys, checkpoint, tmp_path / "plain.h5", *taken)
 
 
 def test_results_are_never_mixed(checkpoint: Path, data: Path, tmp_path: Path, capsys) -> None:
