@@ -111,7 +111,7 @@ def _judged(name: str, options: argparse.Namespace) -> dict[str, float]:
     last = _folder(name, options) / "last.ckpt"
     frames = open_frames(options.test)
     drawn = np.random.default_rng(0).choice(
-        np.flatnonzero(frames.curved), options.frames, replace=False
+        np.flatnonzero(frames.has_second_derivatives), options.frames, replace=False
     )
     evaluation = evaluate(load_potential(last, device="cpu"), chosen(frames, np.sort(drawn)))
     steps = int(torch.load(last, weights_only=True)["global_step"])

@@ -63,7 +63,7 @@ def costs(name: str, options: argparse.Namespace) -> dict[str, dict[str, float]]
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     network = network_class(name).fresh({})
-    frames = curved(options.data)
+    frames = with_second(options.data)
     # The same frames in the same order, whatever is made of them.
     probes = ["none", *options.probes]
     batches = {probe: steps(frames, options.frames, probe)[0] for probe in probes}
@@ -114,10 +114,10 @@ def step(network: Any, batch: Batch) -> None:
     torch.stack(terms).sum().backward()
 
 
-def curved(data: Path) -> Frames:
+def with_second(data: Path) -> Frames:
     """The frames that have Hessians."""
     frames = open_frames(data)
-    return chosen(frames, np.flatnonzero(frames.curved))
+    return chosen(frames, np.flatnonzero(frames.has_second_derivatives))
 
 
 def steps(frames: Frames, size: int, probe: str) -> Steps:

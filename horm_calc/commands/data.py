@@ -223,10 +223,10 @@ def _write(target: Path, frames: Frames, level: str) -> None:
         write_reactions(target, _reactions(target, frames), level)
     else:
         write_xyz(target, progress(iterate(frames), f"Writing {target.name}", len(frames)), level)
-    curved = int(frames.curved.sum())
+    with_second = int(frames.has_second_derivatives.sum())
     reactions = counted(len(set(frames.reactions)), "reaction")
     print(
-        f"{target}: {counted(len(frames), 'frame')} of {reactions}, {curved:,} with second "
+        f"{target}: {counted(len(frames), 'frame')} of {reactions}, {with_second:,} with second "
         "derivatives"
     )
 

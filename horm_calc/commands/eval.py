@@ -238,14 +238,18 @@ def _about(options: argparse.Namespace, potential: Potential, frames: Frames) ->
 def _header(about: dict[str, Any], evaluation: Evaluation) -> list[str]:
     reactions = len(set(evaluation.reactions) - {""})
     second = evaluation.count("hessian_error_ev_per_a2", "products_error_ev_per_a2")
-    drawn = f", drawn with seed {about['seed']}" if second < evaluation.curved and second else ""
+    drawn = (
+        f", drawn with seed {about['seed']}"
+        if second < evaluation.with_second_derivatives and second
+        else ""
+    )
     return [
         "{checkpoint}: {network}, sha256 {sha256:.12}, {dtype} on {device}".format(**about),
         f"data: {', '.join(about['data'])}",
         f"labels: {about['level_of_theory_of_labels'] or 'level of theory not stated'}; "
         f"the network's: {about['level_of_theory_of_network']}",
         f"{len(evaluation.reactions)} frames of {reactions} reactions, second derivatives of "
-        f"{second} of the {evaluation.curved} frames that have them{drawn}",
+        f"{second} of the {evaluation.with_second_derivatives} frames that have them{drawn}",
     ]
 
 

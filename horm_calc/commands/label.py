@@ -148,9 +148,9 @@ def _run(options: argparse.Namespace) -> int:
     if not frames:
         _say("horm-label: no frame could be labelled, so nothing is written")
         return 1
-    curved = [frame for frame in frames if frame.curved]
+    with_second = [frame for frame in frames if frame.has_second_derivatives]
     kind = f"products with {settings.projections} vectors" if settings.projections else "a Hessian"
-    print(f"{options.out}: {len(frames)} frames, {len(curved)} of them with {kind}{speed}")
+    print(f"{options.out}: {len(frames)} frames, {len(with_second)} of them with {kind}{speed}")
     return 0
 
 

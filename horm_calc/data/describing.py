@@ -52,7 +52,7 @@ def describe(frames: Frames) -> Description:
     compositions, forces, orders = Compositions(), [], Counter[int]()
     energies = np.zeros(len(frames))
     kinds: Counter[str] = Counter()
-    step = max(1, int(np.asarray(frames.curved).sum()) // _MOST_HESSIANS)
+    step = max(1, int(np.asarray(frames.has_second_derivatives).sum()) // _MOST_HESSIANS)
     for i in progress(range(len(frames)), "Reading frames", len(frames)):
         frame = frames[i]
         compositions.add(frame)

@@ -66,7 +66,7 @@ class Frame:
     reaction: str = ""
 
     @property
-    def curved(self) -> bool:
+    def has_second_derivatives(self) -> bool:
         """Whether second derivatives are known, all of them or some products."""
         return self.hessian is not None or self.products is not None
 
@@ -78,7 +78,7 @@ class Frames(Protocol):
     ----------
     sizes
         (frames,) atoms of each.
-    curved
+    has_second_derivatives
         (frames,) whether second derivatives are known.
     reactions
         The reaction of each.
@@ -87,7 +87,7 @@ class Frames(Protocol):
     """
 
     sizes: np.ndarray
-    curved: np.ndarray
+    has_second_derivatives: np.ndarray
     reactions: list[str]
     level_of_theory: str
 
@@ -107,7 +107,9 @@ class Chosen:
         self._starts = starts[:-1]
         self._chosen = np.arange(starts[-1]) if chosen is None else np.asarray(chosen, dtype=int)
         self.sizes = np.concatenate([part.sizes for part in parts])[self._chosen]
-        self.curved = np.concatenate([part.curved for part in parts])[self._chosen]
+        self.has_second_derivatives = np.concatenate(
+            [part.has_second_derivatives for part in parts]
+        )[self._chosen]
         reactions = [name for part in parts for name in part.reactions]
         self.reactions = [reactions[i] for i in self._chosen]
         levels = {part.level_of_theory for part in parts} - {""}

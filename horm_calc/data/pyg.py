@@ -73,9 +73,9 @@ class FrameDataset(Dataset):  # type: ignore[misc]  # PyG says no types
         super().__init__(transform=transform)
         frames = open_frames(*paths, level_of_theory=level_of_theory)
         if hessians:
-            if not frames.curved.any():
+            if not frames.has_second_derivatives.any():
                 raise DataError(paths[0], "no frame has a Hessian", "Leave out hessians=True.")
-            frames = chosen(frames, np.flatnonzero(frames.curved))
+            frames = chosen(frames, np.flatnonzero(frames.has_second_derivatives))
         self.frames, self.hessians = frames, hessians
         self.references, self.dtype = references, dtype
 

@@ -46,7 +46,7 @@ def evaluate(
     none with second derivatives if they are asked for, and for elements that the network does
     not know.
     """
-    curved = np.flatnonzero(frames.curved)
+    with_second = np.flatnonzero(frames.has_second_derivatives)
     require_labels(frames, hessians=hessians)
     rows: list[Row] = [{} for _ in range(len(frames))]
     groups = [""] * len(frames)
@@ -73,14 +73,14 @@ def evaluate(
         pairs["forces"].append(_paired(frame.forces, forces))
     if hessians:
         run = partial(_second_derivatives, potential)
-        chosen = np.setdiff1d(drawn(curved, limit, seed), list(not_finite))
+        chosen = np.setdiff1d(drawn(with_second, limit, seed), list(not_finite))
         for index, frame, (found,) in finite("Hessians", run, chosen):
             rows[index] |= _second_errors(frame, found, rows[index], stationary, pairs)
     return Evaluation(
         frames.reactions,
         _columns(frames, rows, groups),
         {name: np.concatenate([np.empty((0, 2)), *parts]) for name, parts in pairs.items()},
-        curved=curved.size,
+        with_second_derivatives=with_second.size,
         not_finite=sorted(not_finite),
     )
 
@@ -96,7 +96,7 @@ def require_labels(frames: Frames, *, hessians: bool) -> None:
     """Raises `DataError` for no frames, and for none with second derivatives if they are asked."""
     if not len(frames):
         raise DataError("data", "there are no frames")
-    if hessians and not frames.curved.any():
+    if hessians and not frames.has_second_derivatives.any():
         remedy = "Evaluate energies and forces alone with --no-hessians."
         raise DataError("data", "no frame has a Hessian, or products with one", remedy)
 

@@ -101,11 +101,11 @@ def _imaginary(evaluation: Evaluation) -> Table:
 
 
 def _binned(evaluation: Evaluation, column: str) -> Table:
-    curved = evaluation.count(AGREEMENT.column) > 0
-    shown = _BINNED if curved else {name: _BINNED[name] for name in ("E", "F")}
-    counted = ("frames", "with H") if curved else ("frames",)
+    with_second = evaluation.count(AGREEMENT.column) > 0
+    shown = _BINNED if with_second else {name: _BINNED[name] for name in ("E", "F")}
+    counted = ("frames", "with H") if with_second else ("frames",)
     table = _table(f"MAE by {BINS[column][0]}", "", *counted, *shown)
-    table.caption = "E eV (relative), F eV/Å" + (", H and λ eV/Å², ν cm⁻¹" if curved else "")
+    table.caption = "E eV (relative), F eV/Å" + (", H and λ eV/Å², ν cm⁻¹" if with_second else "")
     for name, mask in evaluation.bins(column).items():
         counts = [int(mask.sum()), evaluation.summary(AGREEMENT, mask).frames]
         numbers = [_mean(evaluation, quantity, mask) for quantity in shown.values()]
@@ -168,7 +168,7 @@ def write(folder: Path, evaluation: Evaluation, about: Mapping[str, Any]) -> Non
             "rows": "reference 0, 1, 2 or more; columns: network",
         },
         "frames": len(evaluation.reactions),
-        "frames_with_second_derivatives": evaluation.curved,
+        "frames_with_second_derivatives": evaluation.with_second_derivatives,
         "frames_stationary": evaluation.count("stationary"),
         "frames_not_finite": evaluation.not_finite,
     }

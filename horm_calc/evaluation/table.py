@@ -67,14 +67,14 @@ class Evaluation:
     reactions: of each frame. columns: the names of `COLUMNS` → (frames,); units end the names,
     NaN is where a quantity does not apply to a frame or was not computed. pairs: of "forces"
     (eV/Å), "eigenvalues" (eV/Å²) and "frequencies" (cm⁻¹) the references and predictions (m, 2)
-    of all frames one after another. curved: how many frames have second derivatives. not_finite:
+    of all frames one after another. with_second_derivatives: how many frames have them. not_finite:
     the frames for which the network's answer was not a number; they count nowhere.
     """
 
     reactions: list[str]
     columns: dict[str, np.ndarray]
     pairs: dict[str, np.ndarray]
-    curved: int
+    with_second_derivatives: int
     not_finite: list[int]
 
     def count(self, *columns: str) -> int:

@@ -88,11 +88,11 @@ class BatchOptions:
 def batch_of(frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator) -> Batch:
     """The frames as one batch."""
     probed = making.probe != "none"
-    curved = [frame for frame in frames if probed and frame.curved]
-    plain = [frame for frame in frames if not (probed and frame.curved)]
+    with_second = [frame for frame in frames if probed and frame.has_second_derivatives]
+    plain = [frame for frame in frames if not (probed and frame.has_second_derivatives)]
     parts = [_part(plain, making)] if plain else []
-    if curved:
-        parts.append(_curved_part(curved, making, rng))
+    if with_second:
+        parts.append(_part_with_second(with_second, making, rng))
     return Batch(tuple(parts))
 
 
@@ -117,7 +117,9 @@ def _part(frames: Sequence[Frame], making: BatchOptions) -> Part:
     )
 
 
-def _curved_part(frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator) -> Part:
+def _part_with_second(
+    frames: Sequence[Frame], making: BatchOptions, rng: np.random.Generator
+) -> Part:
     probed = [_probed(frame, making, rng) for frame in frames]
     most = max(len(vectors) for vectors, _, _ in probed)
 
@@ -169,11 +171,16 @@ class Steps(Dataset[Batch]):
         curved_fraction: float | None = None,
     ) -> None:
         self.frames, self.size, self.making, self.seed = frames, size, making, seed
-        curved = frames.curved if making.probe != "none" else np.zeros(len(frames), bool)
-        if curved.any() and not curved.all():
-            share = float(curved.mean()) if curved_fraction is None else curved_fraction
+        with_second = (
+            frames.has_second_derivatives if making.probe != "none" else np.zeros(len(frames), bool)
+        )
+        if with_second.any() and not with_second.all():
+            share = float(with_second.mean()) if curved_fraction is None else curved_fraction
             many = min(max(round(share * size), 1), size if share == 1 else size - 1)
-            parts = [(np.flatnonzero(curved), many), (np.flatnonzero(~curved), size - many)]
+            parts = [
+                (np.flatnonzero(with_second), many),
+                (np.flatnonzero(~with_second), size - many),
+            ]
         else:
             parts = [(np.arange(len(frames)), size)]
         self._streams = [(members, count) for members, count in parts if count]

@@ -81,7 +81,7 @@ class TrainingModule(pl.LightningModule):
         terms: list[Tensor] = []
         molecules = len(batch)
         atoms = sum(len(part.forces) for part in batch.parts)
-        curved = sum(len(part.energies) for part in batch.parts if part.vectors is not None)
+        with_second = sum(len(part.energies) for part in batch.parts if part.vectors is not None)
         for part in batch.parts:
             found = losses.predict(self.potential, part, second=second_weight > 0)
             energy = losses.energy_errors(found, part, settings.energy_form).sum() / molecules
@@ -91,7 +91,9 @@ class TrainingModule(pl.LightningModule):
             sums["energy"] += float(energy.detach())
             sums["forces"] += float(forces.detach())
             if found.products is not None:
-                second = losses.product_errors(found, part, settings.second_form).sum() / curved
+                second = (
+                    losses.product_errors(found, part, settings.second_form).sum() / with_second
+                )
                 terms.append(second_weight * second)
                 sums["second"] += float(second.detach())
         total = torch.stack(terms).sum()

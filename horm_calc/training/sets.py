@@ -122,9 +122,10 @@ def _require_known(
 def _drawn(frames: Frames, count: int, seed: int) -> Frames:
     """At most `count` frames, half of them with second derivatives where there are enough."""
     rng = np.random.default_rng([seed, 4])
-    curved, plain = (
-        rng.permutation(np.flatnonzero(which)) for which in (frames.curved, ~frames.curved)
+    with_second, plain = (
+        rng.permutation(np.flatnonzero(which))
+        for which in (frames.has_second_derivatives, ~frames.has_second_derivatives)
     )
     many = max(count // 2, count - len(plain))
-    curved = curved[:many]
-    return chosen(frames, np.sort(np.concatenate([curved, plain[: count - len(curved)]])))
+    with_second = with_second[:many]
+    return chosen(frames, np.sort(np.concatenate([with_second, plain[: count - len(with_second)]])))

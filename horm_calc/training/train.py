@@ -169,7 +169,7 @@ def _about(frames: Frames, most_before: int) -> dict[str, Any]:
     """What checkpoints say of the data; most_before: atoms of a molecule in earlier data."""
     return {
         "frames": len(frames),
-        "with_second_derivatives": int(frames.curved.sum()),
+        "with_second_derivatives": int(frames.has_second_derivatives.sum()),
         "reactions": len(set(frames.reactions)),
         "most_atoms": max(int(frames.sizes.max()), most_before),
     }

@@ -36,7 +36,9 @@ class Listed:
     def __init__(self, frames: Sequence[Frame], level_of_theory: str = "") -> None:
         self._frames = frames
         self.sizes = np.array([len(frame.numbers) for frame in frames], dtype=int)
-        self.curved = np.array([frame.curved for frame in frames], dtype=bool)
+        self.has_second_derivatives = np.array(
+            [frame.has_second_derivatives for frame in frames], dtype=bool
+        )
         self.reactions = [frame.reaction for frame in frames]
         self.level_of_theory = level_of_theory
 

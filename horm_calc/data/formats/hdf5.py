@@ -74,7 +74,7 @@ class HDF5Frames:
         self.reactions = [names[group] for group in self._group]
         self._hessian = _rows_of(self._groups, "hessian_frame")
         self._product = _rows_of(self._groups, "product_frame")
-        self.curved = np.maximum(self._hessian, self._product) >= 0
+        self.has_second_derivatives = np.maximum(self._hessian, self._product) >= 0
 
     def __len__(self) -> int:
         return len(self._group)

@@ -58,7 +58,9 @@ class LMDBFrames:
     def __init__(self, path: Path) -> None:
         file = (path / "data.mdb" if path.is_dir() else path).resolve()
         length = _length(file)
-        names, codes, self.sizes, self.curved = _read_index(file, length) or _scan(file, length)
+        names, codes, self.sizes, self.has_second_derivatives = _read_index(file, length) or _scan(
+            file, length
+        )
         self._file = file
         self.reactions = [names[code] for code in codes.tolist()]
 
@@ -191,7 +193,12 @@ def _formula(numbers: bytes) -> str:
 
 
 _Index = tuple[list[str], np.ndarray, np.ndarray, np.ndarray]
-_KINDS = {"names": "U", "codes": "iu", "sizes": "iu", "curved": "b"}  # of what the index holds
+_KINDS = {
+    "names": "U",
+    "codes": "iu",
+    "sizes": "iu",
+    "has_second_derivatives": "b",
+}  # of what the index holds
 # What numpy raises of an index that is none, depending on the place of the damage.
 _DAMAGE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
@@ -200,7 +207,7 @@ _DAMAGE = (
 
 
 def _scan(path: Path, length: int) -> _Index:
-    """Names of reactions, and for each frame the place of its name, its atoms, if it is curved."""
+    """Names of reactions; of each frame the place of its name, its atoms, if it has a Hessian."""
     names: dict[str, int] = {}
     rows = np.zeros((3, length), np.int32)
     for index in progress(range(length), f"Reading {path.name} (once)", length):
@@ -229,21 +236,21 @@ def _read_index(path: Path, length: int) -> _Index | None:
                 found = {key: saved[key] for key in (*_KINDS, "state")}
         except _DAMAGE:
             continue
-        names, codes, sizes, curved = (found[key] for key in _KINDS)
+        names, codes, sizes, with_second = (found[key] for key in _KINDS)
         if (
             found["state"].tolist() == [_VERSION, *_state(path)]
             and all(found[key].dtype.kind in kind for key, kind in _KINDS.items())
-            and codes.shape == sizes.shape == curved.shape == (length,)
+            and codes.shape == sizes.shape == with_second.shape == (length,)
             and names.ndim == 1
             and 0 <= codes.min() <= codes.max() < len(names)
         ):
-            return names.tolist(), codes, sizes.astype(int), curved
+            return names.tolist(), codes, sizes.astype(int), with_second
     return None
 
 
 def _keep_index(path: Path, index: _Index) -> None:
     """Keeps the index where that is possible; without it, the next opening takes longer."""
-    names, codes, sizes, curved = index
+    names, codes, sizes, with_second = index
     state = np.array([_VERSION, *_state(path)])
     for kept in _index_files(path):
         partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial.npz")
@@ -254,7 +261,7 @@ def _keep_index(path: Path, index: _Index) -> None:
                 names=np.array(names),
                 codes=codes,
                 sizes=sizes.astype(np.int32),
-                curved=curved,
+                has_second_derivatives=with_second,
                 state=state,
             )
             partial.replace(kept)

@@ -91,7 +91,7 @@ class Failure:
 class _Task:
     geometry: Geometry
     settings: Settings
-    curved: bool
+    has_second_derivatives: bool
 
 
 def label(
@@ -126,9 +126,9 @@ def label_all(
     finished: the places of those that need no label any more.
     """
     done = set(finished)
-    curved = set(_curved(len(geometries), settings))
+    with_second = set(_with_second(len(geometries), settings))
     tasks = (
-        _Task(item, settings, place in curved)
+        _Task(item, settings, place in with_second)
         for place, item in enumerate(geometries)
         if place not in done
     )
@@ -155,7 +155,7 @@ def vectors(settings: Settings, number: int, atoms: int) -> np.ndarray:
     return generator.choice([-1.0, 1.0], (settings.projections, atoms, 3))
 
 
-def _curved(count: int, settings: Settings) -> np.ndarray:
+def _with_second(count: int, settings: Settings) -> np.ndarray:
     """The places of the geometries that get second derivatives: one at least, if any."""
     chosen = max(round(settings.hessians * count), int(settings.hessians > 0))
     return np.random.default_rng(settings.seed).permutation(count)[:chosen]
@@ -205,10 +205,10 @@ def _compute(task: _Task) -> Frame:
     if largest > settings.max_force:
         raise NotLabelled(f"a force of {largest:.3g} eV/Å, more than {settings.max_force:g}")
     hessian = directions = products = None
-    if task.curved and settings.projections:
+    if task.has_second_derivatives and settings.projections:
         directions = vectors(settings, item.number, len(item.numbers))
         products = point.products(directions)
-    elif task.curved:
+    elif task.has_second_derivatives:
         hessian = point.hessian()
     for known in (hessian, products):
         if known is not None and not np.isfinite(known).all():

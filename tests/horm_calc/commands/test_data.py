@@ -63,7 +63,7 @@ def test_convert_there_and_back(
     first, second = open_frames(labels), open_frames(tmp_path / "back.h5")
     assert second.level_of_theory == "GFN2-xTB"
     assert first.reactions == second.reactions
-    assert first.curved.tolist() == second.curved.tolist()
+    assert first.has_second_derivatives.tolist() == second.has_second_derivatives.tolist()
     for one, other in zip(iterate(first), iterate(second), strict=True):
         np.testing.assert_allclose(one.positions, other.positions, atol=1e-8)
         np.testing.assert_allclose(one.forces, other.forces, atol=1e-8)

@@ -29,10 +29,10 @@ def network(seed: int) -> MomentNet:
 
 
 @cache
-def frames(per_formula: int = 4, curved: int = 2) -> list[Frame]:
+def frames(per_formula: int = 4, with_second: int = 2) -> list[Frame]:
     """Rattled molecules whose atoms attract each other in pairs (Morse's potential, 4 eV deep).
 
-    The first `curved` of each formula have Hessians.
+    The first `with_second` of each formula have Hessians.
     """
     made = []
     for formula in FORMULAS:
@@ -56,7 +56,7 @@ def frames(per_formula: int = 4, curved: int = 2) -> list[Frame]:
                     atoms.positions,
                     float(morse(at)),
                     -jacrev(morse)(at).reshape(-1, 3).numpy(),
-                    hessian(morse)(at).numpy() if place < curved else None,
+                    hessian(morse)(at).numpy() if place < with_second else None,
                     reaction=formula,
                 )
             )

@@ -45,7 +45,7 @@ def test_all_labels_come_back(tmp_path: Path) -> None:
     write_xyz(path, frames, "ωB97X/6-31G(d)")
     back = open_frames(path)
     assert back.level_of_theory == "ωB97X/6-31G(d)"
-    assert back.curved.tolist() == [True] * 4
+    assert back.has_second_derivatives.tolist() == [True] * 4
     assert back.sizes.tolist() == [3, 3, 1, 3]
     for one, other in zip(frames, iterate(back), strict=True):
         assert_same(rounded(one), other)
@@ -89,7 +89,7 @@ def test_files_of_ase(tmp_path: Path, ending: str) -> None:
     assert frames[0].numbers.tolist() == [8, 1, 1]
     np.testing.assert_allclose(frames[0].positions, molecule("H2O").positions, atol=1e-8)
     np.testing.assert_array_equal(frames[1].hessian, hessian)
-    assert frames.curved.tolist() == [False, True, False]
+    assert frames.has_second_derivatives.tolist() == [False, True, False]
     assert frames.level_of_theory == ""
 
 

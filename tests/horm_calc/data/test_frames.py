@@ -28,7 +28,7 @@ def test_several_files_follow_each_other(files: list[Path], tmp_path: Path) -> N
     frames = open_frames(*files)
     assert len(frames) == 5
     assert frames.reactions == ["a", "b", "b", "c", "c"]
-    assert frames.curved.tolist() == [False, True, False, False, True]
+    assert frames.has_second_derivatives.tolist() == [False, True, False, False, True]
     assert frames.sizes.tolist() == [3] * 5
     assert frames.level_of_theory == "GFN2-xTB"
     for i, seed in enumerate(range(5)):
@@ -41,7 +41,7 @@ def test_chosen_keep_their_order_and_their_facts(files: list[Path]) -> None:
     everything = open_frames(*files)
     some = chosen(everything, [4, 0, 1])
     assert some.reactions == ["c", "a", "b"]
-    assert some.curved.tolist() == [True, False, True]
+    assert some.has_second_derivatives.tolist() == [True, False, True]
     for place, index in enumerate([4, 0, 1]):
         assert_same(some[place], everything[index])
     again = Chosen([some, chosen(everything, [])], [2, 2])
@@ -87,7 +87,7 @@ def test_fingerprint_tells_data_apart(files: list[Path]) -> None:
     frames = list(iterate(open_frames(files[0])))
 
     class Changed:
-        sizes = curved = np.zeros(3)
+        sizes = has_second_derivatives = np.zeros(3)
         reactions = ["a"] * 3
         level_of_theory = ""
 

@@ -30,7 +30,7 @@ def test_mixed_frames_come_back(tmp_path: Path) -> None:
     back = written(tmp_path / "x.h5", frames)
     assert back.level_of_theory == "GFN2-xTB"
     assert back.sizes.tolist() == [3, 3, 3, 3, 5, 5]
-    assert back.curved.tolist() == [True, True, False, True, True, False]
+    assert back.has_second_derivatives.tolist() == [True, True, False, True, True, False]
     for one, other in zip(frames, iterate(back), strict=True):
         assert_same(one, other)
     assert list(tmp_path.iterdir()) == [tmp_path / "x.h5"]
@@ -213,12 +213,12 @@ def test_real_labels() -> None:
     """157 reactions; the counts are those that h5py gives for the datasets' lengths."""
     frames = HDF5Frames(real("xtb_dev.h5"))
     assert len(frames) == 21934
-    assert frames.curved.sum() == 3140
+    assert frames.has_second_derivatives.sum() == 3140
     assert len(set(frames.reactions)) == 157
-    curved = frames[int(np.flatnonzero(frames.curved)[0])]
-    hessian = np.asarray(curved.hessian, dtype=float)
-    size = 3 * len(curved.numbers)
+    with_second = frames[int(np.flatnonzero(frames.has_second_derivatives)[0])]
+    hessian = np.asarray(with_second.hessian, dtype=float)
+    size = 3 * len(with_second.numbers)
     assert hessian.shape == (size, size)
     # A shift of the whole molecule changes no force: what rounding to 11 bits leaves of that.
-    shift = np.tile(np.eye(3), (len(curved.numbers), 1))
+    shift = np.tile(np.eye(3), (len(with_second.numbers), 1))
     assert np.abs(hessian @ shift).max() < 0.1

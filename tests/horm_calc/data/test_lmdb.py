@@ -76,7 +76,7 @@ def pickled(layout: str, entries: dict[str, Any], protocol: int = 4) -> bytes:
 def test_published_sample_is_what_pickle_says(tmp_path: Path) -> None:
     frames = LMDBFrames(real("horm_sample_100.lmdb"))
     assert (len(frames), frames.level_of_theory) == (100, LEVEL_OF_THEORY)
-    assert frames.curved.all()
+    assert frames.has_second_derivatives.all()
     copy = Path(shutil.copyfile(real("horm_sample_100.lmdb"), tmp_path / "copy"))
     with (
         lmdb.open(str(copy), subdir=False, lock=False, readonly=True) as file,
@@ -129,7 +129,7 @@ def test_entries_that_may_differ(tmp_path: Path) -> None:
     assert read(rxn="a/b\n").reactions == ["a/b\\n H2O"]
     without = read(hessian=None)
     assert without[0].hessian is None
-    assert without.curved.tolist() == [False]
+    assert without.has_second_derivatives.tolist() == [False]
     transposed = torch.tensor(frame(0).positions.T.copy(), dtype=torch.float64).T
     np.testing.assert_array_equal(read(pos=transposed)[0].positions, frame(0).positions)
 
@@ -340,7 +340,7 @@ def test_several_processes(tmp_path: Path, method: str, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="module")
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Just long enough for an index; every other frame is curved."""
+    """Just long enough for an index; every other frame has a Hessian."""
     values = [pickled("Data", record(rxn=torch.tensor(i // 10), hessian=None)) for i in range(1000)]
     values[::2] = [pickled("Data", record(rxn=torch.tensor(i // 10))) for i in range(0, 1000, 2)]
     return write(tmp_path_factory.mktemp("long") / "x.lmdb", values)
@@ -354,7 +354,7 @@ def long(tmp_path: Path, long_file: Path) -> Path:
 def check(frames: LMDBFrames) -> None:
     assert frames.reactions == [f"rxn{i // 10} H2O" for i in range(1000)]
     assert frames.sizes.tolist() == [3] * 1000
-    assert frames.curved.tolist() == [True, False] * 500
+    assert frames.has_second_derivatives.tolist() == [True, False] * 500
 
 
 def renamed(index: Path) -> None:
@@ -372,7 +372,7 @@ def test_index_is_kept_and_used(long: Path, cache: Path) -> None:
     renamed(index)
     frames = LMDBFrames(long)
     assert frames.reactions[999] == "kept99 H2O"
-    assert frames.curved.tolist() == [True, False] * 500
+    assert frames.has_second_derivatives.tolist() == [True, False] * 500
     os.utime(long, (0, 0))
     check(LMDBFrames(long))
     assert not cache.exists()
@@ -430,7 +430,7 @@ def indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 def assert_whole(path: Path) -> None:
     frames = LMDBFrames(path)
     assert frames.reactions == ["rxn7 H2O"] * 4
-    assert (frames.sizes.tolist(), frames.curved.tolist()) == ([3] * 4, [True] * 4)
+    assert (frames.sizes.tolist(), frames.has_second_derivatives.tolist()) == ([3] * 4, [True] * 4)
 
 
 def test_an_index_with_damage_anywhere_is_made_again(indexed: tuple[Path, Path]) -> None:
@@ -457,7 +457,7 @@ def test_an_index_with_damage_anywhere_is_made_again(indexed: tuple[Path, Path])
         {"names": np.zeros(10**6, "U1")},
         {"sizes": np.full(4, np.nan)},
         {"sizes": np.array(["three"] * 4)},
-        {"curved": np.ones(4, int)},
+        {"has_second_derivatives": np.ones(4, int)},
         {"state": np.array(5)},
     ],
 )

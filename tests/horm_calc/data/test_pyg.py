@@ -129,9 +129,9 @@ def test_items_are_the_frames(file: Path) -> None:
 def test_hessians_and_references(file: Path) -> None:
     references = {1: -10.0, 6: -50.0, 7: -70.0, 8: -100.0}
     dataset = FrameDataset(file, hessians=True, references=references, dtype=torch.float64)
-    curved = [frame for frame in FRAMES if frame.curved]
-    assert len(dataset) == len(curved) == 8
-    for item, frame in zip(dataset, curved, strict=True):
+    with_second = [frame for frame in FRAMES if frame.has_second_derivatives]
+    assert len(dataset) == len(with_second) == 8
+    for item, frame in zip(dataset, with_second, strict=True):
         size = 3 * len(frame.numbers)
         # Files keep Hessians in single precision.
         assert_allclose(item.hessian.view(size, size), frame.hessian, rtol=1e-6, atol=1e-5)
@@ -139,11 +139,11 @@ def test_hessians_and_references(file: Path) -> None:
         assert item.energy.item() == pytest.approx(frame.energy - atoms, abs=1e-12)
     [batch] = DataLoader(dataset, batch_size=8)
     assert batch.num_graphs == 8
-    assert len(batch.hessian) == sum(9 * len(frame.numbers) ** 2 for frame in curved)
+    assert len(batch.hessian) == sum(9 * len(frame.numbers) ** 2 for frame in with_second)
 
 
 def test_without_hessians_they_cannot_be_wanted(tmp_path: Path) -> None:
-    plain = [frame for frame in frames() if not frame.curved]
+    plain = [frame for frame in frames() if not frame.has_second_derivatives]
     write_hdf5(tmp_path / "plain.h5", plain, "Morse")
     with pytest.raises(DataError, match="no frame has a Hessian"):
         FrameDataset(tmp_path / "plain.h5", hessians=True)

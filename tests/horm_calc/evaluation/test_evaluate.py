@@ -173,7 +173,7 @@ def test_frames_with_products_only(potential: Potential) -> None:
     assert errors[:9] == pytest.approx(expected, rel=1e-9)
     assert np.isnan(errors[9:]).all()
     assert np.isnan(found.columns["hessian_error_ev_per_a2"][:9]).all()
-    assert found.curved == 18
+    assert found.with_second_derivatives == 18
     assert found.confusion().sum() == 9
 
 
@@ -216,15 +216,15 @@ def test_gibbs_energies_near_stationary_points(potential: Potential, minimum: Fr
 
 
 def test_second_derivatives_of_some_frames(potential: Potential) -> None:
-    data = Listed(frames(per_formula=4, curved=3))
+    data = Listed(frames(per_formula=4, with_second=3))
     first, again, other = (evaluate(potential, data, limit=5, seed=s) for s in (0, 0, 1))
     for name, values in first.columns.items():
         np.testing.assert_array_equal(again.columns[name], values)
     known = [np.isfinite(e.columns["hessian_error_ev_per_a2"]) for e in (first, other)]
     assert known[0].sum() == known[1].sum() == 5
     assert (known[0] != known[1]).any()
-    assert not known[0][~data.curved].any()
-    assert first.curved == 12
+    assert not known[0][~data.has_second_derivatives].any()
+    assert first.with_second_derivatives == 12
     assert first.summary(ERRORS[0]).frames == 16
     every = evaluate(potential, data, limit=100)
     assert np.isfinite(every.columns["hessian_error_ev_per_a2"]).sum() == 12
@@ -290,7 +290,7 @@ def test_progress_reaches_its_end(potential: Potential, monkeypatch: pytest.Monk
 def test_what_cannot_be_evaluated_is_named(potential: Potential) -> None:
     with pytest.raises(DataError, match="no frames"):
         evaluate(potential, Listed([]))
-    flat = Listed(frames(curved=0))
+    flat = Listed(frames(with_second=0))
     with pytest.raises(DataError, match="--no-hessians"):
         evaluate(potential, flat)
     atoms = molecule("SH2")

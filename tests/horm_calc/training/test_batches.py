@@ -41,18 +41,18 @@ def test_projections_are_signs_and_full_is_the_unit_matrix() -> None:
 def test_labels_go_where_their_atoms_are() -> None:
     listed = frames()
     batch = batch_of(listed, MAKING, rng())
-    plain, curved = batch.parts
+    plain, with_second = batch.parts
     assert len(batch) == len(listed)
     assert plain.vectors is None
     expected = [frame for frame in listed if frame.hessian is not None]
     start = 0
     for place, frame in enumerate(expected):
         stop = start + len(frame.numbers)
-        np.testing.assert_array_equal(curved.molecules.numbers[start:stop], frame.numbers)
-        np.testing.assert_allclose(curved.forces[start:stop], frame.forces)
-        assert curved.energies[place] == frame.energy
-        vectors = curved.vectors[:, start:stop].reshape(2, -1).numpy()
-        products = curved.products[:, start:stop].reshape(2, -1)
+        np.testing.assert_array_equal(with_second.molecules.numbers[start:stop], frame.numbers)
+        np.testing.assert_allclose(with_second.forces[start:stop], frame.forces)
+        assert with_second.energies[place] == frame.energy
+        vectors = with_second.vectors[:, start:stop].reshape(2, -1).numpy()
+        products = with_second.products[:, start:stop].reshape(2, -1)
         np.testing.assert_allclose(products, vectors @ frame.hessian, atol=1e-12)
         start = stop
 
@@ -115,8 +115,8 @@ def test_share_of_frames_with_second_derivatives(fraction, expected) -> None:
     steps = Steps(Listed(frames(4, 2)), 8, MAKING, 1, fraction)
     for step in range(4):
         parts = steps[step].parts
-        curved = sum(len(part.energies) for part in parts if part.vectors is not None)
-        assert (curved, len(steps[step])) == (expected, 8)
+        with_second = sum(len(part.energies) for part in parts if part.vectors is not None)
+        assert (with_second, len(steps[step])) == (expected, 8)
 
 
 def test_a_step_follows_from_seed_and_number_alone() -> None:
