@@ -45,7 +45,6 @@ coverage: setup  ## all tests, and which lines they run
 # README.md is the home page, and docs/reference follows from the code.
 docs: setup  ## the site, in build/site; every link is checked
 	$(BIN)/python docs/make_reference.py
-	$(BIN)/python docs/make_columns.py
 	$(BIN)/python docs/pictures/imports.py
 	$(BIN)/mkdocs build --strict
 

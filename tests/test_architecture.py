@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,27 +13,8 @@ import networkx as nx
 
 from tests.places import REPOSITORY
 
-
-def imports(package: str) -> dict[Path, set[str]]:
-    """The modules that each module of a package imports, at its top or inside of functions."""
-    found = {}
-    for path in sorted((REPOSITORY / package).rglob("*.py")):
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                full = {f"{node.module}.{alias.name}" for alias in node.names}
-                names |= {name if is_module(name) else node.module for name in full}
-        found[path.relative_to(REPOSITORY)] = names
-    assert found
-    return found
-
-
-def is_module(name: str) -> bool:
-    """Whether this repository has a module of that name."""
-    path = REPOSITORY.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+#: `imports(package)`: the modules that each module of a package imports.
+imports = runpy.run_path(str(REPOSITORY / "docs/pictures/imports.py"))["imports"]
 
 
 def roots(names: set[str]) -> set[str]:

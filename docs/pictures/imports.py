@@ -1,14 +1,15 @@
-"""Draw which folders of the packages import which: python docs/pictures/imports.py"""
+"""Draw which folders of the packages import which: python docs/pictures/imports.py
+
+`tests/test_architecture.py` reads the imports with the same functions.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
 import networkx as nx
-
-matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 REPOSITORY = Path(__file__).parents[2]
@@ -18,6 +19,7 @@ GREY = "#8792a2"
 
 def main() -> None:
     """Write imports.svg beside this file."""
+    plt.switch_backend("svg")
     condensed = nx.condensation(folders())
     graph = nx.transitive_reduction(condensed)
     members = nx.get_node_attributes(condensed, "members")
@@ -61,12 +63,13 @@ def folders() -> nx.DiGraph:
 
     The files at the top of a package count as two: those that use its folders, and the rest.
     """
-    modules = imports()
-    folder = {module: folder_of(module) for module in modules}
+    modules = modules_of(COLORS)
+    given = {module: folder_of(module) for module in modules}
+    folder = dict(given)
     for module in modules:
         package = module.split(".")[0]
-        if folder[module] == package:
-            below = {folder[one] for one in nx.descendants(modules, module)}
+        if given[module] == package:
+            below = {given[one] for one in nx.descendants(modules, module)}
             uses = any(one.startswith(f"{package}.") for one in below)
             folder[module] = f"{package}.{'front' if uses else 'basics'}"
     graph = nx.DiGraph()
@@ -75,22 +78,42 @@ def folders() -> nx.DiGraph:
     return graph
 
 
-def imports() -> nx.DiGraph:
-    """Which module imports which, at its top or inside of functions; faces are left out."""
-    paths = [path for package in COLORS for path in sorted((REPOSITORY / package).rglob("*.py"))]
-    names = {
-        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path
-        for path in paths
-        if path.name != "__init__.py"
-    }
+def modules_of(packages: Iterable[str]) -> nx.DiGraph:
+    """Which module of the packages imports which; faces are left out."""
     graph = nx.DiGraph()
-    for name, path in names.items():
-        graph.add_node(name)
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                found = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-                graph.add_edges_from((name, one) for one in found & set(names))
+    for package in packages:
+        for path, names in imports(package).items():
+            if path.name != "__init__.py":
+                module = ".".join(path.with_suffix("").parts)
+                graph.add_node(module)
+                graph.add_edges_from((module, name) for name in sorted(names) if is_file(name))
     return graph
+
+
+def imports(package: str) -> dict[Path, set[str]]:
+    """The modules that each module of a package imports, at its top or inside of functions."""
+    found = {}
+    for path in sorted((REPOSITORY / package).rglob("*.py")):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                full = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= {name if is_module(name) else node.module for name in full}
+        found[path.relative_to(REPOSITORY)] = names
+    assert found
+    return found
+
+
+def is_module(name: str) -> bool:
+    """Whether this repository has a module or a package of that name."""
+    return is_file(name) or (REPOSITORY.joinpath(*name.split(".")) / "__init__.py").exists()
+
+
+def is_file(name: str) -> bool:
+    """Whether this repository has a module of that name that is no package."""
+    return REPOSITORY.joinpath(*name.split(".")).with_suffix(".py").exists()
 
 
 def folder_of(module: str) -> str:
