@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except KeyboardInterrupt:
-        _say("Interrupted. Finished reactions are safe; the same command goes on from here.")
+        _say("Interrupted. Finished reactions are safe; the same command continues from here.")
         return 130
     except (InputError, SettingsError) as error:
         _say(f"horm-tssearch: {error}")
