@@ -50,7 +50,7 @@ def real_numbers(answer: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
             f"the calculator gave {name} of type {array.dtype}, not of real numbers"
         )
     if np.ma.is_masked(array):
-        raise CalculatorFailed(f"the calculator gave only a part of {name}: the rest is masked")
+        raise CalculatorFailed(f"the calculator gave {name} with masked values")
     array = np.array(array, dtype=float)
     if shape == () and array.size == 1:
         array = array.reshape(())

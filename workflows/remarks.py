@@ -136,15 +136,14 @@ def of_pieces(
     found = {name: molecules for name, molecules in found.items() if len(molecules) > 1}
     for name, molecules in found.items():
         apart = shortest_distance(molecules)
-        distance = f"{apart:.1f} Å apart"
         if name in separated:
             what = _bound(separated[name], minima[name], touching=apart < TOUCHING)
-            yield f"the {name} is {what}, {distance}"
+            yield f"the {name} is {what}; distance {apart:.1f} Å"
         else:
             formulas = " + ".join(molecule.get_chemical_formula() for molecule in molecules)
             yield (
-                f"the {name} consists of several molecules, {formulas}, {distance}, and there are "
-                f"no energies of the separate molecules: {skipped[f'separated {name}']}"
+                f"the {name} consists of several molecules, {formulas}, {apart:.1f} Å apart, and "
+                f"there are no energies of the separate molecules: {skipped[f'separated {name}']}"
             )
     if found:
         yield (
@@ -161,9 +160,8 @@ def _bound(apart: SeparatedMolecules, together: Minimum, *, touching: bool) -> s
     if abs(binding) < BOUND:
         return f"several molecules, {apart.name}"
     side = "above" if binding < 0 else "below"
-    if binding < 0 or not touching:
-        return f"several molecules, {apart.name}, {abs(binding):.1f} kcal/mol {side} them alone"
-    return f"a complex, {apart.name}, {binding:.1f} kcal/mol below them alone"
+    kind = "a complex" if binding > 0 and touching else "several molecules"
+    return f"{kind}, {apart.name}, {abs(binding):.1f} kcal/mol {side} the separate molecules"
 
 
 def _alike(end: Minimum, minimum: Minimum, settings: VerdictSettings) -> bool:

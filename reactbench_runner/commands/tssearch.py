@@ -234,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="YAML",
-        help="settings by stage and name, and calculator, verify, workers",
+        help="file of settings by stage and name; it may also set calculator, verify and workers",
     )
     parser.add_argument(
         "--workers",
@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="read and check every input, say what would run and how long that may take, and stop",
+        help="check all inputs, print what would run and roughly how long it takes, and stop",
     )
     parser.add_argument(
         "--dask", metavar="tcp://HOST:PORT", help="search on this Dask cluster instead"

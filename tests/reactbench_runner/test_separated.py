@@ -93,8 +93,14 @@ def test_the_cost_is_a_stage_of_its_own(substitution) -> None:
 def test_it_is_said_in_words(substitution) -> None:
     out, printed = substitution
     warnings = row(out)["warnings"]
-    assert "the reactant is a complex, CH3Br + Cl-, 14.4 kcal/mol below them alone" in warnings
-    assert "the product is a complex, CH3Cl + Br-, 9.6 kcal/mol below them alone" in warnings
+    assert (
+        "the reactant is a complex, CH3Br + Cl-, 14.4 kcal/mol below the separate molecules"
+        in warnings
+    )
+    assert (
+        "the product is a complex, CH3Cl + Br-, 9.6 kcal/mol below the separate molecules"
+        in warnings
+    )
     assert "energies relative to the separate molecules are given too" in warnings
     assert "from separated CH3Br + Cl-: ΔE‡ -8.0, ΔG‡ -0.9 (-2.8 at 1 mol/L) kcal/mol" in printed
 
