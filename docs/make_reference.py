@@ -41,7 +41,7 @@ WIDTH = 94
 SEARCH = """\
 # Settings of a search
 
-Each setting has one name everywhere:
+A setting has the same name everywhere:
 
 - on the command line: `--path.images 9`
 - in the YAML file of `--config`: `path: {images: 9}`
@@ -51,10 +51,10 @@ This page is written by `python docs/make_reference.py`.
 """
 
 TRAINING = """\
-# Settings of a training
+# Settings of a training run
 
-The YAML file of `horm-train` holds what differs from these defaults, such as `run: {steps: 50000}`.
-`horm-train --print-config` prints all of them.
+The YAML file of `horm-train` holds the settings that differ from these defaults, such as
+`run: {steps: 50000}`. `horm-train --print-config` prints all of them.
 
 This page is written by `python docs/make_reference.py`.
 """
@@ -62,7 +62,7 @@ This page is written by `python docs/make_reference.py`.
 HELP = """\
 # Commands
 
-What `--help` prints. This page is written by `python docs/make_reference.py`.
+This page shows what `--help` prints. It is written by `python docs/make_reference.py`.
 """
 
 

@@ -197,7 +197,7 @@ class _Run:
             self.lost = lost
             self.say(
                 f"the structures of {_listed(lost)} are neither in {name} nor in "
-                f"{self.store.out}; delete the folder of a reaction there to search it anew"
+                f"{self.store.out}; delete the folder of a reaction there to search it again"
             )
 
     def waiting(self) -> list[Task]:
@@ -295,7 +295,7 @@ def _still_valid(
             raise InputError(
                 f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
                 "or multiplicity have changed since; use another --out, or delete its folder "
-                f"{out / item.id} to compute it anew"
+                f"{out / item.id} to search it again"
             )
         valid[item.id] = row
     return valid

@@ -62,11 +62,11 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
         caption = f"{escape(rows[0].level_of_theory)}; {caption}"
     columns = list(_NUMBERS)
     if any(row.curvature_error_ev_per_a2 is not None for row in rows):
-        caption += ", δH: Hessian against forces, eV/Å²"
+        caption += ", δH: deviation of the Hessian from forces, eV/Å²"
     else:
         columns.remove(_CURVATURE_ERROR)
     if _attempted(rows):
-        caption += ", RMSD of both saddles in Å"
+        caption += ", RMSD between the two saddles in Å"
     else:
         columns = [column for column in columns if column not in _VERIFIED]
     # Two more columns than fit into 80 characters with room around them.

@@ -41,7 +41,7 @@ def examples(page: str) -> list[str]:
 
 
 def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
-    [example] = examples("explanation/methods.md")
+    [example] = examples("explanation/energies.md")
     found: dict = {}
     exec(example, found)
     # Of water from experiment (NIST): 1595, 3657 and 3756 cm⁻¹; the method is within 10%.

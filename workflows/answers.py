@@ -33,8 +33,8 @@ def asked(question: Callable[[], T], about: Sequence[Atoms]) -> T:
         same = np.array_equal(atoms.numbers, numbers) and np.array_equal(atoms.positions, positions)
         if not same:
             raise CalculatorFailed(
-                "the calculator changed the atoms that it was asked about, so that its answer "
-                "belongs to another structure; it has to work on a copy of them"
+                "the calculator changed the atoms that it was given, so its results belong to "
+                "another structure; it has to work on a copy of them"
             )
     return answer
 
@@ -46,9 +46,11 @@ def real_numbers(answer: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     """
     array: np.ndarray = np.asanyarray(answer)
     if array.dtype.kind not in "iuf":
-        raise CalculatorFailed(f"not {name} in real numbers: what came is of type {array.dtype}")
+        raise CalculatorFailed(
+            f"the calculator gave {name} of type {array.dtype}, not of real numbers"
+        )
     if np.ma.is_masked(array):
-        raise CalculatorFailed(f"not {name} but a part of one: the rest is masked")
+        raise CalculatorFailed(f"the calculator gave {name} with masked values")
     array = np.array(array, dtype=float)
     if shape == () and array.size == 1:
         array = array.reshape(())

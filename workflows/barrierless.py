@@ -115,6 +115,6 @@ def only_rises(path: StringPath, bond_factor: float) -> Verdict | None:
         Label.BARRIERLESS,
         f"the energy only {moves} from the reactant to the product, by "
         f"{to_kcal_per_mol(abs(rise)):.1f} kcal/mol: no barrier{beyond}"
-        f"{f' for {names}' if names else ''} on this surface (the path of {path.method} stays "
-        f"within {to_kcal_per_mol(FLAT):.1f} kcal/mol of that)",
+        f"{f' for {names}' if names else ''} on this surface (to within "
+        f"{to_kcal_per_mol(FLAT):.1f} kcal/mol, along the path of {path.method})",
     )

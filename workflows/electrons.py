@@ -75,11 +75,11 @@ def named(atoms: Atoms, state: State) -> str:
 
 def _refuse_unknowable(pieces: Sequence[Atoms], total: State) -> None:
     if len(pieces) > MOST_PIECES:
-        raise StageError(f"{len(pieces)} pieces can share charge and spin in too many ways")
-    if total[0] > 0 and any(piece.numbers.tolist() == [1] for piece in pieces):
         raise StageError(
-            "the hydrogen atom alone may be a proton, which has no electrons to compute"
+            f"charge and spin can be distributed over {len(pieces)} molecules in too many ways"
         )
+    if total[0] > 0 and any(piece.numbers.tolist() == [1] for piece in pieces):
+        raise StageError("a hydrogen atom on its own may be a proton, which has no electrons")
 
 
 def _because(words: str, error: StageError) -> StageError:

@@ -125,7 +125,7 @@ def _check_electrons(reaction: Reaction) -> None:
         raise InputError(
             f"charge {reaction.charge} and multiplicity {reaction.multiplicity} do not go "
             f"together: {electrons} electrons need an {parity} multiplicity up to "
-            f"{electrons + 1}; both stand in the columns 'charge' and 'multiplicity' of a CSV, "
+            f"{electrons + 1}; state both in the columns 'charge' and 'multiplicity' of a CSV, "
             "or in the comment lines of an xyz file (charge=-1 multiplicity=2)"
         )
 

@@ -120,7 +120,7 @@ def _watch(limit: _Limit, others: set[int]) -> None:
         if tries > _PATIENCE:
             _kill(_children(limit) - others)
         if tries == max(int(limit.seconds), 5):
-            when_stuck(f"{_exceeded(limit)}, and what it was in did not come back to be stopped")
+            when_stuck(f"{_exceeded(limit)}, and the call that it was in did not return")
 
 
 def _exceeded(limit: _Limit) -> str:

@@ -67,8 +67,8 @@ def of_structures(
     error = saddle.curvature_error if saddle else None
     if error is not None and error > settings.saddle.max_curvature_error:
         yield (
-            f"the calculator's Hessian differs from its forces by {error:.2g} eV/Å² at the "
-            "saddle: modes, IRC and free energies are in doubt"
+            f"the calculator's Hessian deviates from its forces by {error:.2g} eV/Å² at the "
+            "saddle: modes, IRC and free energies are doubtful"
         )
 
 
@@ -119,8 +119,9 @@ def of_lower_path(saddle: Saddle | None, lower: StringPath | None) -> Iterator[s
     if saddle and lower:
         below = to_kcal_per_mol(saddle.energy - lower.ceiling)
         yield (
-            "this calculator knows a lower-energy path: one between the ends (lower_path.xyz) "
-            f"stays {below:.1f} kcal/mol below this saddle; it may have more than one step"
+            "with this calculator there is a lower-energy path between reactant and product "
+            f"(lower_path.xyz): it stays {below:.1f} kcal/mol below this saddle, and may have more "
+            "than one step"
         )
 
 
@@ -135,21 +136,20 @@ def of_pieces(
     found = {name: molecules for name, molecules in found.items() if len(molecules) > 1}
     for name, molecules in found.items():
         apart = shortest_distance(molecules)
-        distance = f"{apart:.1f} Å apart"
         if name in separated:
             what = _bound(separated[name], minima[name], touching=apart < TOUCHING)
-            yield f"the {name} is {what}, {distance}"
+            yield f"the {name} is {what}; distance {apart:.1f} Å"
         else:
             formulas = " + ".join(molecule.get_chemical_formula() for molecule in molecules)
             yield (
-                f"the {name} is in pieces, {formulas}, {distance}, and there are no energies from "
-                f"separated molecules: {skipped[f'separated {name}']}"
+                f"the {name} consists of several molecules, {formulas}, {apart:.1f} Å apart, and "
+                f"there are no energies of the separate molecules: {skipped[f'separated {name}']}"
             )
     if found:
         yield (
-            "the free energy of what is in pieces takes motions of the molecules against each "
-            "other for vibrations, and barriers count from it as it stands"
-        ) + ("; energies from separated molecules are given too" if separated else "")
+            "barriers are relative to these molecules together, and the free energy treats their "
+            "motions against each other as vibrations"
+        ) + ("; energies relative to the separate molecules are given too" if separated else "")
     for known in separated.values():
         yield from (text for one in known.molecules for text in one.concerns)
 
@@ -158,11 +158,10 @@ def _bound(apart: SeparatedMolecules, together: Minimum, *, touching: bool) -> s
     """What an end in pieces is: a complex, or molecules that hardly feel each other."""
     binding = to_kcal_per_mol(apart.energy - together.energy)
     if abs(binding) < BOUND:
-        return f"in pieces, {apart.name}"
+        return f"several molecules, {apart.name}"
     side = "above" if binding < 0 else "below"
-    if binding < 0 or not touching:
-        return f"in pieces, {apart.name}, {abs(binding):.1f} kcal/mol {side} them alone"
-    return f"a complex, {apart.name}, {binding:.1f} kcal/mol below them alone"
+    kind = "a complex" if binding > 0 and touching else "several molecules"
+    return f"{kind}, {apart.name}, {abs(binding):.1f} kcal/mol {side} the separate molecules"
 
 
 def _alike(end: Minimum, minimum: Minimum, settings: VerdictSettings) -> bool:

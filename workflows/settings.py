@@ -26,22 +26,24 @@ class EndpointSettings(Validated):
     """Relaxation of reactant, product and the two ends of the IRC."""
 
     method: str = choice(
-        MINIMISERS, "rfo", "optimiser tried first; geometric follows where it breaks down"
+        MINIMISERS, "rfo", "optimiser tried first; if it breaks down, geometric follows"
     )
     max_force: float = setting(
         0.0231, "largest force component allowed, eV/Å (4.5e-4 hartree/bohr)"
     )
-    max_steps: int = setting(300, "optimisation steps", least=1)
+    max_steps: int = setting(300, "largest number of optimisation steps", least=1)
     wall_time: float = setting(600.0, "time limit for each structure, s")
 
 
 @dataclass(frozen=True)
 class PathSettings(Validated):
-    """The path between the relaxed ends, whose highest point is the guess."""
+    """The path between the relaxed endpoints, whose highest image is the guess."""
 
-    method: str = choice(PATH_METHODS, "gsm", "path tried first; the others follow in attempts")
-    images: int = setting(7, "images between the two ends", least=1)
-    max_steps: int = setting(60, "optimisation cycles of the whole path", least=1)
+    method: str = choice(
+        PATH_METHODS, "gsm", "path method of the first attempt; later attempts use the others"
+    )
+    images: int = setting(7, "images between the two endpoints", least=1)
+    max_steps: int = setting(60, "largest number of optimisation cycles of the whole path", least=1)
     max_force: float = setting(
         0.129, "largest perpendicular force component on an image, eV/Å (2.5e-3 hartree/bohr)"
     )
@@ -57,54 +59,60 @@ class SaddleSettings(Validated):
     max_force: float = setting(
         0.0231, "largest force component allowed, eV/Å (4.5e-4 hartree/bohr)"
     )
-    max_steps: int = setting(50, "optimisation steps", least=1)
-    hessian_every: int = setting(1, "steps between exact Hessians, updated in between", least=1)
+    max_steps: int = setting(50, "largest number of optimisation steps", least=1)
+    hessian_every: int = setting(
+        1, "steps between exact Hessians; in between the Hessian is updated", least=1
+    )
     imaginary_threshold: float = setting(
-        20.0, "a mode counts as imaginary when it lies below minus this, cm⁻¹"
+        20.0, "a mode counts as imaginary if its frequency is below minus this, cm⁻¹"
     )
     max_curvature_error: float = setting(
         0.5,
-        "warn when a calculator's own Hessian differs from its forces by more than this, eV/Å²",
+        "warn if a calculator's own Hessian deviates from its forces by more than this, eV/Å²",
     )
     wall_time: float = setting(1200.0, "time limit, s")
 
 
 @dataclass(frozen=True)
 class IRCSettings(Validated):
-    """The intrinsic reaction coordinate from the saddle, both ways."""
+    """The intrinsic reaction coordinate from the saddle, in both directions."""
 
     method: str = choice(
-        INTEGRATORS, "lqa", "integrator tried first; the others follow where it fails"
+        INTEGRATORS, "lqa", "integrator tried first; if it fails, the others follow"
     )
-    step_length: float = setting(0.1, "step along the path, Å (unweighted)")
-    max_steps: int = setting(125, "steps in each direction", least=1)
+    step_length: float = setting(0.1, "length of a step along the path, Å (not mass-weighted)")
+    max_steps: int = setting(125, "largest number of steps in each direction", least=1)
     rms_force: float = setting(
-        0.0514, "a direction has converged at this RMS force, eV/Å (0.001 hartree/bohr)"
+        0.0514, "RMS force at which a direction has converged, eV/Å (0.001 hartree/bohr)"
     )
     wall_time: float = setting(1200.0, "time limit for each integrator, s")
 
 
 @dataclass(frozen=True)
 class VerdictSettings(Validated):
-    """Which atoms count as bonded, and how close to the limit is too close to call."""
+    """Which atoms count as bonded, and which bonds are too close to the limit to decide."""
 
-    bond_factor: float = setting(1.2, "bonded below this times the sum of covalent radii")
-    margin: float = setting(0.05, "relative distance from the limit that makes a bond ambiguous")
+    bond_factor: float = setting(
+        1.2, "atoms are bonded below this times the sum of their covalent radii"
+    )
+    margin: float = setting(
+        0.05, "relative distance from that limit within which a bond is uncertain"
+    )
 
 
 @dataclass(frozen=True)
 class LowerPathSettings(Validated):
-    """Search for a lower-energy path than an intended saddle: a string, and driven bonds."""
+    """Search for a path below an intended saddle, with a string and by driving bonds."""
 
     steps: int = setting(
         20,
-        "steps of the string's relaxation from a geodesic path; 0 skips this search and the "
-        "guesses from it",
+        "relaxation steps of the string, which starts from a geodesic path; 0 skips this search "
+        "and the guesses from it",
         least=0,
     )
-    images: int = setting(7, "images between the two ends", least=1)
+    images: int = setting(7, "images between the two endpoints", least=1)
     margin: float = setting(
-        0.1, "a path is lower when its highest point is this far below the saddle, eV"
+        0.1, "a path counts as lower if its highest point is this far below the saddle, eV"
     )
     seed: int = setting(1, "seed of the geodesic interpolation's random nudges", least=1)
     wall_time: float = setting(600.0, "time limit, s")
@@ -116,13 +124,15 @@ class ThermoSettings(Validated):
 
     treatment: str = setting(
         "grimme",
-        "rrho: harmonic; grimme: free-rotor interpolation of entropies; "
+        "vibrations. rrho: harmonic; grimme: entropies interpolated to a free rotor; "
         "truhlar: low frequencies raised",
         ("rrho", "grimme", "truhlar"),
     )
     temperature: float = setting(298.15, "temperature, K")
     pressure: float = setting(101325.0, "pressure, Pa")
-    cutoff: float = setting(100.0, "where the quasi-harmonic treatment sets in, cm⁻¹")
+    cutoff: float = setting(
+        100.0, "frequency below which the quasi-harmonic treatment applies, cm⁻¹"
+    )
 
 
 @dataclass(frozen=True)
@@ -138,9 +148,9 @@ class SearchSettings(Validated):
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
     attempts: int = setting(
         6,
-        "guesses tried until a saddle connects the two ends and no lower-energy path is known; "
-        "later guesses come from other path methods, from the search for a lower-energy path, and "
-        "from driven bonds",
+        "largest number of attempts; the search stops earlier if a saddle connects the two "
+        "endpoints and no lower-energy path is known. Later attempts use other path methods, the "
+        "string of the search for a lower-energy path, and driven bonds",
         least=1,
     )
 

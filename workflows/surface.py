@@ -106,8 +106,8 @@ class Surface(Calculator):
         risen = energy - self._first_energy
         if not -DEEPEST * atoms < risen < HIGHEST * atoms:
             raise CalculatorFailed(
-                f"the energy {'rose' if risen > 0 else 'fell'} by {abs(risen):.3g} eV, as no "
-                "molecule's does: the calculator knows nothing of this structure"
+                f"the energy {'rose' if risen > 0 else 'fell'} by {abs(risen):.3g} eV, which no "
+                "molecule's energy does: the calculator is not valid for this structure"
             )
 
     def prepare(self, images: Iterable[Atoms]) -> None:
@@ -132,7 +132,9 @@ class Surface(Calculator):
         answers = iter(own.evaluate(bare, WANTED))
         found = [_checked(image, results) for image, results in zip(bare, answers, strict=False)]
         if len(found) < len(bare) or next(answers, None) is not None:
-            raise CalculatorFailed("the calculator's `evaluate` did not answer once a structure")
+            raise CalculatorFailed(
+                "the calculator's `evaluate` did not give one result for each structure"
+            )
         return found
 
     def concerns(self, atoms: Atoms) -> list[str]:

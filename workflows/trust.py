@@ -75,4 +75,4 @@ def concerns_about(
         return run_with_limit(ask, wall_time)
     except StageError as error:
         broken(error)
-        return [f"whether the calculator knows such structures is not known: {error}"]
+        return [f"whether the calculator is valid for such structures is not known: {error}"]

@@ -37,8 +37,8 @@ def verdict_of(
 ) -> Verdict:
     """Compare the relaxed IRC ends with reactant and product.
 
-    *intended*: one end is the reactant and the other the product, atom by atom; where bonds do not
-    tell, the ends lie upon them. *partly intended*: one of them is reached.
+    *intended*: one end is the reactant and the other the product, atom by atom; where bonds cannot
+    tell, the ends coincide with them. *partly intended*: one of them is reached.
     `relabelled` repeats the test on graphs without atom labels, where a degenerate rearrangement
     or an exchange of equivalent hydrogens passes.
     """
@@ -63,7 +63,7 @@ def _with_exchanged_atoms(
     order = exchanged(ends, aims, limit)
     atoms = "more than a few atoms" if order is None else names(aims[0], order)
     if not atoms:
-        return "; this is intended up to the names of equivalent atoms"
+        return "; up to the numbering of equivalent atoms this is intended"
     return f"; with {atoms} exchanged this is intended: {ORDER}"
 
 
@@ -104,33 +104,34 @@ def _by_configuration(
     is only where it lies upon it.
     """
     if verdict.at_limit is not Label.INTENDED:
-        reason = "one end of the IRC has the bonds that reactant and product share, the other not"
+        reason = "only one end of the IRC has the bonds that reactant and product share"
         partly = verdict.label is Label.PARTLY
         return dataclasses.replace(verdict, reason=reason if partly else verdict.reason, side="")
     between = compare(reactant, product, limit)
+    doubts = verdict.reason.partition("' ")[2]  # what follows the label of an ambiguous one
     if between.same:
         apart = _apart(ends, (reactant, product))
         first, last = (distance < SAME for distance in apart)
         label, side = _label([first, False, False, last])
         reason = (
-            "reactant and product have the same bonds and are the same stereoisomer, so bonds "
-            "cannot tell whether the saddle connects them, and the ends of the IRC do not lie upon "
-            f"them ({apart[0]:.2f} and {apart[1]:.2f} Å away): compare the geometries"
+            "reactant and product are conformers with the same bonds, which cannot tell whether "
+            "the saddle connects them, and the ends of the IRC do not coincide with them (RMSD "
+            f"{apart[0]:.2f} and {apart[1]:.2f} Å): compare the geometries"
         )
         if verdict.label is Label.AMBIGUOUS:
-            reason = f"'{label}' {verdict.reason.partition(' ')[2]}"
+            reason = f"'{label}' {doubts}"
         return dataclasses.replace(
             verdict, label=Label.AMBIGUOUS, reason=reason, side=side, at_limit=label
         )
     found = [compare(aim, end, limit) for end in ends for aim in (reactant, product)]
     label, side = _isomers_reached(found, between)
     if verdict.label is Label.AMBIGUOUS:
-        reason = f"'{label}' {verdict.reason.partition(' ')[2]}"
+        reason = f"'{label}' {doubts}"
         return dataclasses.replace(verdict, reason=reason, side=side, at_limit=label)
     other = "product" if side == "reactant" else "reactant"
     reasons = {
-        Label.PARTLY: f"no end of the IRC is the stereoisomer that the {other} is",
-        Label.UNINTENDED: "both ends of the IRC are other stereoisomers than reactant and product",
+        Label.PARTLY: f"neither end of the IRC is the stereoisomer of the {other}",
+        Label.UNINTENDED: "both ends of the IRC are stereoisomers other than reactant and product",
     }
     return dataclasses.replace(
         verdict, label=label, side=side, reason=reasons.get(label, ""), at_limit=label
@@ -235,7 +236,7 @@ def _reason(
     """What the IRC does not reach, and which bonds its end has instead: it may be another step."""
     if label is Label.UNINTENDED:
         words = [
-            f"its {place} end is the {name} with {describe_changes(aims[name], end, limit)}"
+            f"its {place} end differs from the {name} by {describe_changes(aims[name], end, limit)}"
             for place, name, end in zip(("first", "last"), aims, ends, strict=True)
         ]
         return f"the IRC reaches neither the reactant nor the product: {'; '.join(words)}"
@@ -247,7 +248,7 @@ def _reason(
     if same_bonds(wrong, aims[side], limit):
         return f"both ends of the IRC are the {side}"
     return (
-        f"the IRC reaches the {side} but not the other end: there it is the {other} with "
+        f"the IRC reaches the {side} but not the {other}, from which its other end differs by "
         f"{describe_changes(aims[other], wrong, limit)}"
     )
 

@@ -18,43 +18,43 @@ if TYPE_CHECKING:
     from horm_calc.potential import Potential
 
 _DESCRIPTION = """\
-How good a network is: its energies, forces and Hessians against labelled frames, and what
+Evaluate a network: compare its energies, forces and Hessians with labelled frames, and also what
 follows from Hessians: eigenvalues, frequencies, imaginary modes, Gibbs energies.
 """
 
 _EPILOG = """\
-What the numbers are
+What is printed
   MAE and median      over frames, of each frame's mean absolute error, as in HORM
                       (arXiv:2505.12447), so that large molecules count as much as small ones
-  energy, total       on the scale of the labels' method: the network's energy and the energies
-                      of the atoms. Means nothing for labels of another method
-  energy, relative    less the mean over the frames of the same reaction, so that the methods'
-                      different zeros drop out; frames alone in their reaction do not count
-  Hessian elements    of the whole matrix (3n, 3n), eV/Å²
+  energy, total       the network's energy plus the energies of the atoms. Meaningless for labels of
+                      another level of theory
+  energy, relative    relative to the mean over the frames of the same reaction, so that different
+                      zeros of energy cancel; frames alone in their reaction do not count
+  Hessian elements    of the whole matrix (3N, 3N), eV/Å²
   Hessian eigenvalues of the symmetric part, in ascending order, not mass-weighted, eV/Å². HORM's
                       script gives them in Hartree/Bohr² under a heading of eV/Å²: compare its
                       numbers with the line below; 1 Hartree/Bohr² = 97.17 eV/Å²
   asymmetry           mean |H − Hᵀ| of the network's Hessian: zero unless its forces are direct
-  unit vectors        where data have products of Hessians with vectors only: the elements'
-                      error, as if the vectors had unit length
+  unit vectors        for data that have only products of Hessians with vectors: the error of an
+                      element, as if the vectors had unit length
   frequencies         mass-weighted, without translations and rotations, imaginary ones as
                       negative numbers, in ascending order, cm⁻¹
   imaginary modes     those below −20 cm⁻¹
   overlap             |<v|v'>| of the lowest modes of reference and network, mass-weighted,
                       without translations and rotations: 1 is the same direction
   Gibbs energy        298.15 K, 1 atm, quasi-RRHO, kcal/mol; for frames near a stationary point
-                      (--stationary) with 0 or 1 imaginary modes, as many in both
+                      (--stationary) with 0 or 1 imaginary modes, the same number in both
 
 What --out writes
   table.csv           group (all, atoms, largest_force_ev_per_a), bin, quantity, frames, mean,
-                      median; units end the quantities' names
-  frames.csv          a line for each frame, empty where a quantity does not apply
-  metrics.json        the means and medians, and of what they are
-  parity_*.png        network over reference, and error_by_size.png
+                      median; the names of quantities end with their units
+  frames.csv          one row per frame; a field is empty if a quantity does not apply
+  metrics.json        the means and medians, the checkpoint and the data
+  parity_*.png        network against reference; and error_by_size.png
 
 examples:
   horm-eval my.safetensors dev.h5                    all quantities
-  horm-eval my.safetensors dev.h5 --limit 200        quickly: Hessians are what takes time
+  horm-eval my.safetensors dev.h5 --limit 200        faster: Hessians take most of the time
   horm-eval left test.lmdb --device cuda --out left  a published network; files in 'left'
   horm-eval my.safetensors extra.xyz --no-hessians   energies and forces
 
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--limit",
         metavar="N",
         type=_number(int, 1),
-        help="second derivatives of N frames only, drawn at random; energies and forces of all",
+        help="second derivatives of only N frames, drawn at random; energies and forces of all",
     )
     add(
         "--seed",
@@ -110,9 +110,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="F",
         type=_number(float, 0),
         default=0.05,
-        help="G for frames whose largest reference force is below F eV/Å (default %(default)s)",
+        help="Gibbs energies for frames whose largest reference force is below F eV/Å "
+        "(default %(default)s)",
     )
-    add("--device", help="'cpu', 'cuda', 'cuda:1' (default: cuda where there is one)")
+    add("--device", help="'cpu', 'cuda', 'cuda:1' (default: cuda if available)")
     add(
         "--dtype",
         choices=("float32", "float64"),

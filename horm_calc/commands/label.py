@@ -32,22 +32,23 @@ listed with the cause at the end and in OUT.failures.csv.
 
 _EPILOG = """\
 levels:
-  gfn2-xtb  GFN2-xTB by tblite: 0.03 s per frame of 12 atoms, 1.5 s with its Hessian
-  gfn1-xtb  GFN1-xTB by tblite: the same
-  wb97x     ωB97X/6-31G(d) by PySCF, with the settings of HORM's published data, so that both
+  gfn2-xtb  GFN2-xTB with tblite: 0.03 s per frame of 12 atoms, 1.5 s with its Hessian
+  gfn1-xtb  GFN1-xTB with tblite: the same
+  wb97x     ωB97X/6-31G(d) with PySCF, with the settings of HORM's published data, so that both
             can be mixed; minutes per frame. A GPU is used if gpu4pyscf is installed
   wb97x-coarse
-            the same on a coarser grid: half the time, forces within 0.002 eV/Å in the mean
+            the same on a coarser grid: half the time, forces differ by 0.002 eV/Å on average
 
 Labels are total energies (eV), forces (eV/Å), Hessians (eV/Å²) and, with --projections, products
-of the Hessian with random vectors of entries ±1, which cost as much as two gradients each with
-the xTB methods, and with wb97x as much as the Hessian.
+of the Hessian with random vectors of entries ±1. Each product costs as much as two gradients with
+the xTB methods, and as much as the whole Hessian with wb97x.
 
-A frame belongs to the reaction that its info["reaction"] names, or else to its file; frames of
-one reaction are kept together when data are split for training and test.
+A frame belongs to the reaction that its info["reaction"] names (reaction=NAME in the comment of an
+xyz file), otherwise to its file. Frames of one reaction stay together when data are split into
+training and test set.
 
-An interrupted run is resumed by the same command, also after kill -9 or a crash: what is finished
-lies in OUT.partial until all is done.
+The same command resumes an interrupted run, also after kill -9 or a crash: finished labels are
+kept in OUT.partial until all are done.
 
 examples:
   horm-label path.xyz labels.h5 --level gfn2-xtb
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        _say("Interrupted. Finished frames are safe; the same command goes on from here.")
+        _say("Interrupted. Finished frames are safe; the same command continues from here.")
         return 130
     except DataError as error:
         _say(f"horm-label: {error}")
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, sqlite3.OperationalError) as error:
         _say(
             f"horm-label: {options.out} could not be written: {error}. Finished frames are safe; "
-            "make room and run the same command to go on."
+            "make room and run the same command to continue."
         )
         return 1
 
@@ -93,29 +94,29 @@ def _parser() -> argparse.ArgumentParser:
         "labels are ignored), or a folder of these",
     )
     add("out", metavar="OUT.h5", type=Path, help="a new file")
-    add("--level", metavar="LEVEL", required=True, help="the method, see below")
+    add("--level", metavar="LEVEL", required=True, help="level of theory, see below")
     add(
         "--hessians",
         metavar="FRACTION",
         type=float,
         default=0.0,
-        help="give this fraction of the frames, chosen at random, second derivatives (default 0)",
+        help="fraction of the frames, chosen at random, that get second derivatives (default 0)",
     )
     add(
         "--projections",
         metavar="K",
         type=int,
         default=0,
-        help="give these frames products of the Hessian with K random vectors instead of it",
+        help="give these frames products of the Hessian with K random vectors, not the Hessian",
     )
     add(
         "--max-force",
         metavar="F",
         type=float,
         default=30.0,
-        help="leave out frames with a component of a force above this, eV/Å (default 30)",
+        help="leave out frames with a force component above this, eV/Å (default 30)",
     )
-    add("--workers", metavar="N", type=int, default=1, help="processes (default 1)")
+    add("--workers", metavar="N", type=int, default=1, help="number of processes (default 1)")
     add("--seed", metavar="S", type=int, default=0, help="seed of all random choices (default 0)")
     return parser
 

@@ -20,7 +20,7 @@ from horm_calc.training.settings import TrainingSettings
 _DESCRIPTION = "Train a network on energies, forces and second derivatives of labelled frames."
 
 _EPILOG = """\
-config.yaml holds what differs from the defaults, for example
+config.yaml holds the settings that differ from the defaults, for example
 
   data:    {train: [train.h5], validation: [dev.h5]}
   loss:    {probe: projections, vectors: 1, curriculum_end: 2}
@@ -31,13 +31,14 @@ horm-train --print-config prints every setting with its default and meaning.
 
 output, in the folder given with --out:
   best.ckpt       the network with the lowest validation loss: HormCalculator('best.ckpt');
-                  with init_from, errors of the start are printed as those of step 0, and a
+                  with init_from, the initial errors are printed as those of step 0, and a
                   warning says so if no later step has a lower loss
-  last.ckpt       where the run stands; the same command goes on from here
+  last.ckpt       the latest state; the same command continues from here
   curves.png      errors over steps; logs/ and tensorboard/ hold the numbers
   settings.json   all settings of the run
 
-Exit code: 0 when the run has ended, 2 for wrong input, 130 when interrupted (it can go on).
+Exit code: 0 when the run has ended, 2 for wrong input, 130 when interrupted (the same command
+continues it).
 
 examples:
   horm-train config.yaml --out runs/first

@@ -47,10 +47,10 @@ def split(frames: Frames, fraction: float, seed: int) -> tuple[np.ndarray, np.nd
             chosen.append(int(candidate))
     test = np.isin(family[reaction], chosen)
     if not test.any() or test.all():
-        problem = f"{len(names)} reactions in {len(sizes)} families that share geometries"
         remedy = "; in xyz files, 'reaction=NAME' in the comment line says which one a frame is of"
         raise SplitError(
-            f"{problem} cannot be split with {wanted} of them in the test set"
+            f"{wanted} of {len(names)} reaction(s) cannot be the test set, as those that share "
+            f"geometries stay together ({len(sizes)} group(s))"
             + (remedy if len(names) == 1 else "")
         )
     return np.flatnonzero(~test), np.flatnonzero(test)

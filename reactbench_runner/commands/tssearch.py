@@ -25,9 +25,9 @@ _DESCRIPTION = """\
 Find and verify the transition states of many reactions.
 
 For each reaction: relax reactant and product, find a path between them, refine its highest
-point to a first-order saddle, follow the IRC both ways, relax its ends, and compare them
-with what was intended. Then Gibbs free energies, and with --verify the same transition state
-at a second, trusted level of theory.
+point to a first-order saddle point, follow the intrinsic reaction coordinate (IRC) in both
+directions, relax its ends, and compare them with reactant and product. Then compute Gibbs free
+energies and, with --verify, refine the transition state at a second level of theory.
 """
 
 _EPILOG = """\
@@ -38,8 +38,8 @@ input:
                   the CSV. Both ends need the same atoms in the same order.
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
-Molecules are neutral singlets where neither the CSV nor their files (in comment lines,
-charge=-1 multiplicity=2) say otherwise. docs/reference/inputs.md lists all files and tables.
+Molecules are neutral singlets unless the CSV or their files (in comment lines,
+charge=-1 multiplicity=2) say otherwise. docs/reference/inputs.md describes all input files.
 
 output, in the folder given with --out:
   results.csv     one row per reaction: verdict, energies, cost
@@ -50,8 +50,8 @@ output, in the folder given with --out:
 
 Run the same command again to resume an interrupted run. Exit codes: 0 when every reaction was
 searched, whatever the verdict; 1 when results could not be written or a cluster was lost; 2 for
-wrong input, before anything is searched; 3 when some reactions could not be searched, such as for
-a missing file; 130 when interrupted.
+wrong input, before anything is searched; 3 when some reactions could not be searched, for example
+because of a missing file; 130 when interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except KeyboardInterrupt:
-        _say("Interrupted. Finished reactions are safe; the same command goes on from here.")
+        _say("Interrupted. Finished reactions are safe; the same command continues from here.")
         return 130
     except (InputError, SettingsError) as error:
         _say(f"horm-tssearch: {error}")
@@ -182,7 +182,7 @@ def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchS
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = f"; did you mean '{near[0]}'?" if near else "."
             raise SettingsError(
                 f"unknown setting '{name}' in {options.config}{hint} Known: {', '.join(known)}"
             )
@@ -211,7 +211,7 @@ def _from_file(name: str, value: Any, file: Path) -> Any:
 
     if name == "workers":
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SettingsError(f"'workers' in {file} is {value!r}; it is 1 or more")
+            raise SettingsError(f"'workers' in {file} is {value!r}; it must be 1 or more")
         return value
     if not isinstance(value, str):
         raise SettingsError(f"'{name}' in {file} needs a name, not {value!r}")
@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
         "reactions",
         type=Path,
         metavar="REACTIONS",
-        help="a CSV, an xyz file with two frames, or a folder of these",
+        help="a CSV table, an xyz file with two frames, or a folder of such files",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="folder for the results"
@@ -249,15 +249,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--verify",
         metavar="NAME",
-        help="another calculator, slower and trusted: every transition state is refined once "
-        "more with it, from the geometry and the Hessian of the search, and compared; a finished "
-        "run can be verified later",
+        help="a second calculator, usually slower and more reliable: every transition state is "
+        "refined once more with it and compared; a finished run can be verified later",
     )
     parser.add_argument(
         "--config",
         type=Path,
         metavar="YAML",
-        help="settings by stage and name, and calculator, verify, workers",
+        help="file of settings by stage and name; it may also set calculator, verify and workers",
     )
     parser.add_argument(
         "--workers",
@@ -268,9 +267,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="read and check every input, say what would run and how long that may take, and stop",
+        help="check all inputs, print what would run and roughly how long it takes, and stop",
     )
-    parser.add_argument("--dask", metavar="tcp://HOST:PORT", help="use this Dask cluster instead")
+    parser.add_argument(
+        "--dask", metavar="tcp://HOST:PORT", help="search on this Dask cluster instead"
+    )
     parser.add_argument(
         "--db",
         metavar="URL",
@@ -302,7 +303,7 @@ def _add_settings(group: Any, kind: type, prefix: str) -> None:
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return value
 
 

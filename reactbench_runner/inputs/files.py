@@ -45,7 +45,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
         text = " ".join(str(error).split()) or type(error).__name__
         raise UnusableFile(f"{path} cannot be read: {text}") from None
     if not frames or not all(map(len, frames)):
-        raise UnusableFile(f"{path} holds no structure that can be found; save it as xyz")
+        raise UnusableFile(f"{path} holds no readable structure; save it as xyz")
     if len(frames) > _MOST:
         raise UnusableFile(f"{path} has more than {_MOST} frames; cut out those that are meant")
     if index is not None:
@@ -93,7 +93,7 @@ def _remedy(found: int, needed: int, name: str) -> str:
     if needed == 1:
         return f"Name the one that is meant: {name}@0 is the first, {name}@-1 the last"
     if found == 1:
-        return "Two files stand in the columns 'reactant' and 'product'"
+        return "Give two files, in the columns 'reactant' and 'product'"
     return f"Name them in the columns 'reactant' and 'product', as in {name}@0 and {name}@-1"
 
 

@@ -137,7 +137,7 @@ def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:
         charge, multiplicity = settle(told, frames[0].numbers)
     except UnclearElectrons as error:
         raise _BadRow(
-            f"{error}. What is meant stands in the columns 'charge' and 'multiplicity' of a CSV, "
+            f"{error}. State it in the columns 'charge' and 'multiplicity' of a CSV, "
             "or in the comment lines of an xyz file (charge=-1 multiplicity=2), once or each time "
             "the same"
         ) from None

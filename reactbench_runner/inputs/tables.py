@@ -158,8 +158,8 @@ def _check_unnamed(place: int, body: list[Line], source: Path) -> None:
     if not is_index and any(values):
         line, value = next((line, cells[place]) for line, cells in body if cells[place])
         raise InputError(
-            f"{source}, line {line}: {value!r} stands in column {place + 1}, which has no name; "
-            "name it, as '#name' if it is for yourself"
+            f"{source}, line {line}: {value!r} is in column {place + 1}, which has no name; give "
+            "it one, such as '#name' if it is a note of your own"
         )
 
 
@@ -174,12 +174,13 @@ def _check_header(header: list[str], where: str) -> None:
         if not own and name not in (*COLUMNS, *_NOTES):
             near = difflib.get_close_matches(plain, COLUMNS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(COLUMNS)}."
-            between = " Commas, semicolons or tabs stand between columns." * (len(header) == 1)
+            between = " Separate columns by commas, semicolons or tabs." * (len(header) == 1)
             raise InputError(
-                f"{where}: unknown column '{name}'; {hint} One for yourself is '#{name}'.{between}"
+                f"{where}: unknown column '{name}'; {hint} A column of your own notes is "
+                f"'#{name}'.{between}"
             )
     if len(set(header)) != len(header):
-        raise InputError(f"{where}: a column stands there twice")
+        raise InputError(f"{where}: two columns have the same name")
     if "id" not in header:
         raise InputError(f"{where}: no column 'id'; the first line names the columns")
     one, two = "reaction" in header, {"reactant", "product"} & set(header)

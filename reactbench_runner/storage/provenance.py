@@ -147,8 +147,8 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError(f"'resumed' is {run['resumed']!r}")
     except ValueError as error:
         raise InputError(
-            f"{path} is damaged ({error}), so that nobody knows what its results were made with; "
-            "put a copy of it there, or use another --out"
+            f"{path} is damaged ({error}), so it is not known how the results were made; "
+            "restore it from a copy, or use another --out"
         ) from None
     return run
 

@@ -48,7 +48,7 @@ def read_result(file: Path, identifier: str) -> ResultRow:
         raise ValueError(f"'schema' is {schema}")
     if schema > SCHEMA:
         raise InputError(
-            f"{file} was written by a younger version of horm-tssearch (form {schema}; this one "
+            f"{file} was written by a newer version of horm-tssearch (format {schema}; this one "
             f"reads {SCHEMA} and older); use that version, or another --out"
         )
     if record.get("id") != identifier or not all(name in record for name in _REQUIRED):

@@ -41,83 +41,82 @@ class ResultRow:
     """
 
     id: str = _column("name of the reaction")
-    formula: str = _text("sum formula; empty where the reaction could not be read")
+    formula: str = _text("molecular formula; empty if the reaction could not be read")
     atoms: int | None = _optional("number of atoms")
-    charge: int | None = _optional("total charge, elementary charges")
+    charge: int | None = _optional("total charge, in elementary charges")
     multiplicity: int | None = _optional("spin multiplicity, 1 for a singlet")
     isotopes: str = _text(
-        "atoms whose masses are not the standard atomic weights, with these masses (amu): "
-        "`H3 2.014`; empty without"
+        "atoms whose masses are not the standard atomic weights, with their masses (amu): "
+        "`H3 2.014`; empty if there are none"
     )
-    level_of_theory: str = _text("method of all energies and structures")
+    level_of_theory: str = _text("level of theory of all energies and structures")
     verdict: Label = _column(
         "*intended*, *barrierless*, *partly intended*, *unintended*, *ambiguous* or *failed*"
     )
     side: str = _text(
-        "*partly intended*: the end that was reached, reactant or product; empty where both have "
-        "the same bonds and are conformers"
+        "if *partly intended*: the endpoint that was reached, reactant or product; empty if the "
+        "two have the same bonds and are conformers"
     )
     verdict_at_limit: Label | None = _optional(
-        "the verdict if bonds in doubt count as they stand, and of conformers only what lies upon "
-        "reactant or product"
+        "the verdict that the bond limit alone gives, uncertain bonds included; of conformers, "
+        "only those count that coincide with reactant or product"
     )
     verdict_relabelled: Label | None = _optional(
-        "the verdict if equivalent atoms may change places"
+        "the verdict if atoms of one element may change labels"
     )
-    stage: Stage = _column("where a search *failed*; else `verdict`")
+    stage: Stage = _column("the stage in which a search *failed*; otherwise `verdict`")
     reason: str = _text(
-        "why it is not *intended*, with the bonds that decide; atoms whose exchange in one of the "
-        "files would make it so"
+        "why the verdict is not *intended*: the bonds that decide it, and atoms whose exchange in "
+        "one of the files would make it *intended*"
     )
     barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from the relaxed reactant; of an end in pieces as it stands, often a "
-        "complex; empty where relaxation has made something else of it",
+        "electronic barrier relative to the relaxed reactant, which may be a complex of several "
+        "molecules; empty if relaxation has changed its bonds",
         3,
     )
     reverse_barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from the relaxed product", 3
+        "electronic barrier relative to the relaxed product", 3
     )
     reaction_energy_kcal_per_mol: float | None = _optional(
-        "electronic energy of the relaxed product above the relaxed reactant", 3
+        "electronic energy of the relaxed product relative to the relaxed reactant", 3
     )
     gibbs_barrier_kcal_per_mol: float | None = _optional(
-        "Gibbs free energy of the saddle above the reactant", 3
+        "Gibbs free energy of the saddle relative to the reactant", 3
     )
     reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
-        "Gibbs free energy of the saddle above the product", 3
+        "Gibbs free energy of the saddle relative to the product", 3
     )
     reaction_gibbs_kcal_per_mol: float | None = _optional(
-        "Gibbs free energy of the product above the reactant", 3
+        "Gibbs free energy of the product relative to the reactant", 3
     )
     reactant_molecules: str = _text(
-        "molecules of a reactant in pieces, with charges and spins: `CH3Br + Cl-`, "
-        "`2 CHO (doublet)`; empty where it is one molecule"
+        "separate molecules of the reactant, with charges and spins: `CH3Br + Cl-`, "
+        "`2 CHO (doublet)`; empty if it is one molecule"
     )
-    product_molecules: str = _text("molecules of a product in pieces, in the same way")
+    product_molecules: str = _text("separate molecules of the product, in the same way")
     separated_barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from the molecules of a reactant in pieces, infinitely far "
-        "apart; empty where the reactant is one molecule",
+        "electronic barrier relative to the separate molecules of the reactant, infinitely far "
+        "apart; empty if the reactant is one molecule",
         3,
     )
     separated_reverse_barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from the molecules of a product in pieces", 3
+        "electronic barrier relative to the separate molecules of the product", 3
     )
     separated_reaction_energy_kcal_per_mol: float | None = _optional(
-        "electronic reaction energy, from and to the molecules of an end in pieces", 3
+        "electronic reaction energy between separate molecules", 3
     )
     separated_gibbs_barrier_kcal_per_mol: float | None = _optional(
-        "Gibbs free energy of the saddle above the molecules of a reactant in pieces, "
-        "each at the pressure of the settings, 1 atm: the ΔG‡ of a bimolecular reaction",
+        "Gibbs free energy of the saddle relative to the separate molecules of the reactant, each "
+        "at `thermo.pressure` (default 1 atm): the ΔG‡ of a bimolecular reaction",
         3,
     )
     separated_reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
-        "Gibbs free energy of the saddle above the molecules of a product in pieces, at "
+        "Gibbs free energy of the saddle relative to the separate molecules of the product, at "
         "that pressure",
         3,
     )
     separated_reaction_gibbs_kcal_per_mol: float | None = _optional(
-        "Gibbs free energy of the reaction, from and to the molecules of an end in "
-        "pieces, at that pressure",
+        "Gibbs free energy of the reaction between separate molecules, at that pressure",
         3,
     )
     separated_gibbs_barrier_1m_kcal_per_mol: float | None = _optional(
@@ -129,94 +128,100 @@ class ResultRow:
     separated_reaction_gibbs_1m_kcal_per_mol: float | None = _optional(
         "`separated_reaction_gibbs_kcal_per_mol` at 1 mol/L", 3
     )
-    imaginary_frequency_cm1: float | None = _optional("lowest frequency of the saddle", 1)
+    imaginary_frequency_cm1: float | None = _optional(
+        "lowest frequency of the saddle; negative if imaginary", 1
+    )
     imaginary_modes: int | None = _optional(
-        "how many frequencies of the saddle lie below zero; those above "
-        "−`saddle.imaginary_threshold` (20 cm⁻¹) are taken for noise"
+        "number of negative frequencies of the saddle; those above −`saddle.imaginary_threshold` "
+        "(20 cm⁻¹) count as noise"
     )
     ts_max_force_ev_per_a: float | None = _optional("largest force component at the saddle", 5)
     curvature_error_ev_per_a2: float | None = _optional(
-        "δH: how far a network's Hessian is from its forces at the saddle", 4
+        "δH: deviation of a network's Hessian from differences of its forces, at the saddle", 4
     )
     lower_path_barrier_kcal_per_mol: float | None = _optional(
-        "height of a lower-energy path above the reactant, if one is known", 3
+        "highest energy on a lower-energy path, relative to the reactant; empty if none is known", 3
     )
     reactant_energy_ev: float | None = _optional("total energy of the relaxed reactant", 6)
     ts_energy_ev: float | None = _optional("total energy of the converged saddle", 6)
     product_energy_ev: float | None = _optional("total energy of the relaxed product", 6)
     separated_reactants_energy_ev: float | None = _optional(
-        "sum of the total energies of the molecules of a reactant in pieces", 6
+        "sum of the total energies of the separate molecules of the reactant", 6
     )
     separated_products_energy_ev: float | None = _optional(
-        "sum of the total energies of the molecules of a product in pieces", 6
+        "sum of the total energies of the separate molecules of the product", 6
     )
-    path_method: str = _text("which method found the path that led there")
-    irc_method: str = _text("which method followed the IRC")
+    path_method: str = _text("method that found the path to this saddle")
+    irc_method: str = _text("method that followed the IRC")
     attempts: int = _column(
-        "how many guesses were tried; the log says how each ended; 0 where an end has relaxed "
-        "into the other one, or the reaction could not be read",
+        "number of attempts; the log says how each ended; 0 if an endpoint relaxed into the other "
+        "one, or the reaction could not be read",
         default=0,
     )
     warnings: str = _text(
-        "read these: bonds that relaxation changed, atoms whose exchange would make fewer bonds "
-        "change, other stereoisomers and conformers, lower-energy paths, ends in pieces, molecules "
-        "unlike a network's data"
+        "read these: bonds that relaxation changed; atoms whose exchange would make fewer bonds "
+        "change; other stereoisomers and conformers; lower-energy paths; endpoints of several "
+        "molecules; structures too large or too far apart for a network"
     )
-    not_computed: str = _text("what is missing, and why")
+    not_computed: str = _text("what could not be computed, and why")
     reactant_thermochemistry: str = _text(
         "what the reactant's free energy assumes: temperature, pressure, symmetry number, "
-        "treatment of low modes"
+        "treatment of low-frequency modes"
     )
     ts_thermochemistry: str = _text("what the saddle's free energy assumes")
     product_thermochemistry: str = _text("what the product's free energy assumes")
     reactant_molecules_thermochemistry: str = _text(
-        "what the free energies of the molecules of a reactant in pieces assume"
+        "what the free energies of the separate molecules of the reactant assume"
     )
     product_molecules_thermochemistry: str = _text(
-        "what the free energies of the molecules of a product in pieces assume"
+        "what the free energies of the separate molecules of the product assume"
     )
-    verify_level: str = _text("with `--verify`: the other level of theory")
-    verify_converged: bool | None = _optional("whether the other level has the saddle too")
-    verify_reason: str = _text("why it has not, or what is missing there")
-    verify_ts_rmsd_a: float | None = _optional("RMSD of both saddles, superposed", 4)
+    verify_level: str = _text(
+        "level of theory of `--verify`; this and the columns below are empty without it"
+    )
+    verify_converged: bool | None = _optional("whether the saddle exists at that level too")
+    verify_reason: str = _text("why it does not, or what could not be computed at that level")
+    verify_ts_rmsd_a: float | None = _optional(
+        "RMSD between the two saddles after superposition", 4
+    )
     verify_mode_overlap: float | None = _optional(
-        "overlap of the imaginary modes of both saddles, 0 to 1", 3
+        "overlap of the imaginary modes of the two saddles, 0 to 1", 3
     )
     verify_barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from the reactant at the other level", 3
+        "electronic barrier relative to the reactant, at that level", 3
     )
     verify_reverse_barrier_kcal_per_mol: float | None = _optional(
-        "electronic barrier from the product at the other level", 3
+        "electronic barrier relative to the product, at that level", 3
     )
     verify_reaction_energy_kcal_per_mol: float | None = _optional(
-        "electronic reaction energy at the other level", 3
+        "electronic reaction energy at that level", 3
     )
     verify_imaginary_frequency_cm1: float | None = _optional(
-        "lowest frequency of the saddle at the other level", 1
+        "lowest frequency of the saddle at that level", 1
     )
-    verify_imaginary_modes: int | None = _optional(
-        "how many frequencies of that saddle lie below zero"
-    )
+    verify_imaginary_modes: int | None = _optional("number of negative frequencies of that saddle")
     verify_ts_max_force_ev_per_a: float | None = _optional(
         "largest force component at that saddle", 5
     )
     verify_reactant_energy_ev: float | None = _optional(
-        "total energy of the reactant at the other level", 6
+        "total energy of the reactant at that level", 6
     )
-    verify_ts_energy_ev: float | None = _optional(
-        "total energy of the saddle at the other level", 6
-    )
+    verify_ts_energy_ev: float | None = _optional("total energy of the saddle at that level", 6)
     verify_product_energy_ev: float | None = _optional(
-        "total energy of the product at the other level", 6
+        "total energy of the product at that level", 6
     )
-    verify_seconds: float | None = _optional("wall time of the verification, beside `seconds`", 2)
-    verify_gradients: int | None = _optional("energies with forces that the verification asked for")
-    verify_hessians: int | None = _optional("Hessians that the verification asked for")
+    verify_seconds: float | None = _optional(
+        "wall time of the verification, not part of `seconds`", 2
+    )
+    verify_gradients: int | None = _optional(
+        "number of energy and force evaluations of the verification"
+    )
+    verify_hessians: int | None = _optional("number of Hessians of the verification")
     seconds: float = dataclasses.field(
         default=0, metadata={"doc": "wall time of the search: all attempts and stages", "digits": 2}
     )
-    gradients: int = _column("energies with forces that the search asked for", default=0)
-    hessians: int = _column("Hessians that the search asked for", default=0)
+    gradients: int = _column("number of energy and force evaluations of the search", default=0)
+    hessians: int = _column("number of Hessians of the search", default=0)
 
     #: What each stage took; three columns for each of `COSTED`.
     costs: Mapping[Stage, Cost] = dataclasses.field(default_factory=dict)

@@ -159,7 +159,7 @@ def _explained(out: Path) -> Iterator[None]:
     except OSError as error:
         remedy = "choose another --out"
         if error.errno == errno.EACCES:
-            remedy += ", or give yourself the right to write there"
+            remedy += ", or get permission to write there"
         raise StorageError(
             f"results cannot be written to {out}: {error.strerror}; {remedy}"
         ) from None

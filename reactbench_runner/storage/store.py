@@ -161,7 +161,7 @@ class Store:
             raise InputError(
                 f"reaction '{reaction.id}' is finished in {self.out}, but neither its folder nor "
                 f"the database holds its {error}; name the database of that run with --db, or "
-                f"delete the folder {self.out / reaction.id} to search anew"
+                f"delete the folder {self.out / reaction.id} to search it again"
             ) from None
 
     def add_verification(

@@ -93,9 +93,15 @@ def test_the_cost_is_a_stage_of_its_own(substitution) -> None:
 def test_it_is_said_in_words(substitution) -> None:
     out, printed = substitution
     warnings = row(out)["warnings"]
-    assert "the reactant is a complex, CH3Br + Cl-, 14.4 kcal/mol below them alone" in warnings
-    assert "the product is a complex, CH3Cl + Br-, 9.6 kcal/mol below them alone" in warnings
-    assert "energies from separated molecules are given too" in warnings
+    assert (
+        "the reactant is a complex, CH3Br + Cl-, 14.4 kcal/mol below the separate molecules"
+        in warnings
+    )
+    assert (
+        "the product is a complex, CH3Cl + Br-, 9.6 kcal/mol below the separate molecules"
+        in warnings
+    )
+    assert "energies relative to the separate molecules are given too" in warnings
     assert "from separated CH3Br + Cl-: ΔE‡ -8.0, ΔG‡ -0.9 (-2.8 at 1 mol/L) kcal/mol" in printed
 
 
@@ -166,8 +172,8 @@ def test_radicals_with_a_network_are_refused_in_words() -> None:
     quick = from_mapping({**QUICK, "endpoints": {"max_steps": 1, "max_force": 50.0}})
     result = search_one(Reaction("hooh", reactant, product), RunSpec("horm:horm-mini", quick))
     assert "product" not in result.separated
-    [why] = [text for text in result.warnings if "no energies from separated molecules" in text]
-    assert why.startswith("the product is in pieces, HO + HO, ")
+    [why] = [text for text in result.warnings if "no energies of the separate molecules" in text]
+    assert why.startswith("the product consists of several molecules, HO + HO, ")
     assert "HO (doublet): the molecule has unpaired electrons" in why
     assert result.skipped["separated product"] in why
     assert to_row(result).separated_reaction_energy_kcal_per_mol is None

@@ -115,7 +115,7 @@ def test_one_of_two_equal_molecules_is_charged() -> None:
         ),
         (["H", "H2O"], (1, 1), "may be a proton"),
         (["H", "NH3", "NH3"], (1, 1), "may be a proton"),
-        (["CH3"] * 7, (0, 2), "7 pieces"),
+        (["CH3"] * 7, (0, 2), "over 7 molecules"),
     ],
 )
 def test_what_is_not_certain_is_said(names, total, message) -> None:

@@ -159,7 +159,7 @@ def test_what_cannot_be_ended_is_said(monkeypatch) -> None:
     thread.join(20)
     [words] = said
     assert "wall-time of 0.2 s" in words
-    assert "did not come back" in words
+    assert "did not return" in words
 
 
 def test_of_two_limits_the_one_that_is_over_says_so() -> None:

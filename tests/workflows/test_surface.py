@@ -113,7 +113,7 @@ class Broken(Calculator):
         (Broken(energy=np.nan), "not finite"),
         (Broken(force=np.inf), "not finite"),
         (Broken(energy=1e301), "SCF not converged"),
-        (Broken(energy=None), "not an energy"),
+        (Broken(energy=None), "an energy of type object, not of real numbers"),
         (Broken(force=7), r"shape \(2, 3\), not \(3, 3\)"),
     ],
 )

@@ -135,7 +135,7 @@ def test_beyond_the_limit_it_is_a_warning_and_the_verdict_stays(hcn, hnc) -> Non
     result = search(Reaction("hcn", hcn, hnc), WithHessian(), settings)
     assert result.verdict.label is Label.INTENDED
     [warning] = result.warnings
-    assert "Hessian differs from its forces" in warning
+    assert "Hessian deviates from its forces" in warning
     assert search(Reaction("hcn", hcn, hnc), WithHessian(), FAST).warnings == ()
     doubted = search(Reaction("hcn", hcn, hnc), Doubtful(), FAST)
     assert doubted.warnings == ("nobody knows CHN",)  # once, not for each structure

@@ -44,19 +44,19 @@ class Method:
 MINIMISERS: tuple[Method, ...] = (
     Method(
         name="rfo",
-        doc="RFO in redundant internals (pysisyphus)",
+        doc="RFO in redundant internal coordinates (pysisyphus)",
         package="pysisyphus",
         place="workflows.methods.pysis:minimise",
     ),
     Method(
         name="geometric",
-        doc="geomeTRIC, in translation-rotation internals",
+        doc="geomeTRIC, in translation-rotation internal coordinates",
         package="geometric",
         place="workflows.methods.with_geometric:minimise",
     ),
     Method(
         name="sella",
-        doc="Sella of order 0",
+        doc="Sella, for minima",
         package="sella",
         place="workflows.methods.with_sella:minimise",
     ),
@@ -71,7 +71,7 @@ PATH_METHODS: tuple[Method, ...] = (
     ),
     Method(
         name="neb",
-        doc="climbing-image NEB from a geodesic path (ASE)",
+        doc="climbing-image NEB, started from a geodesic path (ASE)",
         package="ase",
         place="workflows.methods.bands:climbing_band",
     ),
@@ -86,19 +86,19 @@ PATH_METHODS: tuple[Method, ...] = (
 SADDLE_OPTIMISERS: tuple[Method, ...] = (
     Method(
         name="rsirfo",
-        doc="image-function RFO with restricted steps (pysisyphus)",
+        doc="restricted-step image-function RFO (pysisyphus)",
         package="pysisyphus",
         place="workflows.methods.pysis:refine_saddle",
     ),
     Method(
         name="rsprfo",
-        doc="partitioned RFO with restricted steps (pysisyphus)",
+        doc="restricted-step partitioned RFO (pysisyphus)",
         package="pysisyphus",
         place="workflows.methods.pysis:refine_saddle",
     ),
     Method(
         name="sella",
-        doc="Sella of order 1",
+        doc="Sella, for first-order saddles",
         package="sella",
         place="workflows.methods.with_sella:refine_saddle",
     ),
@@ -113,7 +113,7 @@ SADDLE_OPTIMISERS: tuple[Method, ...] = (
 INTEGRATORS: tuple[Method, ...] = (
     Method(
         name="lqa",
-        doc="local quadratic approximation with controlled steps",
+        doc="local quadratic approximation with step-size control",
         package="horm-tssearch",
         place="workflows.methods.lqa:follow_irc",
     ),
@@ -125,7 +125,7 @@ INTEGRATORS: tuple[Method, ...] = (
     ),
     Method(
         name="sella",
-        doc="that of Sella",
+        doc="the integrator of Sella",
         package="sella",
         place="workflows.methods.with_sella:follow_irc",
     ),

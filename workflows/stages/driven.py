@@ -127,7 +127,7 @@ def driven_string(
 
     sections = run_with_limit(lowest, settings.wall_time)
     if not sections:
-        raise NotConverged("driven bonds lead to no path from end to end, or to none that is low")
+        raise NotConverged("driving bonds gives no path between the endpoints, or none that is low")
     return string_path(sections, "driven")
 
 

@@ -77,7 +77,11 @@ def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSetti
     for end in (0, -1):
         if energies[end] > saddle.energy - LEAST_DESCENT:
             raise _Flat("did not descend from the saddle in one direction")
-    reason = "" if all(arrived) else "stopped on a slope; the relaxation of the end goes on"
+    reason = (
+        ""
+        if all(arrived)
+        else "stopped before the forces vanish; the relaxation of its end continues"
+    )
     return IRC(
         images,
         energies,

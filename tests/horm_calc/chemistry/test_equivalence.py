@@ -240,7 +240,7 @@ def test_names_of_equivalent_atoms_in_both_ends() -> None:
     ends = [exchanged(atoms, (4, 6)) for atoms in (first, last)]
     found = verdict_of((ends[0], ends[1]), first, last, VerdictSettings())
     assert found.label is Label.UNINTENDED
-    assert found.reason.endswith("; this is intended up to the names of equivalent atoms")
+    assert found.reason.endswith("; up to the numbering of equivalent atoms this is intended")
 
 
 def test_an_exchange_that_changes_fewer_bonds() -> None:

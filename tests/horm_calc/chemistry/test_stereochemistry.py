@@ -145,7 +145,7 @@ def test_e_and_z_decide_where_bonds_cannot() -> None:
     assert not runs_backwards((trans, cis), trans, cis, settings)
     one = verdict_of((trans, trans), trans, cis, settings)
     assert (one.label, one.side) == (Label.PARTLY, "reactant")
-    assert "the stereoisomer that the product is" in one.reason
+    assert "the stereoisomer of the product" in one.reason
 
 
 def test_the_mirror_image_of_both_ends_is_intended() -> None:

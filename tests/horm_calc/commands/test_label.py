@@ -216,7 +216,7 @@ def test_interrupted_and_killed_runs_go_on(
         os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
         _, error = process.communicate(timeout=20)
         assert process.returncode == 130
-        assert "the same command goes on from here" in error
+        assert "the same command continues from here" in error
         assert "Traceback" not in error
         wait_until_gone(process.pid)
     with at_work(folder, *options) as process:

@@ -29,7 +29,7 @@ def test_a_search_that_hangs_ends_with_its_stage_and_words(
     rows = run([hcn("hangs"), hcn("b")], tmp_path / "out", settings=short(FAST, endpoints=20.0))
     assert (rows[0].verdict, rows[0].stage) == ("failed", "endpoints")
     assert "wall-time of 20 s" in rows[0].reason
-    assert "did not come back" in rows[0].reason
+    assert "did not return" in rows[0].reason
     assert rows[1].verdict == "intended"
     assert time.monotonic() - start < 200
 

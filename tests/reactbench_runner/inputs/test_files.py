@@ -293,7 +293,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_an_input_in_which_ase_finds_no_atom(tmp_path: Path) -> None:
     """Q-Chem's, which ASE takes for one of FHI-aims."""
     (tmp_path / "a.in").write_text("$molecule\n0 3\nO 0.0 0.0 0.0\nO 0.0 0.0 1.2\n$end\n")
-    assert "holds no structure that can be found; save it as xyz" in refusal(tmp_path, "a.in")
+    assert "holds no readable structure; save it as xyz" in refusal(tmp_path, "a.in")
 
 
 @needs_cases

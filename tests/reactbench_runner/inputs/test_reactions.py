@@ -85,7 +85,7 @@ def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> 
         ("id,reactant\na,one.xyz\n", "both 'reactant' and 'product'"),
         ("id,reaction,product\na,two.xyz,one.xyz\n", "either"),
         ("reaction\ntwo.xyz\n", "no column 'id'"),
-        ("id,id,reaction\na,a,two.xyz\n", "twice"),
+        ("id,id,reaction\na,a,two.xyz\n", "the same name"),
         ("id,reaction\na,two.xyz\nb,two.xyz\na,two.xyz\n", "line 4.*'a' is taken by line 2"),
         ("id,reaction\nA,two.xyz\na,two.xyz\n", "line 3.*'a' is taken by line 2"),
         ("id,reaction\na,two.xyz\nA,two.xyz\n", "line 3.*'A' is taken by line 2"),
@@ -96,8 +96,8 @@ def test_tables_as_people_write_them(folder: Path, text: str, encoding: str) -> 
         ("id,reaction\n,two.xyz\n", "folder name"),
         ('id,reaction\n"a,two.xyz\n', "not a CSV"),
         ("id,reaction\n\xff\xfe", "not a CSV"),
-        ("id|reaction\na|two.xyz\n", "line 1.*Commas, semicolons or tabs"),
-        ("id reaction\na two.xyz\n", "line 1.*Commas, semicolons or tabs"),
+        ("id|reaction\na|two.xyz\n", "line 1.*commas, semicolons or tabs"),
+        ("id reaction\na two.xyz\n", "line 1.*commas, semicolons or tabs"),
     ],
 )
 def test_unusable_tables_say_where_and_why(folder: Path, text: str, message: str) -> None:

@@ -90,7 +90,7 @@ def test_a_younger_version_is_not_taken_for_damage(tmp_path: Path) -> None:
     own = store(tmp_path / "out", searched())
     file = own.out / "hcn" / "result.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": SCHEMA + 1}))
-    with pytest.raises(InputError, match=f"younger version.*form {SCHEMA + 1}.*another --out"):
+    with pytest.raises(InputError, match=f"newer version.*format {SCHEMA + 1}.*another --out"):
         finished(own.out)
 
 

@@ -189,7 +189,7 @@ def test_the_lowest_intended_attempt_is_reported(
         return dataclasses.replace(relaxed_string(*arguments), ceiling=ceiling)
 
     def nothing(*_):
-        raise NotConverged("driven bonds lead to no path that is low")
+        raise NotConverged("driving bonds gives no path that is low")
 
     monkeypatch.setattr(guesses, "driven_string", nothing)
     monkeypatch.setattr(attempts, "attempt_from", attempt)

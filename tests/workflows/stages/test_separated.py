@@ -364,5 +364,9 @@ def test_molecules_far_from_each_other_are_no_complex() -> None:
         )
         ends = {"reactant": together}
         words[distance], *_ = of_pieces(ends, {"reactant": found}, {}, VerdictSettings())
-    assert words[3.5].startswith("the reactant is a complex, 2 H2O, 1.2 kcal/mol below them alone")
-    assert words[30.0].startswith("the reactant is in pieces, 2 H2O, 1.2 kcal/mol below them alone")
+    assert words[3.5].startswith(
+        "the reactant is a complex, 2 H2O, 1.2 kcal/mol below the separate molecules"
+    )
+    assert words[30.0].startswith(
+        "the reactant is several molecules, 2 H2O, 1.2 kcal/mol below the separate molecules"
+    )
