@@ -6,6 +6,7 @@ from workflows.errors import NotConverged as NotConverged
 from workflows.errors import StageError as StageError
 from workflows.errors import StageTimeout as StageTimeout
 from workflows.errors import WorkflowError as WorkflowError
+from workflows.many import search_many as search_many
 from workflows.records import IRC as IRC
 from workflows.records import Label as Label
 from workflows.records import Minimum as Minimum

@@ -18,7 +18,9 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -38,24 +40,46 @@ _PATIENCE = 2
 when_stuck: Callable[[str], None] = lambda words: None  # noqa: E731
 
 
+#: What tells the time that the code of this context has used, where several calls take turns.
+_clock: ContextVar[Callable[[], float] | None] = ContextVar("clock", default=None)
+
+
+def count_with(clock: Callable[[], float]) -> None:
+    """From here on wall-times of this context are measured in seconds of `clock`.
+
+    Nothing interrupts a limited call then: it ends where it asks a calculator (`check_time`).
+    """
+    _clock.set(clock)
+
+
+def now() -> float:
+    """Seconds, to measure how long something takes that others may interrupt."""
+    clock = _clock.get()
+    return clock() if clock else time.perf_counter()
+
+
 @dataclass(eq=False)
 class _Limit:
     """A call that runs in `thread`. The lock keeps its end and an interruption apart."""
 
     thread: threading.Thread
     seconds: float
+    deadline: float | None = None
     over: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-_of_this_thread = threading.local()
+_of_this_context: ContextVar[list[_Limit] | None] = ContextVar("limits", default=None)
 
 
 def check_time() -> None:
     """Ends a limited call whose time is up, though what ended it before was swallowed."""
-    if any(limit.over and not limit.ended.is_set() for limit in _limits()):
-        raise TimeUp
+    for limit in _limits():
+        if limit.deadline is not None and now() > limit.deadline:
+            limit.over = True
+        if limit.over and not limit.ended.is_set():
+            raise TimeUp
 
 
 def run_with_limit(call: Callable[[], T], seconds: float | None) -> T:
@@ -66,12 +90,10 @@ def run_with_limit(call: Callable[[], T], seconds: float | None) -> T:
     if seconds is None:
         return call()
     limit = _Limit(threading.current_thread(), seconds)
-    if limit.thread is threading.main_thread():
-        signal.signal(_SIGNAL, lambda *_: check_time())
     _limits().append(limit)
     try:
         try:
-            threading.Thread(target=_watch, args=(limit, _children(limit)), daemon=True).start()
+            _begin(limit)
             return call()
         finally:
             try:
@@ -87,20 +109,33 @@ def run_with_limit(call: Callable[[], T], seconds: float | None) -> T:
         raise ending from None
 
 
+def _begin(limit: _Limit) -> None:
+    """Set a deadline where calls take turns, and otherwise a watch on the thread."""
+    if _clock.get() is not None:
+        limit.deadline = now() + limit.seconds
+        return
+    if limit.thread is threading.main_thread():
+        signal.signal(_SIGNAL, lambda *_: check_time())
+    threading.Thread(target=_watch, args=(limit, _children(limit)), daemon=True).start()
+
+
 def _finish(limit: _Limit) -> None:
     """After this nothing is raised in the thread for this limit."""
     limit.ended.set()
     if limit in _limits():
         _limits().remove(limit)
+    if limit.deadline is not None:
+        return
     with limit.lock:  # what is pending is taken back
         _raise_in_thread(limit.thread, None)
 
 
 def _limits() -> list[_Limit]:
-    """Those of the calls that this thread is in."""
-    if not hasattr(_of_this_thread, "limits"):
-        _of_this_thread.limits = []
-    found: list[_Limit] = _of_this_thread.limits
+    """Those of the calls that this thread, or this call among several, is in."""
+    found = _of_this_context.get()
+    if found is None:
+        found = []
+        _of_this_context.set(found)
     return found
 
 

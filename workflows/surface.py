@@ -20,6 +20,7 @@ from horm_calc.capabilities import Capabilities, capabilities_of
 from horm_calc.chemistry.masses import with_positions
 from workflows.answers import asked, real_numbers
 from workflows.errors import CalculatorFailed
+from workflows.in_flight import Question, ask
 
 #: Displacement of the central differences, Å. Small enough for the third derivative not to
 #: matter (1e-3 eV/Å² at a C-H stretch), large enough for an SCF converged to 1e-6 Hartree.
@@ -29,11 +30,11 @@ FINITE_DIFFERENCE_STEP = 0.005
 #: the way to Bohr and back, far below any physical difference.
 SAME_GEOMETRY = 1e-8
 
-#: What is asked of calculators that work out many structures together.
-WANTED = ("energy", "forces")
-
 #: Geometries whose energies and forces are kept: some cycles of a long band.
 REMEMBERED = 200
+
+#: Displaced geometries that are worked out in one batch.
+TOGETHER = 64
 
 #: eV an atom, from the first structure. Bonds hold a molecule together by some 5, so that no
 #: relaxation gains more than a few; and bad guesses cost hundreds, where atoms overlap.
@@ -86,18 +87,26 @@ class Surface(Calculator):
     ) -> None:
         """Energy and forces into `results`, as ASE calls it. Raises `CalculatorFailed`."""
         super().calculate(atoms, properties or ["energy"], system_changes)
-        bare = self._bare(self.atoms)
+        energy, forces = self.at(self.atoms)
+        self.results = {"energy": energy, "forces": forces}
+
+    def at(self, atoms: Atoms) -> tuple[float, np.ndarray]:
+        """Energy (eV) and forces (N, 3) (eV/Å) of `atoms`, without touching `atoms`.
+
+        Optimisers of our own ask here rather than `get_forces`, whose comparison of structures
+        costs as much as a small network.
+        """
+        bare = self._bare(atoms)
         found = self._known.get(_key(bare))
         if found is None:
             found = asked(lambda: self._energy_and_forces(bare), [bare])
             self._remember(bare, found)
         self._check_energy(found["energy"], len(bare))
-        self.results = found | {"forces": found["forces"].copy()}
+        return found["energy"], found["forces"].copy()
 
     def _energy_and_forces(self, bare: Atoms) -> dict[str, Any]:
-        # Forces first: for every calculator here they come with the energy.
-        forces = _forces(self.calculator.get_forces(bare), bare)
-        return {"forces": forces, "energy": _energy(self.calculator.get_potential_energy(bare))}
+        [found] = ask(Question(self.calculator, [bare], together=self.capabilities.batches))
+        return {"forces": _forces(found["forces"], bare), "energy": _energy(found["energy"])}
 
     def _check_energy(self, energy: float, atoms: int) -> None:
         """Raises where a network's energy has no bounds, and an optimiser would follow it."""
@@ -128,14 +137,20 @@ class Surface(Calculator):
                 self._remember(image, results)
 
     def _answers_together(self, bare: list[Atoms]) -> list[dict[str, Any] | None]:
-        own: Any = self.calculator
-        answers = iter(own.evaluate(bare, WANTED))
+        answers = ask(Question(self.calculator, bare, together=True))
         found = [_checked(image, results) for image, results in zip(bare, answers, strict=False)]
-        if len(found) < len(bare) or next(answers, None) is not None:
+        if len(answers) != len(bare):
             raise CalculatorFailed(
                 "the calculator's `evaluate` did not give one result for each structure"
             )
         return found
+
+    def _own_hessian(self, bare: Atoms) -> np.ndarray:
+        # On a processor a batch of Hessians takes as long as one after the other.
+        together = self.capabilities.batches and self.capabilities.device != "cpu"
+        [found] = ask(Question(self.calculator, [bare], hessian=True, together=together))
+        size = 3 * len(bare)
+        return real_numbers(found["hessian"], (size, size), "a Hessian")
 
     def concerns(self, atoms: Atoms) -> list[str]:
         """Why the calculator may be wrong here, if it can say so (`HormCalculator` does)."""
@@ -159,21 +174,13 @@ class Surface(Calculator):
         if not self.capabilities.hessians:
             hessian = self._finite_difference_hessian(atoms)
         else:
-            own: Any = self.calculator
-            bare, size = self._bare(atoms), 3 * len(atoms)
-            hessian = asked(
-                lambda: real_numbers(own.get_hessian(bare), (size, size), "a Hessian"), [bare]
-            )
+            bare = self._bare(atoms)
+            hessian = asked(lambda: self._own_hessian(bare), [bare])
         done = self.evaluations
         self.evaluations = Evaluations(done.gradients, done.hessians + 1)
         hessian = np.asarray(0.5 * (hessian + hessian.T))
         self._last_hessian = (positions, hessian)
         return hessian.copy()
-
-    def at(self, atoms: Atoms) -> tuple[float, np.ndarray]:
-        """Energy (eV) and forces (N, 3) (eV/Å) of `atoms`, without touching `atoms`."""
-        self.get_property("energy", atoms)
-        return self.results["energy"], self.results["forces"].copy()
 
     def _remember(self, image: Atoms, found: dict[str, Any]) -> None:
         """Counts what was worked out, and keeps it for when the same geometry comes again.
@@ -197,19 +204,33 @@ class Surface(Calculator):
         bare.set_initial_magnetic_moments(moments)
         return bare
 
+    def rough_hessian(self, atoms: Atoms) -> np.ndarray:
+        """As `get_hessian`, by differences of forces in one direction: in half as many gradients.
+
+        Good for an optimiser to start from, not for frequencies: a C-H stretch of 35 eV/Å² is
+        right to 0.5 eV/Å².
+        """
+        here = self.at(atoms)[1].ravel()
+        rows = (here - self._displaced_forces(atoms, 1)) / FINITE_DIFFERENCE_STEP
+        return np.asarray(0.5 * (rows + rows.T))
+
     def _finite_difference_hessian(self, atoms: Atoms) -> np.ndarray:
-        displaced = atoms.copy()
-        displaced.calc = self
+        forward, backward = (self._displaced_forces(atoms, sign) for sign in (1, -1))
+        return np.asarray((backward - forward) / (2 * FINITE_DIFFERENCE_STEP))
+
+    def _displaced_forces(self, atoms: Atoms, sign: int) -> np.ndarray:
+        """Forces (3N, 3N), eV/Å, each row with another coordinate displaced."""
         origin = atoms.get_positions()
-        rows = []
+        displaced = []
         for index in np.ndindex(*origin.shape):
-            forces = []
-            for sign in (1, -1):
-                positions = origin.copy()
-                positions[index] += sign * FINITE_DIFFERENCE_STEP
-                displaced.set_positions(positions)
-                forces.append(displaced.get_forces().ravel())
-            rows.append((forces[1] - forces[0]) / (2 * FINITE_DIFFERENCE_STEP))
+            positions = origin.copy()
+            positions[index] += sign * FINITE_DIFFERENCE_STEP
+            displaced.append(with_positions(atoms, positions))
+        rows = []
+        for start in range(0, len(displaced), TOGETHER):
+            batch = displaced[start : start + TOGETHER]
+            self.prepare(batch)
+            rows += [self.at(one)[1].ravel() for one in batch]
         return np.array(rows)
 
 

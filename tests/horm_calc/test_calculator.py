@@ -362,6 +362,25 @@ def test_many_molecules_are_evaluated_as_one_by_one(name, make):
 
 
 @all_networks
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_answer_is_the_same_whoever_is_in_the_batch(name, make, dtype):
+    """Alone, first, last, behind a lone atom, and among fifty others."""
+    calculator, atoms, lone = make(name, dtype=dtype), crooked("CH3OH"), Atoms("C")
+    others = [crooked(kind) for kind in ("C2H4", "NH3", "C6H6", "H2O", "HCN")] * 10
+    batches = [
+        [atoms, *others[:3]],
+        [*others[:3], atoms],
+        [lone, atoms],
+        [*others[:25], atoms, *others[25:]],
+    ]
+    [alone] = calculator.evaluate([atoms], ["energy", "forces"])
+    for batch in batches:
+        found = calculator.evaluate(batch, ["energy", "forces"])[batch.index(atoms)]
+        assert found["energy"] == pytest.approx(alone["energy"], abs=1e-5)
+        assert_allclose(found["forces"], alone["forces"], rtol=0, atol=1e-4)
+
+
+@all_networks
 def test_many_molecules_in_double_precision(name, make):
     calculator = make(name)
     for atoms, found in zip(mixed(), calculator.evaluate(mixed(), ["forces"]), strict=True):

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -24,12 +23,13 @@ from horm_calc.chemistry.masses import has_isotopes, with_positions
 from horm_calc.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR2
 from workflows.errors import IRCFailed, NotConverged, described
 from workflows.images import Answered, prepare
+from workflows.in_flight import Turns
 from workflows.logs import Log, log_of
 from workflows.methods.contracts import Branches, Path, Walk
 from workflows.settings import EndpointSettings, IRCSettings, PathSettings, SaddleSettings
 from workflows.surface import Surface
 
-_ONE_AT_A_TIME = threading.RLock()
+_ONE_AT_A_TIME = Turns()
 
 #: The string grows on where the RMS perpendicular force at its tip is below this, Hartree/Bohr.
 #: Tighter than pysisyphus' 0.05, so that each image relaxes before the next builds on it.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from workflows.errors import TimeUp, as_stage_error
+from workflows.limits import now
 from workflows.logs import log_with_cause
 from workflows.records import Cost
 from workflows.surface import Surface
@@ -32,10 +32,10 @@ def stage(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
         surface: Surface = signature.bind(*arguments, **named).arguments["surface"]
-        before, start = surface.evaluations, time.perf_counter()
+        before, start = surface.evaluations, now()
 
         def cost() -> Cost:
-            return Cost(surface.evaluations - before, time.perf_counter() - start)
+            return Cost(surface.evaluations - before, now() - start)
 
         try:
             record = function(*arguments, **named)

@@ -1,0 +1,74 @@
+"""Many searches at once with one calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from ase.calculators.calculator import Calculator
+
+from workflows.in_flight import run_together
+from workflows.records import Reaction, SearchResult
+from workflows.settings import SearchSettings
+from workflows.stage_names import Stage
+from workflows.stages.separated import Build
+from workflows.tssearch import search
+
+
+def search_many(
+    reactions: Iterable[Reaction],
+    calculator: Calculator,
+    settings: SearchSettings | None = None,
+    *,
+    in_flight: int = 16,
+    progress: Callable[[Reaction, Stage], None] = lambda reaction, stage: None,
+    build: Build | None = None,
+) -> Iterator[SearchResult]:
+    """Search many reactions, several at a time, and evaluate their structures together.
+
+    Each search is that of `search`, with the same verdict and, to the rounding of batches, the same
+    energies. It pays with calculators that have `evaluate`, such as `HormCalculator`; others are
+    asked one structure at a time. Wall-times of the settings count what a search itself has used
+    and are checked when it asks the calculator.
+
+    Parameters
+    ----------
+    reactions : iterable of Reaction
+        Taken as there is room for them, so that a million need not be in memory.
+    calculator : Calculator
+        Any ASE calculator.
+    settings : SearchSettings, optional
+        Of all stages.
+    in_flight : int
+        How many searches are under way at a time.
+    progress : callable, optional
+        Called with a reaction and the name of each stage as it begins.
+    build : callable, optional
+        As for `search`.
+
+    Yields
+    ------
+    SearchResult
+        As searches finish.
+
+    Raises
+    ------
+    InputError
+        When `calculator` is no calculator, but a name of one.
+    """
+    calls = (
+        (
+            reaction.id,
+            partial(
+                search,
+                reaction,
+                calculator,
+                settings,
+                progress=partial(progress, reaction),
+                build=build,
+            ),
+        )
+        for reaction in reactions
+    )
+    for _, result in run_together(calls, in_flight):
+        yield result
