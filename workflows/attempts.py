@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +17,7 @@ from ase import Atoms
 from horm_calc.chemistry.connectivity import same_bonds
 from horm_calc.chemistry.equivalence import ORDER, fewer_changes, names
 from horm_calc.chemistry.masses import with_positions
+from horm_calc.chemistry.superposition import SAME, superposition
 from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.barrierless import bar, is_loose, only_rises, rises
@@ -24,6 +25,7 @@ from workflows.errors import NotConverged, StageError
 from workflows.guesses import (
     Guess,
     LowerPathSearch,
+    along,
     first_guesses,
     lower_path_searches,
     rest_of,
@@ -51,6 +53,13 @@ from workflows.verdict import runs_backwards, verdict_of
 #: The better attempt stands further left; among failures the one that came further wins.
 _ORDER = [Label.BARRIERLESS, Label.INTENDED, Label.PARTLY, Label.UNINTENDED, Label.FAILED]
 
+#: So many attempts that come back to a known saddle show that the other paths lead there too: of
+#: 160 reactions none was saved by a further one.
+ENOUGH = 2
+
+#: Saddles closer than this, eV, and `SAME` Å, are one and the same.
+SAME_ENERGY = 1e-3
+
 #: Said where symmetry keeps an IRC in place at its end.
 BRANCHING = (
     "the IRC ends at a saddle point itself, where the way branches; its ends are the minima below"
@@ -59,13 +68,17 @@ BRANCHING = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one guess has led to; None for stages that were not reached."""
+    """What one guess has led to; None for stages that were not reached.
+
+    `repeated`: to the saddle of an earlier attempt, whose IRC and verdict these are.
+    """
 
     verdict: Verdict
     path: ReactionPath | None = None
     saddle: Saddle | None = None
     irc: IRC | None = None
     ends: tuple[Minimum, Minimum] | None = None
+    repeated: bool = False
 
     @property
     def intended(self) -> bool:
@@ -122,6 +135,13 @@ class _Plan:
         if self.known is None or path.ceiling < self.known.ceiling:
             self.known = path
 
+    def reuse(self, path: ReactionPath | None) -> None:
+        """What was relaxed to start an attempt is not relaxed again to look below its saddle."""
+        if path is not None and not isinstance(path, StringPath):
+            self.searches = [
+                along(path) if search.method == path.method else search for search in self.searches
+            ]
+
     def try_next(self, path: StringPath) -> None:
         """A path that was found is the next guess, and is not looked for again."""
         again = partial(dataclasses.replace, path, cost=Cost(), log="")
@@ -138,16 +158,21 @@ def try_guesses(
 ) -> Tried:
     """Attempts until one is intended with no lower-energy path, `settings.attempts` at most.
 
+    They end, too, when the guesses lead to the same saddles again and again.
+
     The last guesses, or the next one when it stays below an intended saddle, are the highest points
     of the paths that are made to look for a lower-energy path.
     """
     ends = reactant.atoms, product.atoms
     plan = _Plan(first_guesses(ends, surface, settings), lower_path_searches(ends, settings))
     attempts: list[Attempt] = []
-    while plan.guesses and len(attempts) < settings.attempts:
+    while plan.guesses and len(attempts) < settings.attempts and not _circling(attempts):
         guess = plan.guesses.pop(0)
-        attempt = attempt_from(guess.find, reactant, product, surface, settings, account)
+        attempt = attempt_from(
+            guess.find, reactant, product, surface, settings, account, known=attempts
+        )
         attempts.append(attempt)
+        plan.reuse(attempt.path)
         account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
         if attempt.verdict.label is Label.BARRIERLESS:
             break
@@ -161,6 +186,10 @@ def try_guesses(
                 plan.guesses.insert(0, rest)
     best = _best(attempts, surface, settings, account)
     return Tried(best, len(attempts), _lower(plan.known, best, settings), plan.skipped)
+
+
+def _circling(attempts: Sequence[Attempt]) -> bool:
+    return sum(attempt.repeated for attempt in attempts) >= ENOUGH
 
 
 def _best(
@@ -276,8 +305,13 @@ def attempt_from(
     surface: Surface,
     settings: SearchSettings,
     account: Account,
+    *,
+    known: Sequence[Attempt] = (),
 ) -> Attempt:
-    """One way from the relaxed ends to a verdict; stops at the first stage that fails."""
+    """One way from the relaxed ends to a verdict; stops at the first stage that fails.
+
+    A saddle that an attempt in `known` has come to is not followed a second time.
+    """
     done = Attempt(Verdict(Label.FAILED))
     higher = max(reactant, product, key=lambda minimum: minimum.energy)
     try:
@@ -294,6 +328,9 @@ def attempt_from(
         done = dataclasses.replace(done, saddle=saddle)
         if not saddle.converged:
             raise NotConverged(saddle.reason)
+        if again := next((one for one in known if _same_saddle(one, saddle)), None):
+            account.note("the saddle of an earlier attempt again")
+            return dataclasses.replace(again, path=path, repeated=True)
 
         account.begin(Stage.IRC)
         irc = account.run(follow, saddle, surface, settings.irc)
@@ -338,6 +375,15 @@ def _below_branching(
             verdict = dataclasses.replace(descended.verdict, reason=BRANCHING)
             return dataclasses.replace(descended, verdict=verdict)
     return None
+
+
+def _same_saddle(attempt: Attempt, saddle: Saddle) -> bool:
+    """Has an attempt that came to a verdict this saddle, atom by atom?"""
+    other = attempt.saddle
+    if other is None or attempt.ends is None or attempt.verdict.label is Label.FAILED:
+        return False
+    near = abs(other.energy - saddle.energy) < SAME_ENERGY
+    return near and superposition(other.atoms, saddle.atoms)[1] < SAME
 
 
 def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) -> Attempt:

@@ -15,7 +15,7 @@ from workflows.methods.registry import PATH_METHODS
 from workflows.records import ReactionPath, StringPath
 from workflows.settings import LowerPathSettings, SearchSettings
 from workflows.stages.driven import driven_string
-from workflows.stages.lower_path import relaxed_string
+from workflows.stages.lower_path import followed, relaxed_string
 from workflows.stages.path import find_path
 from workflows.surface import Surface
 
@@ -39,7 +39,7 @@ class LowerPathSearch:
 
 
 def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> list[Guess]:
-    """The chosen path method, the others, and the paths that look for a lower-energy path.
+    """The chosen path method, then the others, with driven bonds before those that cost more.
 
     Where both ends are in pieces, driven bonds come first: paths that know no bonds go astray
     where molecules move against each other.
@@ -49,11 +49,11 @@ def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> lis
     for method in sorted(names, key=lambda name: name != settings.path.method):
         path = dataclasses.replace(settings.path, method=method)
         guesses.append(Guess(method, partial(find_path, *ends, surface, path)))
+    in_pieces = all(len(pieces(end, settings.verdict.bond_factor)) > 1 for end in ends)
     for search in lower_path_searches(ends, settings):
-        find = partial(search.find, math.inf, surface, settings.lower_path)
-        guesses.append(Guess(search.method, find))
-    if all(len(pieces(end, settings.verdict.bond_factor)) > 1 for end in ends):
-        guesses.sort(key=lambda guess: guess.method != "driven")
+        if search.method not in names:
+            find = partial(search.find, math.inf, surface, settings.lower_path)
+            guesses.insert(0 if in_pieces else 2, Guess(search.method, find))
     return guesses
 
 
@@ -66,6 +66,15 @@ def lower_path_searches(ends: Ends, settings: SearchSettings) -> list[LowerPathS
     if not same_bonds(*ends, factor):
         searches.append(LowerPathSearch("driven", partial(driven_string, *ends, factor)))
     return searches
+
+
+def along(path: ReactionPath) -> LowerPathSearch:
+    """What the path of an attempt says itself, instead of a string that is relaxed anew."""
+
+    def find(saddle: float, surface: Surface, settings: LowerPathSettings) -> StringPath:
+        return followed(path, saddle - settings.margin, surface, settings)
+
+    return LowerPathSearch(path.method, find)
 
 
 def rest_of(

@@ -26,7 +26,7 @@ class EndpointSettings(Validated):
     """Relaxation of reactant, product and the two ends of the IRC."""
 
     method: str = choice(
-        MINIMISERS, "rfo", "optimiser tried first; if it breaks down, geometric follows"
+        MINIMISERS, "bfgs", "optimiser tried first; if it breaks down, geometric follows"
     )
     max_force: float = setting(
         0.0231, "largest force component allowed, eV/Å (4.5e-4 hartree/bohr)"
@@ -40,7 +40,7 @@ class PathSettings(Validated):
     """The path between the relaxed endpoints, whose highest image is the guess."""
 
     method: str = choice(
-        PATH_METHODS, "gsm", "path method of the first attempt; later attempts use the others"
+        PATH_METHODS, "string", "path method of the first attempt; later attempts use the others"
     )
     images: int = setting(7, "images between the two endpoints", least=1)
     max_steps: int = setting(60, "largest number of optimisation cycles of the whole path", least=1)
@@ -55,13 +55,16 @@ class PathSettings(Validated):
 class SaddleSettings(Validated):
     """Refinement of the guess to a first-order saddle point."""
 
-    method: str = choice(SADDLE_OPTIMISERS, "rsirfo", "optimiser")
+    method: str = choice(SADDLE_OPTIMISERS, "trim", "optimiser")
     max_force: float = setting(
         0.0231, "largest force component allowed, eV/Å (4.5e-4 hartree/bohr)"
     )
     max_steps: int = setting(50, "largest number of optimisation steps", least=1)
     hessian_every: int = setting(
-        1, "steps between exact Hessians; in between the Hessian is updated", least=1
+        5,
+        "steps between exact Hessians; in between the Hessian is updated. With calculators without "
+        "Hessians of their own, trim needs only one at the start",
+        least=1,
     )
     imaginary_threshold: float = setting(
         20.0, "a mode counts as imaginary if its frequency is below minus this, cm⁻¹"
@@ -105,9 +108,9 @@ class LowerPathSettings(Validated):
     """Search for a path below an intended saddle, with a string and by driving bonds."""
 
     steps: int = setting(
-        20,
+        12,
         "relaxation steps of the string, which starts from a geodesic path; 0 skips this search "
-        "and the guesses from it",
+        "and the guesses from driven bonds",
         least=0,
     )
     images: int = setting(7, "images between the two endpoints", least=1)

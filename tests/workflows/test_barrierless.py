@@ -190,7 +190,10 @@ def test_pieces_far_apart(backwards: bool) -> None:
     assert barriers == [None] * 4
     energy = -22.6 if backwards else 22.6  # kcal/mol, GFN2-xTB's
     assert row.reaction_energy_kcal_per_mol == pytest.approx(energy, abs=0.2)
-    assert "saddle" not in result.costs
+    if backwards:
+        assert "saddle" not in result.costs
+    else:  # this string has a hump of 0.6 kcal/mol at the end, so that a saddle is looked for
+        assert result.attempts <= 3
 
 
 def test_a_barrier_between_the_images_of_a_path_is_seen(gfn2) -> None:

@@ -77,7 +77,8 @@ class Chatty(LEPS):
 def test_a_calculator_that_prints_a_megabyte_a_call() -> None:
     surface = Surface(Chatty(), multiplicity=2)
     ends = [[-2.2, 0, 0], [0, 0, 0], [0.74, 0, 0]], [[-0.74, 0, 0], [0, 0, 0], [2.2, 0, 0]]
-    path = find_path(*(Atoms("HHH", end) for end in ends), surface, PathSettings(max_steps=5))
+    settings = PathSettings(method="gsm", max_steps=5)
+    path = find_path(*(Atoms("HHH", end) for end in ends), surface, settings)
     assert surface.evaluations.gradients > 10
     assert len(path.log) < 2 * KEPT + 100
     assert "characters left out" in path.log

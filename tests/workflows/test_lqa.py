@@ -11,7 +11,8 @@ from scipy.integrate import solve_ivp
 
 from horm_calc.chemistry.masses import with_positions
 from tests.surfaces import LEPS
-from workflows.methods.lqa import _quadratic_path, _updated, follow_irc
+from workflows.methods.hessian_updates import bofill
+from workflows.methods.lqa import _quadratic_path, follow_irc
 from workflows.settings import IRCSettings, SaddleSettings
 from workflows.stages.saddle import refine
 from workflows.surface import Surface
@@ -46,7 +47,7 @@ def test_an_updated_hessian_explains_the_step_it_was_made_from() -> None:
     random = np.random.default_rng(1)
     hessian, step, change = random.normal(size=(5, 5)), *random.normal(size=(2, 5))
     hessian = hessian + hessian.T
-    updated = _updated(hessian, step, change)
+    updated = bofill(hessian, step, change)
     np.testing.assert_allclose(updated @ step, change, atol=1e-10)
     np.testing.assert_allclose(updated, updated.T, atol=1e-12)
 

@@ -26,7 +26,7 @@ def test_round_trip() -> None:
         ({"path": {"image": 5}}, r"'path\.image'; did you mean 'path\.images'"),
         ({"path": {"zzz": 5}}, "known: method, images"),
         ({"path": 5}, "needs settings below it"),
-        ({"path": {"method": "string"}}, "it can be gsm, neb, geodesic"),
+        ({"path": {"method": "spline"}}, "it can be string, geodesic, gsm, neb"),
         ({"path": {"images": 2.5}}, "whole number"),
         ({"path": {"images": 0}}, "at least 1"),
         ({"path": {"images": True}}, "number"),

@@ -1,4 +1,4 @@
-"""Paths of images: geodesic interpolation, and ASE's elastic bands and strings."""
+"""ASE's elastic bands and strings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
-from horm_calc.chemistry.masses import with_positions
-from workflows.errors import as_stage_error
 from workflows.images import Answered, prepare
 from workflows.logs import Log, log_of
 from workflows.methods.contracts import Path
+from workflows.methods.geodesics import geodesic
 from workflows.settings import PathSettings
 from workflows.surface import Surface
 
@@ -20,29 +19,6 @@ if TYPE_CHECKING:
 
 #: NEB springs, eV/Å². Stiff enough to keep the images apart, soft against a bond (30 eV/Å²).
 SPRING_CONSTANT = 0.1
-
-
-def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[Atoms]:
-    """Geodesic interpolation (Zhu et al., J. Chem. Phys. 2019, 150, 164103), ends included.
-
-    It needs no energies. The library nudges its start at random: the seed makes two runs
-    equal. Raises `StageError`.
-    """
-    from geodesic_interpolate import Geodesic, redistribute
-
-    symbols = reactant.get_chemical_symbols()
-    state = np.random.get_state()  # noqa: NPY002 - the library draws from the global state
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        ends = [reactant.get_positions(), product.get_positions()]
-        raw = redistribute(symbols, ends, images + 2, tol=1e-2)
-        smoother = Geodesic(symbols, raw, 1.7, threshold=3, friction=1e-2)
-        smoother.smooth(tol=2e-3, max_iter=15)
-    except Exception as error:
-        raise as_stage_error(error, "geodesic-interpolate") from error
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
-    return [with_positions(reactant, positions) for positions in smoother.path]
 
 
 def band(images: list[Atoms], surface: Surface, method: str, log: Log) -> NEB:
@@ -79,13 +55,6 @@ def relax_band(images: NEB, max_force: float, steps: int, log: Log) -> bool:
     finally:
         for image in images.images:
             image.calc = None
-
-
-def geodesic_path(
-    reactant: Atoms, product: Atoms, surface: Surface, settings: PathSettings
-) -> Path:
-    """`geodesic` as a path method."""
-    return Path(geodesic(reactant, product, settings.images, settings.seed), True, "")
 
 
 def climbing_band(

@@ -43,6 +43,12 @@ class Method:
 
 MINIMISERS: tuple[Method, ...] = (
     Method(
+        name="bfgs",
+        doc="BFGS with a trust radius, from a model Hessian",
+        package="horm-tssearch",
+        place="workflows.methods.trust_region:minimise",
+    ),
+    Method(
         name="rfo",
         doc="RFO in redundant internal coordinates (pysisyphus)",
         package="pysisyphus",
@@ -62,7 +68,20 @@ MINIMISERS: tuple[Method, ...] = (
     ),
 )
 
+#: Cheap ones first: later attempts take them in this order.
 PATH_METHODS: tuple[Method, ...] = (
+    Method(
+        name="string",
+        doc="preconditioned string from a geodesic path, with an image at its highest point",
+        package="horm-tssearch",
+        place="workflows.methods.strings:relaxed_path",
+    ),
+    Method(
+        name="geodesic",
+        doc="geodesic interpolation alone",
+        package="horm-tssearch",
+        place="workflows.methods.geodesics:geodesic_path",
+    ),
     Method(
         name="gsm",
         doc="growing string (pysisyphus)",
@@ -75,15 +94,15 @@ PATH_METHODS: tuple[Method, ...] = (
         package="ase",
         place="workflows.methods.bands:climbing_band",
     ),
-    Method(
-        name="geodesic",
-        doc="geodesic interpolation alone",
-        package="geodesic-interpolate",
-        place="workflows.methods.bands:geodesic_path",
-    ),
 )
 
 SADDLE_OPTIMISERS: tuple[Method, ...] = (
+    Method(
+        name="trim",
+        doc="trust-region image minimisation with updated Hessians",
+        package="horm-tssearch",
+        place="workflows.methods.trust_region:refine_saddle",
+    ),
     Method(
         name="rsirfo",
         doc="restricted-step image-function RFO (pysisyphus)",

@@ -29,12 +29,13 @@ from workflows.limits import run_with_limit
 from workflows.logs import log_of
 from workflows.records import StringPath
 from workflows.settings import LowerPathSettings
-from workflows.stages.lower_path import FLAT, Section, straight_sections, string_path
+from workflows.stages.lower_path import Section, straight_sections, string_path
 from workflows.stages.stage import stage
 from workflows.surface import Surface
 
-#: From one end to the other; each is followed by at most so many steps of an optimiser.
-STEPS, RELAXATION = 16, 5
+#: From one end to the other; each is followed by at most so many steps of an optimiser, until no
+#: atom feels more than `FLAT`, eV/Å.
+STEPS, RELAXATION, FLAT = 16, 5, 0.1
 
 #: Where the bonds are free again: largest force on an atom, eV/Å, that is no slope any more (those
 #: of ions that move against each other are gentle), and steps until there.

@@ -22,7 +22,8 @@ from horm_calc.chemistry.masses import with_positions
 from workflows.errors import StageError
 from workflows.limits import run_with_limit
 from workflows.logs import log_of
-from workflows.methods.bands import band, geodesic, relax_band
+from workflows.methods.geodesics import geodesic
+from workflows.methods.strings import relax_string
 from workflows.records import ReactionPath, StringPath
 from workflows.settings import LowerPathSettings
 from workflows.stages.stage import stage
@@ -32,13 +33,8 @@ from workflows.surface import Surface
 #: hydrogen can jump between two images that are both low. Between the points it is interpolated.
 PARTS = 4
 
-#: A string is relaxed no further when no atom feels more than this across it, eV/Å: its highest
-#: point then hardly falls.
-FLAT = 0.1
-
-#: How often the highest section is looked at more closely, with so many images and steps. Longer
-#: relaxations of a few images overshoot: their sections rise again as often as they fall.
-CLOSER_LOOKS, CLOSER_IMAGES, CLOSER_STEPS = 3, 5, 10
+#: How often the highest section is looked at more closely, with so many images and steps.
+CLOSER_LOOKS, CLOSER_IMAGES, CLOSER_STEPS = 3, 5, 6
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,8 @@ def relaxed_sections(
 ) -> tuple[list[Section], bool]:
     """The sections of the string, and whether it is at rest."""
     images = geodesic(reactant, product, settings.images, settings.seed)
-    with log_of("ASE") as log:
-        converged = relax_band(band(images, surface, "string", log), FLAT, settings.steps, log)
+    with log_of("the string") as log:
+        images, converged = relax_string(images, surface, log, steps=settings.steps)
     # A way is lower below this, also where the lines are as high as the saddle.
     bar = saddle - settings.margin
     return _below(bar, straight_sections(images, surface), surface, settings), converged
@@ -152,8 +148,8 @@ def _highest_end(section: Section) -> float:
 def _finer(high: Section, surface: Surface, settings: LowerPathSettings) -> list[Section]:
     """A string of its own between the ends of a section."""
     images = geodesic(high.points[0], high.points[-1], CLOSER_IMAGES, settings.seed)
-    with log_of("ASE") as log:
-        relax_band(band(images, surface, "string", log), FLAT, CLOSER_STEPS, log)
+    with log_of("the string") as log:
+        images, _ = relax_string(images, surface, log, steps=CLOSER_STEPS)
     return straight_sections(images, surface)
 
 

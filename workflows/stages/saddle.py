@@ -39,8 +39,8 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
 def refine_again(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddle:
     """Walk from the saddle of another surface to the one of this surface, as `refine` does.
 
-    The Hessian of `known` is where the optimiser starts from; it is updated, not computed
-    anew (`settings.hessian_every` does not apply). The one at the end is of this surface.
+    The Hessian of `known` is where the optimiser starts from. It is updated, not computed anew
+    every so often (`settings.hessian_every` does not apply). The one at the end is of this surface.
     """
     call = partial(_walk, known.atoms, known.hessian, surface, settings)
     return run_with_limit(call, settings.wall_time)

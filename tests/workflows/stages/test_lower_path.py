@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read
-from ase.optimize import FIRE
 
 from horm_calc import HormCalculator
 from horm_calc.units import to_kcal_per_mol
@@ -20,11 +19,13 @@ from reactbench_runner.storage.store import Store
 from tests.places import STRUCTURES
 from workflows import attempts, guesses
 from workflows.errors import CalculatorFailed, NotConverged, StageError
-from workflows.records import Label, Reaction, SearchResult, Verdict
-from workflows.settings import EndpointSettings, LowerPathSettings, from_mapping
+from workflows.methods import strings
+from workflows.records import Label, Reaction, ReactionPath, SearchResult, StringPath, Verdict
+from workflows.settings import EndpointSettings, LowerPathSettings, PathSettings, from_mapping
 from workflows.stages import lower_path
 from workflows.stages.endpoints import relax
-from workflows.stages.lower_path import PARTS, relaxed_string
+from workflows.stages.lower_path import PARTS, followed, relaxed_string
+from workflows.stages.path import find_path
 from workflows.surface import Surface
 from workflows.tssearch import search
 
@@ -58,9 +59,8 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     string = relaxed_string(*ends, -math.inf, surface, settings)
     assert 0 < string.ceiling - usual.saddle.energy < settings.margin
     assert len(string.images) == len(string.energies) == (settings.images + 1) * PARTS + 1
-    pairs = itertools.pairwise(image.positions for image in string.images)
-    steps = [np.linalg.norm(last - first) for first, last in pairs]
-    assert max(steps) < 1.01 * min(steps)  # the geodesic path's differ by a factor of 1.9
+    # One of its images, of which there is one in `PARTS` points, is near the top.
+    assert string.energies[::PARTS].max() == pytest.approx(usual.saddle.energy, abs=0.05)
     assert string.cost.evaluations.gradients == surface.evaluations.gradients
     assert usual.attempts == 1
     assert "attempt 1: neb, intended, saddle 73.2 kcal/mol above the reactant" in usual.log
@@ -69,12 +69,16 @@ def test_the_string_bounds_the_only_saddle_from_above(usual) -> None:
     assert "above the reactant" in usual.log
 
 
-@pytest.mark.parametrize(("images", "bar"), [(1, 0.0), (2, 2.7)], ids=["one look", "closer"])
-def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends, images, bar) -> None:
+def coarse(ends: tuple[Atoms, Atoms], images: int, surface: Surface) -> ReactionPath:
+    """A path that is highest between its images, as relaxed strings are not."""
+    return find_path(*ends, surface, PathSettings(method="geodesic", images=images))
+
+
+@pytest.mark.parametrize(("images", "bar"), [(1, 0.0), (2, 2.8)], ids=["one look", "closer"])
+def test_no_point_along_a_path_lies_above_its_ceiling(gfn2, ends, images, bar) -> None:
     """Energies every eighth of the way, against those that are interpolated."""
     start = gfn2.at(ends[0])[0]
-    settings = LowerPathSettings(steps=8, images=images)
-    string = relaxed_string(*ends, start + bar, gfn2, settings)
+    string = followed(coarse(ends, images, gfn2), start + bar, gfn2, LowerPathSettings())
     pairs = itertools.pairwise(image.positions for image in string.images)
     numbers = string.images[0].numbers
     true = max(
@@ -91,25 +95,25 @@ def test_no_point_along_the_string_lies_above_its_ceiling(gfn2, ends, images, ba
 
 def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends, monkeypatch) -> None:
     """The saddle between these two lies 61 kcal/mol above the first."""
-    start, settings = gfn2.at(ends[0])[0], LowerPathSettings(images=2, margin=1e-6)
-    strings = {
-        bar: relaxed_string(*ends, start + bar / to_kcal_per_mol(1.0), Surface(gfn2), settings)
-        for bar in (30, 65, 90)
-    }
-    heights = {bar: to_kcal_per_mol(one.ceiling - start) for bar, one in strings.items()}
-    images = strings[30].energies[::PARTS]
-    assert 30 < to_kcal_per_mol(images.max() - start) < 65 < heights[30] == heights[90] < 90
+    start, path = gfn2.at(ends[0])[0], coarse(ends, 2, gfn2)
+
+    def along(bar: float) -> StringPath:
+        energy = start + bar / to_kcal_per_mol(1.0)
+        return followed(path, energy, Surface(gfn2), LowerPathSettings())
+
+    found = {bar: along(bar) for bar in (45, 65, 90)}
+    heights = {bar: to_kcal_per_mol(one.ceiling - start) for bar, one in found.items()}
+    images = found[45].energies[::PARTS]
+    assert 45 < to_kcal_per_mol(images.max() - start) < 65 < heights[45] == heights[90] < 90
     assert 60 < heights[65] < 65
-    cost = {bar: one.cost.evaluations.gradients for bar, one in strings.items()}
-    assert cost[30] == cost[90] < cost[65] < cost[30] + 3 * 80
+    cost = {bar: one.cost.evaluations.gradients for bar, one in found.items()}
+    assert cost[45] == cost[90] < cost[65] < cost[45] + 3 * 60
 
     def fail(*_):
         raise StageError("no way between these images")
 
     monkeypatch.setattr(lower_path, "_finer", fail)
-    saddle = start + 65 / to_kcal_per_mol(1.0)
-    plain = relaxed_string(*ends, saddle, gfn2, settings)
-    assert to_kcal_per_mol(plain.ceiling - start) == pytest.approx(heights[30])
+    assert to_kcal_per_mol(along(65).ceiling - start) == pytest.approx(heights[45])
 
 
 def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
@@ -176,7 +180,8 @@ def test_the_lowest_intended_attempt_is_reported(
     left = iter(energies)
     methods_tried = []
 
-    def attempt(guess, *_):
+    def attempt(guess, *_, known):
+        assert len(known) == len(methods_tried)
         path = guess()
         methods_tried.append(path.method)
         energy = next(left)
@@ -185,35 +190,36 @@ def test_the_lowest_intended_attempt_is_reported(
         saddle = dataclasses.replace(usual.saddle, energy=energy)
         return attempts.Attempt(Verdict(Label.INTENDED), path, saddle, usual.irc)
 
-    def string(*arguments):
-        return dataclasses.replace(relaxed_string(*arguments), ceiling=ceiling)
+    def driven(reactant, product, factor, saddle, *_):
+        if saddle < math.inf:  # not for a guess
+            raise NotConverged("driving bonds gives no path that is low")
+        return StringPath((reactant, product), np.zeros(2), method="driven", converged=True)
 
-    def nothing(*_):
-        raise NotConverged("driving bonds gives no path that is low")
+    def low(search):
+        return lambda *arguments: dataclasses.replace(search(*arguments), ceiling=ceiling)
 
-    monkeypatch.setattr(guesses, "driven_string", nothing)
+    monkeypatch.setattr(guesses, "driven_string", driven)
     monkeypatch.setattr(attempts, "attempt_from", attempt)
-    monkeypatch.setattr(guesses, "relaxed_string", string)
+    monkeypatch.setattr(guesses, "relaxed_string", low(relaxed_string))
+    monkeypatch.setattr(guesses, "followed", low(followed))
     settings = dataclasses.replace(FAST, attempts=4)
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.saddle.energy == reported
     assert result.attempts == count
     assert (result.lower_path is not None) == (len(result.warnings) == 1) == warned
-    # The string is the guess that follows the first intended one, or else the last one.
+    # What was found below the first intended saddle is the guess that follows it.
     after = energies.index(next(e for e in energies if e is not None)) + 1
-    methods = ["neb", "gsm", "geodesic"]
-    assert methods_tried == [*methods[:after], "string", *methods[after:]][:count]
+    methods = ["neb", "string", "driven", "geodesic", "gsm"]
+    others = [method for method in methods[after:] if method != "string"]
+    assert methods_tried == [*methods[:after], "string", *others][:count]
 
 
 @pytest.mark.parametrize("error", [CalculatorFailed, ValueError])
 def test_a_string_that_fails_costs_the_result_nothing(reaction, monkeypatch, error) -> None:
-    class Stuck(FIRE):
-        def step(self, *_):
-            if self.optimizable.neb.method == "string":
-                raise error("SCF not converged in 250 cycles")
-            super().step(*_)
+    def stuck(*_):
+        raise error("SCF not converged in 250 cycles")
 
-    monkeypatch.setattr("ase.optimize.FIRE", Stuck)
+    monkeypatch.setattr(strings._Steps, "taken", stuck)
     result = search(reaction, calculators.build("gfn2-xtb"), FAST)
     assert result.verdict.label is Label.INTENDED
     assert result.attempts == 1

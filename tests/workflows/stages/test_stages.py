@@ -95,8 +95,9 @@ def test_molecules_that_hold_each_other_loosely_relax_to_a_minimum(gfn2) -> None
     minimum = settle(pair, SADDLE.imaginary_threshold, gfn2, ENDPOINTS)
     assert minimum.converged, minimum.reason
     assert len(minimum.modes.imaginary_frequencies(SADDLE.imaginary_threshold)) == 0
+    # Forces within the criterion hide this much along modes as soft as those between molecules.
     finely = dataclasses.replace(ENDPOINTS, max_force=1e-3)
-    assert minimum.energy == pytest.approx(relax(minimum.atoms, gfn2, finely).energy, abs=1e-4)
+    assert minimum.energy == pytest.approx(relax(minimum.atoms, gfn2, finely).energy, abs=1e-3)
 
 
 def test_smaller_forces_below_a_saddle_point_are_no_condition(gfn2, monkeypatch) -> None:
@@ -126,22 +127,29 @@ class Unreliable(HormCalculator):
         raise CalculationFailed("no Hessian")
 
 
-def test_another_optimiser_follows_one_that_breaks_down(ethanol) -> None:
+@pytest.mark.parametrize(
+    ("method", "cause"), [("bfgs", "no answer to call 3"), ("rfo", "no Hessian")]
+)
+def test_another_optimiser_follows_one_that_breaks_down(method, cause, ethanol) -> None:
     calculator = Unreliable()
     calculator.lost = (3,)
-    minimum = relax(ethanol, Surface(calculator), ENDPOINTS)
+    minimum = relax(ethanol, Surface(calculator), EndpointSettings(method=method))
     assert (minimum.method, minimum.converged) == ("geometric", True)
     assert np.abs(minimum.forces).max() <= ENDPOINTS.max_force
-    assert "internal coordinates failed" in minimum.log
-    assert "no Hessian; geometric instead" in minimum.log
+    assert ("internal coordinates failed" in minimum.log) == (method == "rfo")
+    assert f"{cause}; geometric instead" in minimum.log
 
 
-def test_where_all_break_down_the_first_says_why(ethanol) -> None:
+@pytest.mark.parametrize(
+    ("method", "cause"), [("bfgs", "no answer to call 3"), ("rfo", "no Hessian")]
+)
+def test_where_all_break_down_the_first_says_why(method, cause, ethanol) -> None:
     calculator = Unreliable()
     calculator.lost = (3, 5)
-    with pytest.raises(CalculatorFailed, match="no Hessian") as caught:
-        relax(ethanol, Surface(calculator), ENDPOINTS)
-    assert "no answer to call 3" in caught.value.log
+    with pytest.raises(CalculatorFailed, match=cause) as caught:
+        relax(ethanol, Surface(calculator), EndpointSettings(method=method))
+    if method == "rfo":
+        assert "no answer to call 3" in caught.value.log
     with pytest.raises(CalculatorFailed, match="no answer to call 9"):
         calculator.lost = tuple(range(9, 100))
         relax(ethanol, Surface(calculator), EndpointSettings(method="geometric"))
@@ -242,7 +250,7 @@ def test_a_path_is_the_same_every_time(gfn2, ends) -> None:
 
 def test_a_string_that_does_not_grow_together_is_an_error(gfn2, ends) -> None:
     with pytest.raises(NotConverged, match="did not grow together in 2 cycles"):
-        find_path(*ends, gfn2, PathSettings(max_steps=2))
+        find_path(*ends, gfn2, PathSettings(method="gsm", max_steps=2))
 
 
 @pytest.mark.parametrize("method", SADDLES)
@@ -320,7 +328,7 @@ def test_where_internal_coordinates_lead_nowhere_cartesian_ones_go_on(
     monkeypatch.setattr(pysis, "_optimise", lost)
     guess = hcn_saddle.atoms.copy()
     guess.rattle(0.05, seed=1)
-    saddle = refine(guess, gfn2, SADDLE)
+    saddle = refine(guess, gfn2, SaddleSettings(method="rsirfo"))
     assert saddle.converged, saddle.reason
     assert saddle.energy == pytest.approx(hcn_saddle.energy, abs=1e-3)
     assert "led to no stationary point" in saddle.log
