@@ -70,15 +70,17 @@ class NormalModes:
         return self.frequencies[self.frequencies < -threshold]
 
 
-def internal_directions(atoms: Atoms) -> FloatArray:
+def internal_directions(atoms: Atoms, *, weighted: bool = True) -> FloatArray:
     """Mass-weighted displacements without translation and rotation, (3N, 3N - 6), orthonormal.
 
-    3N - 5 of a linear molecule; see `rigid_rotations` for what counts as one.
+    3N - 5 of a linear molecule; see `rigid_rotations` for what counts as one. Cartesian
+    displacements, all masses equal, where they are not to be `weighted`.
     """
     masses = atoms.get_masses()
     rotations = rigid_rotations(centred_positions(atoms), masses)
     rigid = np.concatenate([np.tile(np.eye(3), len(atoms)), rotations.reshape(-1, 3 * len(atoms))])
-    basis, _, _ = np.linalg.svd((rigid * np.sqrt(np.repeat(masses, 3))).T)
+    weights = np.sqrt(np.repeat(masses, 3)) if weighted else np.ones(3 * len(atoms))
+    basis, _, _ = np.linalg.svd((rigid * weights).T)
     return np.asarray(basis[:, len(rigid) :])
 
 
