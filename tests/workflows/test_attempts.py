@@ -8,15 +8,18 @@ from functools import partial
 import numpy as np
 import pytest
 
+from reactbench_runner import calculators
 from tests.surfaces import EXCHANGE, LEPS
+from workflows import guesses
 from workflows.account import Account
 from workflows.attempts import Attempt, attempt_from
-from workflows.records import Label, Minimum, Verdict
-from workflows.settings import PathSettings, SearchSettings
+from workflows.records import Label, Minimum, Reaction, StringPath, Verdict
+from workflows.settings import PathSettings, SearchSettings, from_mapping
 from workflows.stage_names import Stage
 from workflows.stages.endpoints import settle
 from workflows.stages.path import find_path
 from workflows.surface import Surface
+from workflows.tssearch import search
 
 SETTINGS = SearchSettings()
 
@@ -78,3 +81,21 @@ def test_what_is_not_the_same_saddle_is_followed(surface, ends, change) -> None:
     assert second.verdict.label is Label.INTENDED
     assert second.irc is not first.irc
     np.testing.assert_allclose(second.saddle.energy, first.saddle.energy, atol=1e-3)
+
+
+def test_a_string_that_an_attempt_has_relaxed_is_not_relaxed_again(hcn, hnc, monkeypatch) -> None:
+    """It is followed, to look below its saddle."""
+    reaction = Reaction("hcn", hcn, hnc)
+    geodesic = from_mapping({"path": {"method": "geodesic"}, "attempts": 1})
+    usual = search(reaction, calculators.build("gfn2-xtb"), geodesic)
+
+    def fails(*_: object) -> StringPath:
+        raise AssertionError("relaxed again")
+
+    monkeypatch.setattr(guesses, "relaxed_string", fails)
+    result = search(reaction, calculators.build("gfn2-xtb"))
+    assert result.verdict.label is Label.INTENDED
+    assert (result.attempts, result.path.method) == (1, "string")
+    assert "lower path" not in result.skipped
+    spent = (found.costs[Stage.LOWER_PATH].evaluations.gradients for found in (result, usual))
+    assert 0 < next(spent) < next(spent)
