@@ -49,6 +49,20 @@ def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     assert str(found["values"].gibbs) in capsys.readouterr().out
 
 
+def test_searches_from_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    one, many = examples("how-to/python.md")
+    found: dict = {}
+    exec(one, found)
+    assert capsys.readouterr().out.startswith("intended 2.")  # eV
+    exec(many, found)
+    verdicts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert verdicts.keys() == {file.stem for file in (REPOSITORY / "examples/xyz").glob("*.xyz")}
+    assert verdicts["vinyl_alcohol"] == "intended"
+
+
 def test_every_column_is_explained() -> None:
     text = (DOCS / "reference/results.md").read_text("utf-8")
     named = set(re.findall(r"`([a-z_0-9]+)`", text.split("## The folder")[0]))

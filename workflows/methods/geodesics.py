@@ -80,8 +80,9 @@ class ScaledDistances:
 def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[Atoms]:
     """A geodesic path with so many images between its ends.
 
-    The reactant stays where it is, and the product is turned and moved to lie best upon it. The
-    `seed` of the random displacements makes two paths equal.
+    The reactant stays where it is. Every other image, the product too, is turned and moved to lie
+    best upon the one before it, so that curves through them bend no bonds. The `seed` of the random
+    displacements makes two paths equal.
     """
     first, last = reactant.positions, laid_upon(reactant, product).positions
     parts = np.linspace(0, 1, images + 2)[:, None, None]
@@ -95,7 +96,10 @@ def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[At
         start[1:-1] += NUDGE * random.standard_normal(start[1:-1].shape)
         found.append(_shortened(start, scale))
     best = min(found, key=lambda places: _pull(places, scale))
-    return [with_positions(reactant, place) for place in best]
+    path = [with_positions(reactant, reactant.positions)]
+    for place in best[1:]:
+        path.append(laid_upon(path[-1], with_positions(reactant, place)))
+    return path
 
 
 def _pull(places: np.ndarray, scale: ScaledDistances) -> float:

@@ -56,6 +56,9 @@ CLEARANCE = 0.02
 #: Curvature along the string, eV/Å²: so stiff that steps go across it.
 ALONG = 1e3
 
+#: A string whose highest energy is this far above the lowest one so far, eV, has gone astray.
+ASTRAY = 1.0
+
 #: The string is at rest when its highest energy has stayed within this, eV, for so many cycles.
 REST, STEADY = 0.05, 3
 
@@ -150,6 +153,10 @@ class _Steps:
             elif new < FALLEN * last:
                 self.radii[i] = min(LONGEST, 1.3 * self.radii[i])
 
+    def shorten(self) -> None:
+        """After steps to where the energy is out of all reason."""
+        self.radii = np.maximum(SHORTEST, 0.5 * self.radii)
+
     def taken(self, images: _Images) -> np.ndarray:
         """The places (images, 3n) to which they lead."""
         places = images.places.copy()
@@ -185,19 +192,25 @@ def relax_string(
     """
     answered = Answered(surface, log)
     places = np.array([image.positions.ravel() for image in images])
-    now = _evaluated(images[0], places, surface, answered)
-    step, known, tops = _Steps(now), list[_Images](), list[float]()
-    for cycle in range(steps + 1):
-        where, top = now.highest()
-        known.append(now)
-        tops.append(top)
+    now = best = _evaluated(images[0], places, surface, answered)
+    step, (where, top) = _Steps(now), now.highest()
+    tops = [top]
+    for cycle in range(steps):
         log.write(f"{cycle:3d}: {top:.4f} eV at its highest, {now.largest_force:.3f} eV/Å across\n")
-        if cycle == steps or _at_rest(tops):
+        if _at_rest(tops):
             break
         places = _spread(now.first, step.taken(now), where if cycle >= SETTLED else None)
-        now = _evaluated(now.first, places, surface, answered)
-        step.learn(known[-1], now)
-    return known[int(np.argmin(tops))].atoms(), _at_rest(tops)
+        there = _evaluated(now.first, places, surface, answered)
+        where_there, top = there.highest()
+        tops.append(top)
+        if top > min(tops) + ASTRAY:
+            log.write(f"{cycle:3d}: {top:.4f} eV is too high; shorter steps\n")
+            step.shorten()
+            continue
+        step.learn(now, there)
+        now, where = there, where_there
+        best = now if top <= min(tops) else best
+    return best.atoms(), _at_rest(tops)
 
 
 def _at_rest(tops: list[float]) -> bool:
