@@ -195,22 +195,26 @@ def relax_string(
     now = best = _evaluated(images[0], places, surface, answered)
     step, (where, top) = _Steps(now), now.highest()
     tops = [top]
+    log.write(_line(0, top, now))
     for cycle in range(steps):
-        log.write(f"{cycle:3d}: {top:.4f} eV at its highest, {now.largest_force:.3f} eV/Å across\n")
         if _at_rest(tops):
             break
         places = _spread(now.first, step.taken(now), where if cycle >= SETTLED else None)
         there = _evaluated(now.first, places, surface, answered)
         where_there, top = there.highest()
         tops.append(top)
+        log.write(_line(cycle + 1, top, there))
         if top > min(tops) + ASTRAY:
-            log.write(f"{cycle:3d}: {top:.4f} eV is too high; shorter steps\n")
             step.shorten()
             continue
         step.learn(now, there)
         now, where = there, where_there
         best = now if top <= min(tops) else best
     return best.atoms(), _at_rest(tops)
+
+
+def _line(cycle: int, top: float, images: _Images) -> str:
+    return f"{cycle:3d}: {top:.4f} eV at its highest, {images.largest_force:.3f} eV/Å across\n"
 
 
 def _at_rest(tops: list[float]) -> bool:
