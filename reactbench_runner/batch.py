@@ -46,6 +46,7 @@ def run_batch(
     workers: int = 1,
     dask_address: str | None = None,
     database: str | None = None,
+    search: Callable[[Task, RunSpec], SearchResult] | None = None,
     on_started: Callable[[], None] = lambda: None,
     on_finished: Callable[[ResultRow], None] = lambda row: None,
     say: Say = to_stderr,
@@ -76,6 +77,9 @@ def run_batch(
         Of a Dask scheduler, whose workers search instead.
     database
         File or URL of the ASE database of all structures, in the place of one in `out`.
+    search
+        What a worker does with a reaction, or with a finished search to verify, in the place of
+        `execution.workers.search_one`; a function of a module.
     on_started
         Called once nothing of the input is refused any more, before the first search.
     on_finished
@@ -107,7 +111,7 @@ def run_batch(
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
-    spec = RunSpec(entry.source, settings, trusted.source if trusted else None)
+    spec = RunSpec(entry.source, settings, trusted.source if trusted else None, search)
     try:
         with claimed(out):
             name = start_or_resume(out, describe_run(entry, settings, trusted))

@@ -31,22 +31,27 @@ from workflows.tssearch import search
 from workflows.verification import verify as verify_saddle
 
 
+#: A reaction to search, or a finished search to verify.
+Task = Reaction | SearchResult
+
+
 @dataclass(frozen=True)
 class RunSpec:
-    """How a worker searches: the calculator, the settings, and what it verifies with, if at all."""
+    """How a worker searches: the calculator, the settings, and what it verifies with, if at all.
+
+    `search` is what does it, `search_one` where it is None. It goes to the workers by its name.
+    """
 
     calculator: Source
     settings: SearchSettings
     verify: Source | None = None
+    search: Callable[[Task, RunSpec], SearchResult] | None = None
 
     @property
     def without_verification(self) -> RunSpec:
         """The same run, whose results are not verified."""
         return dataclasses.replace(self, verify=None)
 
-
-#: A reaction to search, or a finished search to verify.
-Task = Reaction | SearchResult
 
 #: What the reasons of failures begin with that say nothing about a reaction.
 _DIED, _UNEXPECTED = "the worker process died twice", "unexpected"
@@ -110,7 +115,7 @@ def _search_alone(pool: Pool, task: Task, spec: RunSpec) -> SearchResult:
 def _work(spec: RunSpec, task: Task) -> SearchResult:
     """What a worker does. Nothing but a result may leave it, whatever a library raises."""
     try:
-        return search_one(task, spec)
+        return (spec.search or search_one)(task, spec)
     except BaseException as error:
         if isinstance(task, SearchResult):
             return _with_verification(task, _broken_verification(error))
