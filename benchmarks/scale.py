@@ -19,12 +19,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from horm_calc.chemistry.thermochemistry import normal_modes
+from reactbench_runner.batch import run_batch
 from reactbench_runner.execution.workers import RunSpec, Task
+from reactbench_runner.inputs.large import LargeInput
+from reactbench_runner.inputs.reactions import read_reactions
+from reactbench_runner.large import run_large
 from workflows.records import (
     IRC,
     Label,
@@ -45,34 +50,24 @@ STRUCTURES = Path(__file__).parents[1] / "examples" / "xyz" / "claisen.xyz"
 def stand_in(task: Task, spec: RunSpec) -> SearchResult:
     """A result of usual size, of no search; one in a hundred has failed."""
     assert isinstance(task, Reaction)
-    if int(task.id.removeprefix("r")) % 100 == 99:
+    if _number(task) % 100 == 99:
         verdict = Verdict(Label.FAILED, "a reason that a stand-in has")
         return SearchResult(task, verdict)
-    return SearchResult(task, Verdict(Label.INTENDED), **_parts(task.reactant))
+    return SearchResult(task, Verdict(Label.INTENDED), **_parts(task))
 
 
-@functools.cache
-def _hessian(atoms: int) -> np.ndarray:
-    half = np.random.default_rng(0).normal(0, 5, (3 * atoms, 3 * atoms))
-    return half + half.T
-
-
-_kept: dict[str, object] = {}
-
-
-def _parts(atoms: Atoms) -> dict[str, object]:
-    """The points of a search, the same ones for every reaction."""
-    if _kept:
-        return _kept
-    hessian = _hessian(len(atoms))
-    forces = np.random.default_rng(1).normal(0, 1e-3, (len(atoms), 3))
+def _parts(task: Reaction) -> dict[str, Any]:
+    """The points of a search; no two reactions have the same numbers."""
+    atoms, known = task.reactant, _same_for_all(len(task.reactant))
+    factor = 1 + 1e-6 * _number(task)
+    hessian, forces = factor * known["hessian"], factor * known["forces"]
     end = Minimum(atoms, energy=-100.0, forces=forces, method="rfo", converged=True)
     saddle = Saddle(
         atoms,
         energy=-99.0,
         forces=forces,
         hessian=hessian,
-        modes=normal_modes(atoms, hessian),
+        modes=known["modes"],
         method="rsirfo",
         converged=True,
     )
@@ -85,11 +80,27 @@ def _parts(atoms: Atoms) -> dict[str, object]:
         method="lqa",
         converged=True,
     )
-    _kept.update(
-        reactant=end, product=end, path=path, saddle=saddle, irc=irc, irc_ends=(end, end),
-        log="a line that a stage has printed\n" * 500,
-    )  # fmt: skip
-    return _kept
+    return {
+        "reactant": end, "product": end, "path": path, "saddle": saddle, "irc": irc,
+        "irc_ends": (end, end), "log": "a line that a stage has printed\n" * 500,
+    }  # fmt: skip
+
+
+def _number(task: Reaction) -> int:
+    return int(task.id.removeprefix("r"))
+
+
+@functools.cache
+def _same_for_all(atoms: int) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    hessian = random.normal(0, 5, (3 * atoms, 3 * atoms))
+    hessian += hessian.T
+    molecule = Atoms("H" * atoms, random.normal(0, 3, (atoms, 3)))
+    return {
+        "hessian": hessian,
+        "forces": random.normal(0, 1e-3, (atoms, 3)),
+        "modes": normal_modes(molecule, hessian),
+    }
 
 
 def write_table(folder: Path, searches: int) -> Path:
@@ -137,22 +148,42 @@ class Clock:
             print(f"first {STEP}: {self.steps[0]:.2f} ms, last {STEP}: {self.steps[-1]:.2f} ms")
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser("benchmarks.scale")
-    parser.add_argument("--searches", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=1)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser("benchmarks.scale", description=__doc__)
+    parser.add_argument("--searches", type=int, default=100_000, metavar="N")
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
+    parser.add_argument("--storage", choices=["shards", "folders"], default="shards")
+    parser.add_argument("--dask", metavar="tcp://HOST:PORT", help="use this Dask cluster instead")
     options = parser.parse_args(arguments)
-    from reactbench_runner.batch import run_batch
-    from reactbench_runner.inputs.reactions import read_reactions
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         table = write_table(Path(folder), options.searches)
         for what in ("search", "resume"):
-            start = time.perf_counter()
-            reactions = read_reactions(table)
-            print(f"read in {time.perf_counter()-start:.2f} s, {memory():.0f} MB")
-            clock = Clock()
-            run_batch(reactions, Path(folder) / "out", "gfn2-xtb", workers=options.workers, search=stand_in, on_finished=clock)
-            clock.report(what)
+            measure(what, table, Path(folder) / "out", options)
+        files = [file for file in (Path(folder) / "out").rglob("*") if file.is_file()]
+        print(f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.0f} MB")
+    return 0
+
+
+def measure(what: str, table: Path, out: Path, options: argparse.Namespace) -> None:
+    """Run it once, and print what it took."""
+    start = time.perf_counter()
+    clock = Clock()
+    common: dict[str, Any] = {
+        "workers": options.workers,
+        "dask_address": options.dask,
+        "search": stand_in,
+        "on_finished": clock,
+    }
+    if options.storage == "folders":
+        read = read_reactions(table)
+        print(f"table and structures read in {time.perf_counter() - start:.2f} s")
+        run_batch(read, out, "gfn2-xtb", **common)
+    else:
+        listed = LargeInput(table)
+        print(f"table read in {time.perf_counter() - start:.2f} s")
+        run_large(listed, out, "gfn2-xtb", **common)
+    clock.report(what)
 
 
 if __name__ == "__main__":

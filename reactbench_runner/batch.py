@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,17 +23,15 @@ from reactbench_runner.execution.workers import (
 )
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage.database import without_password
+from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
 from reactbench_runner.storage.run_folder import claimed, clear_leftovers
+from reactbench_runner.storage.shards import is_sharded
 from reactbench_runner.storage.store import Say, Store, finished, to_stderr
 from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 from workflows.settings import SearchSettings
-from workflows.stage_names import Stage
-
-#: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
-NOT_SEARCHED = (Stage.INPUT, Stage.WORKER)
 
 
 def run_batch(
@@ -105,38 +103,83 @@ def run_batch(
         Of workers of a cluster.
     """
     out = Path(out)
-    settings = settings or SearchSettings()
-    entry = calculators.entry(_source(calculator))
-    trusted = calculators.entry(_source(verify)) if verify is not None else None
+    spec, entry, trusted = prepared(calculator, settings, verify, search)
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
-    spec = RunSpec(entry.source, settings, trusted.source if trusted else None, search)
+    with explained(out), claimed(out):
+        check_form(out, sharded=False)
+        name = start_or_resume(out, describe_run(entry, spec.settings, trusted))
+        clear_leftovers(out)
+        run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
+        try:
+            with run.progress:
+                _search(run, workers, dask_address, spec, on_started, say)
+        finally:
+            with contextlib.suppress(OSError):  # the rows are safe in their folders
+                run.store.write_table(run.table())
+        run.complete_database()
+        return run.in_order()
+
+
+def _search(
+    run: _Run,
+    workers: int,
+    dask_address: str | None,
+    spec: RunSpec,
+    on_started: Callable[[], None],
+    say: Say,
+) -> None:
+    """Search what is left, and keep it."""
+    if not (waiting := run.waiting()):
+        on_started()
+        return
+    with (
+        workers_of(workers, dask_address, spec, say) as pool,
+        contextlib.closing(search_all(pool, run.given_out(waiting), spec)) as results,
+    ):
+        on_started()
+        for result in results:
+            run.keep(result)
+
+
+def prepared(
+    calculator: str | Builder,
+    settings: SearchSettings | None,
+    verify: str | Builder | None,
+    search: Callable[[Task, RunSpec], SearchResult] | None,
+) -> tuple[RunSpec, Entry, Entry | None]:
+    """What workers are told, and the calculators of search and verification.
+
+    Raises `SettingsError`, and `InputError` for a verification that shows nothing.
+    """
+    entry = calculators.entry(_source(calculator))
+    trusted = calculators.entry(_source(verify)) if verify is not None else None
+    if trusted is not None and trusted.same_as(entry):
+        raise InputError(
+            f"verification with the calculator of the search itself ({trusted.name}) shows "
+            "nothing; name another level of theory, or leave the verification out"
+        )
+    source = trusted.source if trusted else None
+    return RunSpec(entry.source, settings or SearchSettings(), source, search), entry, trusted
+
+
+@contextlib.contextmanager
+def explained(out: Path) -> Iterator[None]:
+    """What the disk says becomes a `StorageError`."""
     try:
-        with claimed(out):
-            name = start_or_resume(out, describe_run(entry, settings, trusted))
-            clear_leftovers(out)
-            run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
-            try:
-                if waiting := run.waiting():
-                    with (
-                        workers_of(workers, dask_address, spec, say) as pool,
-                        contextlib.closing(search_all(pool, waiting, spec)) as results,
-                    ):
-                        on_started()
-                        for result in results:
-                            run.keep(result)
-                else:
-                    on_started()
-            finally:
-                with contextlib.suppress(OSError):  # the rows are safe in their folders
-                    run.store.write_table(run.table())
-            run.complete_database()
-            return run.in_order()
+        yield
     except BrokenPipeError:  # what reads the output has ended
         raise
     except OSError as error:
         raise StorageError(f"results cannot be stored in {out}: {error}") from error
+
+
+def check_form(out: Path, *, sharded: bool) -> None:
+    """Refuse, by `InputError`, to go on with a run whose results are stored in the other form."""
+    if (out / "run.json").exists() and is_sharded(out) != sharded:
+        form = "folders" if sharded else "shards"
+        raise InputError(f"{out} holds a run with --storage {form}; go on with it so")
 
 
 def _source(calculator: str | Builder) -> Source:
@@ -174,11 +217,12 @@ class _Run:
             name for name, row in self.rows.items() if levels[1] and _unverified(row)
         }
         self.lost: list[str] = []
+        self.progress = Progress(store.out, len(reactions))
         self.complete_database()
         for name, row in self.rows.items():
             self.rows[name] = dataclasses.replace(row, verify_level=row.verify_level or levels[1])
             if name not in self.unverified:
-                on_finished(self.rows[name])
+                self._tell(self.rows[name], now=False)
 
     def in_order(self) -> list[ResultRow]:
         """The rows there are of this input."""
@@ -219,6 +263,12 @@ class _Run:
                 waiting.append(item)
         return waiting
 
+    def given_out(self, waiting: Sequence[Task]) -> Iterator[Task]:
+        """What is waiting, one after the other as workers take it."""
+        for task in waiting:
+            self.progress.begin(task.reaction.id if isinstance(task, SearchResult) else task.id)
+            yield task
+
     def keep(self, result: SearchResult) -> None:
         """Store a result. Raises `StorageError` saying what is safe."""
         name = result.reaction.id
@@ -247,6 +297,10 @@ class _Run:
                 f"reaction '{name}' is safe in {self.store.out / name}, but {error}; "
                 f"{_remedy(error)} and run the same command to go on."
             ) from error
+        self._tell(row)
+
+    def _tell(self, row: ResultRow, *, now: bool = True) -> None:
+        self.progress.finish(row.id, row.verdict, row.stage, row.reason, now=now)
         self.on_finished(row)
 
 
@@ -264,12 +318,7 @@ def _listed(names: Sequence[str]) -> str:
 def _check_verification(
     trusted: Entry, entry: Entry, reactions: Sequence[Reaction | Unreadable]
 ) -> None:
-    """Refuse a level that verifies nothing, or has no answer for what the search can do."""
-    if trusted.same_as(entry):
-        raise InputError(
-            f"verification with the calculator of the search itself ({trusted.name}) shows "
-            "nothing; name another level of theory, or leave the verification out"
-        )
+    """Refuse a level that has no answer for what the search can do."""
     beyond = [
         f"{reaction.id} (charge {reaction.charge:+d}, multiplicity {reaction.multiplicity})"
         for reaction in reactions

@@ -93,9 +93,9 @@ def _run(options: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     from reactbench_runner import calculators, report
-    from reactbench_runner.batch import NOT_SEARCHED, run_batch
+    from reactbench_runner.batch import run_batch
     from reactbench_runner.inputs.reactions import read_reactions
-    from reactbench_runner.storage.rows import ResultRow
+    from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
     from workflows.records import Label
 
     console = Console()

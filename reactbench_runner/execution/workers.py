@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import operator
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,7 +30,6 @@ from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
 from workflows.tssearch import search
 from workflows.verification import verify as verify_saddle
-
 
 #: A reaction to search, or a finished search to verify.
 Task = Reaction | SearchResult
@@ -57,26 +57,50 @@ class RunSpec:
 _DIED, _UNEXPECTED = "the worker process died twice", "unexpected"
 
 #: What works on tasks: each with what it found, or with None when its worker died.
-Pool = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[Any, Any]]]
+Pool = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]
+
+#: Workers that die one after the other, with no result between, before a run gives up.
+MOST_DEATHS = 100
 
 
 def search_all(
-    pool: Pool, tasks: Sequence[Task], spec: RunSpec
+    pool: Pool,
+    tasks: Iterable[Task],
+    spec: RunSpec,
+    *,
+    most_deaths: int = MOST_DEATHS,
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> Generator[SearchResult, None, None]:
     """The results in the order in which they finish.
 
     When a worker dies, what it was doing is suspect. The suspects run again one by one at the
-    end, so that only a reaction that kills its worker is blamed, and has all the memory.
+    end, so that only a reaction that kills its worker is blamed, and has all the memory. Raises
+    `WorkersLost` where `most_deaths` workers die and nothing is found between.
     """
     suspects: list[Task] = []
+    deaths = 0
     for task, result in pool(partial(_work, spec), tasks):
         result = result or _given_up(pool, task, spec)
-        if result is None:
-            suspects.append(task)
-        else:
+        if result is not None:
+            deaths = 0
             yield result
+            continue
+        suspects.append(task)
+        deaths += 1
+        if deaths >= most_deaths:
+            raise WorkersLost(
+                f"{deaths} workers have died one after the other, and none has found anything "
+                f"since (killed, or out of memory; the last one at '{_name(task)}'). Everything "
+                "finished before is safe; mend that and run the same command to go on."
+            )
     for suspect in suspects:
+        if time_is_up():
+            return
         yield _search_alone(pool, suspect, spec)
+
+
+def _name(task: Task) -> str:
+    return task.reaction.id if isinstance(task, SearchResult) else task.id
 
 
 def _given_up(pool: Pool, task: Task, spec: RunSpec) -> SearchResult | None:
@@ -208,9 +232,10 @@ def workers_of(
             yield of_cluster
         return
 
-    def pool(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    def pool(work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        needed = min(workers, operator.length_hint(tasks, workers))
         try:
-            yield from in_processes(work, iter(tasks), min(workers, len(tasks)))
+            yield from in_processes(work, iter(tasks), needed)
         except OSError as error:
             raise WorkersLost(
                 f"no process can be started to search: {error}. Everything finished before is "

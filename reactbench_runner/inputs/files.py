@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -54,6 +55,22 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
         remedy = _remedy(len(frames), number, name)
         raise UnusableFile(f"{path} has {len(frames)} frame(s), not {number} for {what}. {remedy}")
     return [_bare(frame, name) for frame in frames]
+
+
+def stamp_of(folder: Path, names: Iterable[str]) -> str:
+    """Size and time of the last change of the files of these names; "" where one is not there.
+
+    As long as it is the same, so is what is in the files.
+    """
+    parts = []
+    try:
+        for name in names:
+            path, _ = _file_and_index(folder, name, "")
+            status = path.stat()
+            parts.append(f"{status.st_size}:{status.st_mtime_ns}")
+    except (UnusableFile, OSError):
+        return ""
+    return " ".join(parts)
 
 
 def _file_and_index(folder: Path, name: str, what: str) -> tuple[Path, int | None]:

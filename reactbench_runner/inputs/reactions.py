@@ -6,8 +6,10 @@ row costs that row only: it becomes an `Unreadable`, and a *failed* line of the 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +25,8 @@ from horm_calc.structure_files.electrons import (
     multiplicity_of,
     settle,
 )
-from reactbench_runner.inputs.files import UnusableFile, read_frames
-from reactbench_runner.inputs.tables import check_id, read_table
+from reactbench_runner.inputs.files import UnusableFile, read_frames, stamp_of
+from reactbench_runner.inputs.tables import FILES, check_id, rows_of
 from workflows.errors import InputError
 from workflows.records import Reaction
 
@@ -73,13 +75,56 @@ def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     InputError
         For what makes the whole input unusable.
     """
-    source = Path(source)
+    return [listed.read() for listed in list(listed_in(Path(source)))]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A reaction whose structures have not been read.
+
+    Attributes
+    ----------
+    id
+        Its name.
+    row
+        What the table says of it, by column.
+    folder
+        That to which names of files are relative.
+    where
+        File and line, for messages.
+    """
+
+    id: str
+    row: dict[str, str]
+    folder: Path
+    where: str
+
+    def read(self) -> Reaction | Unreadable:
+        """The reaction, or why there is none."""
+        return _make(self.id, self.row, self.folder, self.where)
+
+    def stamp(self) -> str:
+        """Changes whenever the reaction does; "" where a file is missing."""
+        names = [self.row[column] for column in FILES if column in self.row]
+        files = stamp_of(self.folder, names)
+        cells = "\n".join(f"{name}={value}" for name, value in sorted(self.row.items()))
+        return hashlib.sha256(f"{cells}\n{files}".encode()).hexdigest()[:16] if files else ""
+
+
+def listed_in(source: Path) -> Iterator[Listed]:
+    """As `read_reactions`, of structures that are read later. All is checked at the end."""
     if source.is_dir():
-        return _read_files(_files(source))
-    if source.suffix.lower() in _OF_TWO and source.is_file():
-        return _read_files([source])
-    rows = read_table(source)
-    return [_read_row(row, line, source) for line, row in rows]
+        files = _files(source)
+    elif source.suffix.lower() in _OF_TWO and source.is_file():
+        files = [source]
+    else:
+        for line, row in rows_of(source):
+            yield Listed(row["id"], row, source.parent, f"{source}, line {line}")
+        return
+    for file in files:
+        check_id(file.stem, str(file))
+    for file in files:
+        yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -93,16 +138,6 @@ def _files(folder: Path) -> list[Path]:
     if twice := [file.name for file in files if stems[file.stem.lower()] > 1]:
         raise InputError(f"{folder}: {' and '.join(sorted(twice))} would be one id; rename one")
     return sorted(files, key=lambda file: _natural(file.stem))
-
-
-def _read_files(files: list[Path]) -> list[Reaction | Unreadable]:
-    for file in files:
-        check_id(file.stem, str(file))
-    return [_make(file.stem, {"reaction": file.name}, file.parent, str(file)) for file in files]
-
-
-def _read_row(row: dict[str, str], line: int, source: Path) -> Reaction | Unreadable:
-    return _make(row["id"], row, source.parent, f"{source}, line {line}")
 
 
 def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
+import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from workflows.errors import InputError
 
 COLUMNS = ("id", "reaction", "reactant", "product", "charge", "multiplicity")
-_NUMBERS, _FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product")
+_NUMBERS, FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product")
 
 #: Columns that people keep for themselves, as all whose names begin with #.
 _NOTES = ("comment", "comments", "note", "notes")
 
 #: Files of every run, beside the folders of its reactions, and what the names of those begin with
 #: that SQLite has beside its database.
-_TAKEN = ("results.csv", "results.db", "run.json")
+_TAKEN = (
+    *("results.csv", "results.db", "run.json", "progress.json"),
+    *("results.parquet", "structures.parquet"),
+)
 
 #: An id becomes a folder name.
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
@@ -31,7 +36,10 @@ _MISSING = {"nan", "none", "na", "n/a", "<na>", "null"}
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 #: Bytes. A million rows are shorter.
-_LARGEST = 100_000_000
+_LARGEST = 1_000_000_000
+
+#: Characters among which the first line is looked for.
+_BEGINNING = 100_000
 
 #: The number of its line, and the cells of a row.
 Line = tuple[int, list[str]]
@@ -43,36 +51,71 @@ def read_table(source: Path) -> list[tuple[int, dict[str, str]]]:
     Commas, semicolons or tabs separate, by the first line. Charge and multiplicity are written
     as in '-1', however the table has them. Raises `InputError` for what makes it unusable.
     """
-    (first, names), *body = _lines(source)
+    return list(rows_of(source))
+
+
+def rows_of(source: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """As `read_table`, one row after the other; all is checked when all have been taken."""
+    lines = _lines(source)
+    first, names = next(lines, (0, []))
+    if not names:
+        raise InputError(f"{source} is empty; its first line names the columns, 'id,reaction'")
     header = {place: _plain_name(name) for place, name in enumerate(names) if not _unnamed(name)}
     _check_header(list(header.values()), f"{source}, line {first}")
-    if not body:
-        raise InputError(f"{source} has a header but no reactions below it")
-    for line, cells in body:
+    unnamed = [_Unnamed(place) for place in range(len(names)) if place not in header]
+    seen: dict[str, int] = {}
+    for line, cells in lines:
         while len(cells) > len(names) and not cells[-1]:  # as spreadsheets leave them
             cells.pop()
         if len(cells) != len(names):
             raise InputError(f"{source}, line {line}: {len(cells)} values for {len(names)} columns")
-    for place in range(len(names)):
-        if place not in header:
-            _check_unnamed(place, body, source)
-    rows = [
-        (line, {header[i]: _value(header[i], cells[i], source.parent) for i in header})
-        for line, cells in body
-    ]
-    _check_ids(rows, source)
-    return rows
+        for column in unnamed:
+            column.take(line, cells[column.place])
+        row = {header[i]: _value(header[i], cells[i], source.parent) for i in header}
+        _check_new(row["id"], line, seen, source)
+        yield line, row
+    if not seen:
+        raise InputError(f"{source} has a header but no reactions below it")
+    for column in unnamed:
+        column.check(source)
 
 
-def _check_ids(rows: list[tuple[int, dict[str, str]]], source: Path) -> None:
-    seen: dict[str, int] = {}
-    for line, row in rows:
-        where = f"{source}, line {line}"
-        check_id(row["id"], where)
-        if row["id"].lower() in seen:  # some file systems do not tell a from A
-            taken = seen[row["id"].lower()]
-            raise InputError(f"{where}: the id '{row['id']}' is taken by line {taken}")
-        seen[row["id"].lower()] = line
+def _check_new(identifier: str, line: int, seen: dict[str, int], source: Path) -> None:
+    """Raise `InputError` for an id that cannot be one, or is taken."""
+    where = f"{source}, line {line}"
+    check_id(identifier, where)
+    lower = identifier.lower()  # some file systems do not tell a from A
+    if lower in seen:
+        raise InputError(f"{where}: the id '{identifier}' is taken by line {seen[lower]}")
+    seen[lower] = line
+
+
+class _Unnamed:
+    """A column without a name: empty, or the index of pandas in the first place."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self._found: tuple[int, str] | None = None
+        self._numbers: set[str] | None = set() if place == 0 else None
+
+    def take(self, line: int, value: str) -> None:
+        """The next value."""
+        if value and self._found is None:
+            self._found = line, value
+        if self._numbers is not None:
+            if value.isdecimal() and value not in self._numbers:
+                self._numbers.add(value)
+            else:
+                self._numbers = None
+
+    def check(self, source: Path) -> None:
+        """Raise `InputError` where it is neither."""
+        if self._numbers is None and self._found is not None:
+            line, value = self._found
+            raise InputError(
+                f"{source}, line {line}: {value!r} stands in column {self.place + 1}, which has no "
+                "name; name it, as '#name' if it is for yourself"
+            )
 
 
 def check_id(identifier: str, where: str) -> None:
@@ -88,47 +131,65 @@ def check_id(identifier: str, where: str) -> None:
         )
 
 
-def _lines(source: Path) -> list[Line]:
-    text, above = _text(source), 0
-    separator = _separator(text)
-    if text[:4].lower() == "sep=":  # Excel's own line
-        text, above = text.partition("\n")[2], 1
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
-    )
-    lines = []
+def _lines(source: Path) -> Iterator[Line]:
+    """Those that are not empty, read as they are asked for."""
+    try:
+        with _opened(source) as text:
+            separator = _separator(text.read(_BEGINNING))
+            text.seek(0)
+            above = 0
+            if text.read(4).lower() == "sep=":  # Excel's own line
+                text.readline()
+                above = 1
+            else:
+                text.seek(0)
+            yield from _stripped(text, separator, above, source)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{source} is not a CSV in UTF-8, save it as one: {_where_not_text(source) or error}"
+        ) from None
+
+
+def _stripped(text: TextIO, separator: str, above: int, source: Path) -> Iterator[Line]:
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
-            lines.append((reader.line_num + above, [cell.strip() for cell in cells]))
+            if any(stripped := [cell.strip() for cell in cells]):
+                yield reader.line_num + above, stripped
     except csv.Error as error:
         where = f"{source}, line {reader.line_num + above}"
         raise InputError(f"{where}: not a CSV in UTF-8, save it as one: {error}") from None
-    lines = [(number, cells) for number, cells in lines if any(cells)]
-    if not lines:
-        raise InputError(f"{source} is empty; its first line names the columns, 'id,reaction'")
-    return lines
 
 
-def _text(source: Path) -> str:
+def _opened(source: Path) -> TextIO:
+    """The text of a table, from its beginning."""
     try:
         with source.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+            beginning = file.read(4)
+            size = os.fstat(file.fileno()).st_size
+            if not file.seekable():
+                raise InputError(f"{source} is a pipe, which cannot be read twice; save the table")
     except FileNotFoundError:
         raise InputError(f"there is no file or folder {source}") from None
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}") from None
-    if len(data) > _LARGEST:
+    if size > _LARGEST:
         raise InputError(f"{source} has more than {_LARGEST} bytes; is it a table of reactions?")
-    if data.startswith(_WORKBOOKS):
+    if beginning.startswith(_WORKBOOKS):
         raise InputError(f"{source} is a workbook of a spreadsheet; save it as a CSV")
-    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # Excel's 'Unicode text'
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(
-            f"{source} is not a CSV in UTF-8, save it as one: {error} in line {line}"
-        ) from None
+    utf16 = beginning.startswith((b"\xff\xfe", b"\xfe\xff"))  # Excel's 'Unicode text'
+    return source.open(encoding="utf-16" if utf16 else "utf-8-sig", newline="")
+
+
+def _where_not_text(source: Path) -> str:
+    """What cannot be read, and in which line."""
+    with source.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"{error} in line {number}"
+    return ""
 
 
 def _separator(text: str) -> str:
@@ -149,18 +210,6 @@ def _plain_name(name: str) -> str:
 
 def _unnamed(name: str) -> bool:
     return not name or re.fullmatch(r"Unnamed: \d+", name) is not None  # as pandas calls them
-
-
-def _check_unnamed(place: int, body: list[Line], source: Path) -> None:
-    """Raise `InputError` where a column without a name is neither empty nor pandas' index."""
-    values = [cells[place] for _, cells in body]
-    is_index = place == 0 and all(map(str.isdecimal, values)) and len({*values}) == len(values)
-    if not is_index and any(values):
-        line, value = next((line, cells[place]) for line, cells in body if cells[place])
-        raise InputError(
-            f"{source}, line {line}: {value!r} is in column {place + 1}, which has no name; give "
-            "it one, such as '#name' if it is a note of your own"
-        )
 
 
 def _check_header(header: list[str], where: str) -> None:
@@ -193,7 +242,7 @@ def _check_header(header: list[str], where: str) -> None:
 def _value(name: str, cell: str, folder: Path) -> str:
     if name in _NUMBERS:
         return "" if cell.lower() in _MISSING else _whole_number(cell)
-    missing = name in _FILES and cell.lower() in _MISSING and not (folder / cell).exists()
+    missing = name in FILES and cell.lower() in _MISSING and not (folder / cell).exists()
     return "" if missing else cell
 
 

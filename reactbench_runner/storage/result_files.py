@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing
 from collections.abc import Mapping
@@ -28,12 +29,21 @@ _REQUIRED = ("id", "fingerprint", "verdict", "stage")
 
 def as_json(row: ResultRow) -> str:
     """What is written to `result.json`."""
+    return json.dumps(as_record(row), indent=1)
+
+
+def as_record(row: ResultRow) -> dict[str, Any]:
+    """The row in the types of JSON, with the version of its form."""
     record = {spec.name: getattr(row, spec.name) for spec in dataclasses.fields(row)}
     record["costs"] = {
-        stage: {"seconds": cost.seconds, **dataclasses.asdict(cost.evaluations)}
+        stage: {
+            "seconds": cost.seconds,
+            "gradients": cost.evaluations.gradients,
+            "hessians": cost.evaluations.hessians,
+        }
         for stage, cost in row.costs.items()
     }
-    return json.dumps({"schema": SCHEMA, **record}, indent=1)
+    return {"schema": SCHEMA, **record}
 
 
 def read_result(file: Path, identifier: str) -> ResultRow:
@@ -53,9 +63,12 @@ def read_result(file: Path, identifier: str) -> ResultRow:
         )
     if record.get("id") != identifier or not all(name in record for name in _REQUIRED):
         raise ValueError(f"it is no record of reaction '{identifier}'")
-    if schema == 1:
-        record = _from_table(record)
-    kinds = typing.get_type_hints(ResultRow)
+    return row_of(_from_table(record) if schema == 1 else record)
+
+
+def row_of(record: Mapping[str, Any]) -> ResultRow:
+    """The row of a record of this form. Raises `ValueError` where it cannot be one."""
+    kinds = _kinds()
     values = {name: value for name, value in record.items() if name in kinds and name != "costs"}
     costs = record.get("costs", {})
     if not isinstance(costs, dict):
@@ -66,9 +79,14 @@ def read_result(file: Path, identifier: str) -> ResultRow:
     )
 
 
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    return typing.get_type_hints(ResultRow)
+
+
 def _from_table(row: Mapping[str, Any]) -> dict[str, Any]:
     """A record of the older form, which was a row of the table, in the present one."""
-    kinds = typing.get_type_hints(ResultRow)
+    kinds = _kinds()
     row = {name.replace("lower_way", "lower_path"): value for name, value in row.items()}
     if row["stage"] == "lower way":
         row["stage"] = Stage.LOWER_PATH

@@ -15,6 +15,9 @@ from typing import Any
 from workflows.records import Cost, Label
 from workflows.stage_names import Stage
 
+#: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
+NOT_SEARCHED = (Stage.INPUT, Stage.WORKER)
+
 
 def _column(doc: str, **more: Any) -> Any:
     """A field that every record has."""

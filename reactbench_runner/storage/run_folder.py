@@ -19,7 +19,7 @@ from workflows.errors import InputError
 UNFINISHED = ".unfinished-"
 
 #: What a run writes before its first reaction has finished.
-_FIRST_FILES = ("run.json", "results.db", "results.csv")
+_FIRST_FILES = ("run.json", "results.db", "results.csv", "progress.json")
 
 
 @contextlib.contextmanager

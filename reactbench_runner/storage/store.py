@@ -87,7 +87,7 @@ class Store:
         self, out: Path, run: str, database: str | None = None, say: Say = lambda text: None
     ) -> None:
         self.out = out
-        self._table_written = -TABLE_EVERY
+        self._table_due = 0.0
         # A wrong password is better known before the first search.
         try:
             self.database = Database(database or str(out / "results.db"), run)
@@ -212,29 +212,54 @@ class Store:
 
     def write_table(self, rows: Iterable[ResultRow]) -> Path:
         """Write `results.csv`, one row a reaction, replacing it all at once."""
-        path = self.out / "results.csv"
-        with (
-            replacing(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8", errors=_NO_TEXT) as f,
-        ):
-            write_csv(f, rows)
-        return path
+        return write_table(self.out / "results.csv", rows)
 
     def refresh_table(self, rows: Callable[[], Iterable[ResultRow]]) -> None:
-        """`write_table`, unless that was done less than `TABLE_EVERY` ago."""
-        if time.monotonic() - self._table_written > TABLE_EVERY:
+        """`write_table`, unless that was done less than `TABLE_EVERY` ago.
+
+        A table that takes long to write is written less often, so that it takes a twentieth of
+        the time at most.
+        """
+        begun = time.monotonic()
+        if begun > self._table_due:
             self.write_table(rows())
-            self._table_written = time.monotonic()
+            now = time.monotonic()
+            self._table_due = now + max(TABLE_EVERY, 20 * (now - begun))
+
+
+def write_table(path: Path, rows: Iterable[ResultRow]) -> Path:
+    """Write a table of rows, replacing what is there all at once."""
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors=_NO_TEXT) as f,
+    ):
+        write_csv(f, rows)
+    return path
+
+
+def write_files(result: SearchResult, out: Path, level: str, verify_level: str) -> None:
+    """The folder of a reaction whose record is kept elsewhere: its xyz files and its log."""
+    folder = out / f"{UNFINISHED}{result.reaction.id}"
+    folder.mkdir()
+    write_search(result, folder, level)
+    write_verification(result, folder, verify_level)
+    _write_text(folder / "log.txt", _headed(result.log, level, verify_level))
+    shutil.rmtree(out / result.reaction.id, ignore_errors=True)
+    folder.rename(out / result.reaction.id)
 
 
 def _write_record(folder: Path, row: ResultRow, found: Sequence[Entry], log: str) -> ResultRow:
     """Structures, log and result.json of a reaction; the row with the names of the structures."""
     row = dataclasses.replace(row, structures=tuple(write_entries(folder / _STRUCTURES, found)))
-    level, verify_level = row.level_of_theory, row.verify_level
-    levels = f"{level}, verified with {verify_level}" if verify_level else level
-    _write_text(folder / "log.txt", f"{levels}\n{bounded(log)}")
+    _write_text(folder / "log.txt", _headed(log, row.level_of_theory, row.verify_level))
     _write_text(folder / "result.json", as_json(row))
     return row
+
+
+def _headed(log: str, level: str, verify_level: str) -> str:
+    """A log below the levels of theory of its search."""
+    levels = f"{level}, verified with {verify_level}" if verify_level else level
+    return f"{levels}\n{bounded(log)}"
 
 
 def bounded(log: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -185,7 +186,6 @@ def test_columns_for_oneself(folder: Path, name: str) -> None:
         ("id,reaction\na,w.xyz\n".encode("utf-16-le"), "line 1"),
         (b"PK\x03\x04" + bytes(99), "workbook.*save it as a CSV"),
         ("id," + "x" * 200_000 + "\n", "line 1.*field larger than field limit"),
-        (b"x" * 100_000_001, "more than 100000000 bytes"),
     ],
 )
 def test_tables_that_are_refused(folder: Path, content: str | bytes, message: str) -> None:
@@ -213,3 +213,20 @@ def test_the_files_of_the_shared_cases(name: str, rows: int) -> None:
     assert "-1 in the table" in contradicted.reason and "charge 0" in contradicted.reason
     with pytest.raises(InputError, match=r"line 1: unknown column 'yield'.*'#yield'"):
         read_reactions(CASES / "extra_col.csv")
+
+
+def test_a_file_too_large_for_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    with path.open("wb") as file:
+        file.truncate(1_000_000_001)
+    with pytest.raises(InputError, match="more than 1000000000 bytes"):
+        read_table(path)
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"id,reaction\na,w.xyz\n")
+    os.close(writing)
+    with pytest.raises(InputError, match="is a pipe"):
+        read_table(Path(f"/dev/fd/{reading}"))
+    os.close(reading)

@@ -1,0 +1,51 @@
+"""Tables and folders of so many reactions that their structures are not read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from reactbench_runner.inputs.reactions import Listed, Unreadable, listed_in
+from workflows.errors import InputError
+from workflows.records import Reaction
+
+#: Reactions beyond which an input is large.
+LARGE = 10_000
+
+
+class LargeInput:
+    """The reactions of a table or folder, as often as they are gone through.
+
+    The whole table has been checked, and is read anew each time. Raises `InputError` as
+    `read_reactions`, and where the table is changed while it is in use.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self._state = self._seen()
+        self._count = sum(1 for _ in listed_in(source))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Listed]:
+        if self._seen() != self._state:
+            raise InputError(f"{self.source} has been changed; run the same command to go on")
+        return listed_in(self.source)
+
+    def _seen(self) -> tuple[int, int]:
+        try:
+            status = self.source.stat()
+        except OSError as error:
+            raise InputError(f"there is no file or folder {self.source}") from error
+        return status.st_mtime_ns, status.st_size
+
+
+def open_reactions(source: Path | str) -> list[Reaction | Unreadable] | LargeInput:
+    """As `read_reactions`; of more than `LARGE` reactions, what reads them one after the other."""
+    source = Path(source)
+    beginning = list(islice(listed_in(source), LARGE + 1))
+    if len(beginning) > LARGE:
+        return LargeInput(source)
+    return [listed.read() for listed in beginning]

@@ -1,0 +1,120 @@
+"""How far a run is, in a small file that other processes read while it goes on.
+
+The file is written anew every few seconds, whatever the number of reactions, and says nothing that
+is not also in the results: a run never reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections import Counter, deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from reactbench_runner.storage.rows import NOT_SEARCHED
+from reactbench_runner.storage.run_folder import UNFINISHED
+from workflows.records import Label
+
+NAME = "progress.json"
+
+#: Seconds between two times that the file is written.
+_EVERY = 2.0
+
+#: Of how many reactions that have finished last the rate is.
+_RECENT = 1000
+
+#: How many reactions under way and how many causes are told.
+_MOST = 20
+
+
+class Progress:
+    """What has finished, what is under way and what has failed, of `total` reactions.
+
+    total: None where that is not known.
+
+    `with progress:` keeps the file up to date, by a thread of its own.
+    """
+
+    def __init__(self, out: Path, total: int | None) -> None:
+        self.path, self.total = out / NAME, total
+        self.verdicts: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.not_searched = self._before = 0
+        self._begun: dict[str, float] = {}
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._started = time.time()
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._keep_writing, daemon=True)
+
+    def begin(self, name: str) -> None:
+        """A reaction is given to a worker."""
+        with self._lock:
+            self._begun[name] = time.time()
+
+    def finish(self, name: str, verdict: str, stage: str, reason: str, *, now: bool = True) -> None:
+        """A reaction is stored: now, or by an earlier run."""
+        with self._lock:
+            self._begun.pop(name, None)
+            self.verdicts[str(verdict)] += 1
+            self.not_searched += stage in NOT_SEARCHED
+            if verdict == Label.FAILED:
+                self._count(f"{stage}: {cause(reason)}")
+            if now:
+                self._recent.append(time.time())
+            else:
+                self._before += 1
+
+    def _count(self, cause: str) -> None:
+        other = cause not in self.causes and len(self.causes) >= 10 * _MOST
+        self.causes["other causes" if other else cause] += 1
+
+    def __enter__(self) -> Progress:
+        self._write("running")
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, _: TracebackType) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._write(f"ended by {kind.__name__}" if kind else "ended")
+
+    def _keep_writing(self) -> None:
+        while not self._ended.wait(_EVERY):
+            self._write("running")
+
+    def _write(self, state: str) -> None:
+        """Without waiting for the disk: after a power cut the run says it anew."""
+        text = json.dumps(self._told(state), indent=1)
+        temporary = self.path.with_name(f"{UNFINISHED}{NAME}")
+        with contextlib.suppress(OSError):  # a full disk is told where results are stored
+            temporary.write_text(text, "utf-8")
+            temporary.replace(self.path)
+
+    def _told(self, state: str) -> dict[str, Any]:
+        with self._lock:
+            oldest = sorted(self._begun.items(), key=lambda one: one[1])[:_MOST]
+            return {
+                "state": state,
+                "total": self.total,
+                "finished": self.verdicts.total(),
+                "finished_before": self._before,
+                "verdicts": dict(self.verdicts),
+                "failures": dict(self.causes.most_common(_MOST)),
+                "under_way": len(self._begun),
+                "oldest": dict(oldest),
+                "recent": [len(self._recent), self._recent[0] if self._recent else None],
+                "started": self._started,
+                "written": time.time(),
+            }
+
+
+def cause(reason: str) -> str:
+    """A reason without what makes it that of one reaction: numbers, and what is quoted."""
+    text = re.sub(r"'[^']*'", "'...'", reason.split("\n")[0])
+    text = re.sub(r"[\w./+-]*\d[\w./+-]*", "#", text)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,393 @@
+"""Results of very many reactions: a journal, and a Parquet file for each thousand of them.
+
+A finished reaction is one line of the journal, `<out>/results.parquet/_000007.jsonl`: what has been
+written there survives a killed process, and a line that was cut off is no line. A thousand lines
+become `results.parquet/000007.parquet`, the rows, and `structures.parquet/000007.parquet`, the
+stationary points; then the journal goes and the next one begins. Nothing that is stored is read or
+written again for what comes after it, and none of it stays in memory.
+
+Of a reaction that is stored more than once, as it failed for no reason of its own before, the last
+row counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import time
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from horm_calc.configuration import SettingsError
+from reactbench_runner.errors import StorageError
+from reactbench_runner.storage.database import Entry
+from reactbench_runner.storage.result_files import as_record, row_of
+from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.run_folder import flush, replacing
+from workflows.stage_names import COSTED
+
+if typing.TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Reactions of a Parquet file.
+SIZE = 1000
+
+#: Seconds between two times that the journal is flushed to the disk: what a power cut can cost.
+FLUSH_EVERY = 1.0
+
+ROWS, STRUCTURES = "results.parquet", "structures.parquet"
+
+#: Arrays of a structure, as they are stored; those that it may lack are None there.
+_ARRAYS = ("positions", "masses", "forces")
+_DATA = ("hessian_ev_per_a2", "frequencies_cm1", "imaginary_mode")
+_KEYS = ("role", "level_of_theory", "total_charge", "multiplicity")
+
+#: What is needed to know whether a reaction is finished, and how.
+_OF_INDEX = (
+    *("id", "fingerprint", "stamp", "stage", "verdict", "reason"),
+    *("verify_level", "verify_reason"),
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a finished reaction without its numbers; `place` counts stored rows."""
+
+    place: int
+    fingerprint: str
+    stamp: str
+    stage: str
+    verdict: str
+    reason: str
+    verify_level: str
+    verify_reason: str
+
+
+def check_installed() -> None:
+    """Raise `SettingsError` where there is nothing that writes Parquet."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise SettingsError(
+            "a run of so many reactions is stored in Parquet files, which need pyarrow: "
+            "pip install '.[parquet]' in the repository, or use --storage folders"
+        ) from None
+
+
+class Shards:
+    """The results in the folder `out`, to be added to. `SettingsError` without pyarrow."""
+
+    def __init__(self, out: Path) -> None:
+        check_installed()
+        self.out = out
+        for name in (ROWS, STRUCTURES):
+            (out / name).mkdir(exist_ok=True)
+        self._number = len(_sealed(out))
+        for stale in set(_journals(out)) - {self._journal}:  # killed after it had been sealed
+            stale.unlink()
+        whole = list(_lines(self._journal))
+        self._count = len(whole)
+        self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o666)
+        self._end = sum(map(len, whole))
+        os.ftruncate(self._file, self._end)  # a line that was cut off
+        os.lseek(self._file, self._end, os.SEEK_SET)
+        self._flushed = time.monotonic()
+
+    @property
+    def _journal(self) -> Path:
+        return _journal(self.out, self._number)
+
+    def add(self, row: ResultRow, structures: Iterable[Entry], stamp: str = "") -> None:
+        """Store one finished reaction. Raises `OSError`; it then counts as not finished."""
+        record = {**as_record(row), "stamp": stamp}
+        record["entries"] = [_packed(entry) for entry in structures]
+        line = json.dumps(record).encode() + b"\n"
+        try:
+            _write_all(self._file, line)
+        except OSError:
+            os.ftruncate(self._file, self._end)
+            os.lseek(self._file, self._end, os.SEEK_SET)
+            raise
+        self._end += len(line)
+        self._count += 1
+        if time.monotonic() - self._flushed > FLUSH_EVERY:
+            os.fsync(self._file)
+            self._flushed = time.monotonic()
+        if self._count >= SIZE:
+            self.seal()
+
+    def seal(self) -> None:
+        """Make Parquet files of the journal, and begin another one."""
+        if self._count:
+            _write_parquet(self.out, self._number, self._journal)
+            self._journal.unlink()
+            os.close(self._file)
+            self._number, self._count, self._end = self._number + 1, 0, 0
+            self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o666)
+
+    def close(self) -> None:
+        """Flush what there is; what is in the journal stays there."""
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def index(out: Path) -> dict[str, Known]:
+    """What is finished, by id: one pass over a few columns."""
+    found: dict[str, Known] = {}
+    place = 0
+    for rows in _pieces(out, [*_OF_INDEX]):
+        for row in rows:
+            found[row["id"]] = Known(
+                place, *(row.get(name, "") for name in _OF_INDEX if name != "id")
+            )
+            place += 1
+    return found
+
+
+def rows_of(out: Path) -> Iterator[ResultRow]:
+    """Every finished reaction once, in the order in which they finished."""
+    last = {name: known.place for name, known in index(out).items()}
+    place = 0
+    for rows in _pieces(out):
+        for row in rows:
+            if last[row["id"]] == place:
+                yield row_of(_with_costs(row))
+            place += 1
+
+
+def entries_of(out: Path) -> Iterator[tuple[str, list[Entry]]]:
+    """The structures of every finished reaction, in the order in which they finished."""
+    last = {name: known.place for name, known in index(out).items()}
+    place = 0
+    for number, rows in enumerate(_pieces(out, ["id"])):
+        by_id: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in _structures(out, number):
+            by_id.setdefault(entry["reaction"], []).append(entry)
+        for row in rows:
+            if last[row["id"]] == place:
+                yield row["id"], [_entry(one) for one in by_id.get(row["id"], ())]
+            place += 1
+
+
+def is_sharded(out: Path) -> bool:
+    """Whether the folder of a run holds its results in this form."""
+    return (out / ROWS).is_dir()
+
+
+def _journal(out: Path, number: int) -> Path:
+    return out / ROWS / f"_{number:06}.jsonl"  # pandas and pyarrow look over names with a _
+
+
+def _journals(out: Path) -> list[Path]:
+    return sorted((out / ROWS).glob("_*.jsonl"))
+
+
+def _sealed(out: Path) -> list[Path]:
+    return sorted((out / ROWS).glob("[0-9]*.parquet"))
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _lines(journal: Path) -> Iterator[bytes]:
+    """The whole lines; the last one may have been cut off."""
+    with contextlib.suppress(FileNotFoundError), journal.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield line
+
+
+def _records(journal: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a journal. Raises `StorageError` where a whole line is damaged."""
+    for number, line in enumerate(_lines(journal), 1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise StorageError(
+                f"line {number} of {journal} is damaged ({error}); delete that line, and its "
+                "reaction is searched anew"
+            ) from None
+
+
+def _pieces(out: Path, columns: list[str] | None = None) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each Parquet file, and then those of the journal."""
+    import pyarrow.parquet as pq
+
+    files = _sealed(out)
+    for file in files:
+        try:
+            yield pq.read_table(file, columns=columns).to_pylist()
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"{file} is damaged ({error}); put a copy of it there, or delete it and the file "
+                f"of its name in {out / STRUCTURES}, rename those after it so that no number is "
+                "missing, and its reactions are searched anew"
+            ) from error
+    yield [_flat(record) for record in _records(_journal(out, len(files)))]
+
+
+def _structures(out: Path, number: int) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet as pq
+
+    if number == len(_sealed(out)):
+        for record in _records(_journal(out, number)):
+            yield from _unpacked(record)
+        return
+    for batch in pq.ParquetFile(out / STRUCTURES / f"{number:06}.parquet").iter_batches(
+        batch_size=500
+    ):
+        yield from batch.to_pylist()
+
+
+def _write_parquet(out: Path, number: int, journal: Path) -> None:
+    """The structures first: a journal goes with its rows, when all else is there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    for record in _records(journal):
+        rows.append(_flat(record))
+        entries += _unpacked(record)
+    tables = (
+        (STRUCTURES, pa.Table.from_pylist(entries, schema=_structure_schema())),
+        (ROWS, pa.Table.from_pylist(rows, schema=_row_schema())),
+    )
+    for folder, table in tables:
+        with replacing(out / folder / f"{number:06}.parquet") as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        flush(out / folder)
+
+
+def _row_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    fields = []
+    for name, hint in typing.get_type_hints(ResultRow).items():
+        if name in ("costs", "structures"):
+            continue
+        [kind] = [one for one in typing.get_args(hint) or (hint,) if one is not NoneType]
+        fields.append(pa.field(name, kinds.get(kind, pa.string())))
+    for stage in COSTED:
+        seconds, gradients, hessians = _cost_columns(stage)
+        fields += [pa.field(seconds, pa.float64())]
+        fields += [pa.field(name, pa.int64()) for name in (gradients, hessians)]
+    return pa.schema([*fields, pa.field("stamp", pa.string())])
+
+
+def _cost_columns(stage: str) -> tuple[str, str, str]:
+    name = stage.replace(" ", "_")
+    return f"{name}_seconds", f"{name}_gradients", f"{name}_hessians"
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without its structures, its costs as columns."""
+    left_out = ("costs", "entries", "structures", "schema")
+    row = {name: value for name, value in record.items() if name not in left_out}
+    for stage in COSTED:
+        if cost := record["costs"].get(stage):
+            values = (cost["seconds"], cost["gradients"], cost["hessians"])
+            row |= zip(_cost_columns(stage), values, strict=True)
+    return row
+
+
+def _with_costs(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of `_flat`."""
+    costs = {}
+    for stage in COSTED:
+        values = [row.get(column) for column in _cost_columns(stage)]
+        if None not in values:
+            costs[stage] = dict(zip(("seconds", "gradients", "hessians"), values, strict=True))
+    return {**row, "costs": costs}
+
+
+def _structure_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.float64())
+    return pa.schema(
+        {
+            "reaction": pa.string(),
+            "role": pa.string(),
+            "level_of_theory": pa.string(),
+            "total_charge": pa.int64(),
+            "multiplicity": pa.int64(),
+            "numbers": pa.list_(pa.int64()),
+            "energy": pa.float64(),
+            **dict.fromkeys((*_ARRAYS, *_DATA), numbers),
+            "curvature_error_ev_per_a2": pa.float64(),
+        }
+    )
+
+
+def _packed(entry: Entry) -> dict[str, Any]:
+    """A structure as a journal has it: arrays of float64 in base64."""
+    atoms, keys, data = entry
+    found = atoms.calc.results  # of its own making: nothing is to be compared
+    arrays = {"positions": atoms.positions, "forces": found["forces"], **data}
+    if atoms.has("masses"):
+        arrays["masses"] = atoms.get_masses()
+    return {
+        **{name: keys[name] for name in _KEYS},
+        "numbers": atoms.numbers.tolist(),
+        "energy": float(found["energy"]),
+        "curvature_error_ev_per_a2": _float(arrays.pop("curvature_error_ev_per_a2", None)),
+        **{name: _text_of(array) for name, array in arrays.items()},
+    }
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text_of(array: np.ndarray) -> str:
+    return base64.b64encode(np.asarray(array, "<f8").tobytes()).decode()
+
+
+def _unpacked(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The structures of a line of a journal, as rows of a Parquet file."""
+    for packed in record["entries"]:
+        arrays = {
+            name: np.frombuffer(base64.b64decode(packed[name]), "<f8")
+            for name in (*_ARRAYS, *_DATA)
+            if packed.get(name) is not None
+        }
+        yield {"reaction": record["id"], **packed, **arrays}
+
+
+def _entry(stored: Mapping[str, Any]) -> Entry:
+    """A structure as the ASE database takes it."""
+
+    def array(name: str) -> np.ndarray:
+        return np.asarray(stored[name], float)
+
+    atoms = Atoms(stored["numbers"], array("positions").reshape(-1, 3))
+    if stored.get("masses") is not None:
+        atoms.set_masses(array("masses"))
+    forces = array("forces").reshape(-1, 3)
+    atoms.calc = SinglePointCalculator(atoms, energy=stored["energy"], forces=forces)
+    data: dict[str, Any] = {}
+    if stored.get("hessian_ev_per_a2") is not None:
+        size = 3 * len(atoms)
+        data = {
+            "hessian_ev_per_a2": array("hessian_ev_per_a2").reshape(size, size),
+            "frequencies_cm1": array("frequencies_cm1"),
+            "imaginary_mode": array("imaginary_mode").reshape(-1, 3),
+            "curvature_error_ev_per_a2": stored["curvature_error_ev_per_a2"],
+        }
+    return atoms, {name: stored[name] for name in _KEYS}, data
