@@ -1,15 +1,26 @@
-"""Workers of a Dask cluster that runs already, on any number of machines."""
+"""Workers of a Dask cluster that runs already, on any number of machines.
+
+Dask slows down with the number of tasks that it knows, so it knows few: tasks go to the workers in
+chunks that keep each busy for some seconds, and a few chunks are given out at a time. Results come
+back one by one, as messages, so that a worker that dies takes none with it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import logging
+import pickle
+import queue
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeVar
 
 from reactbench_runner import calculators
@@ -26,6 +37,15 @@ _PATIENCE = 20
 
 #: Seconds between two looks at the workers, and between two words about missing ones.
 _LOOK_EVERY, _SAY_EVERY = 5.0, 600.0
+
+#: Chunks that are given out for each worker: the one at which it is, and the next.
+_WINDOW = 2
+
+#: Chunks that are done and of which the scheduler still knows that they were begun.
+_REMEMBERED = 1000
+
+#: Seconds that a chunk keeps a worker at work, and how many tasks it has at most.
+_CHUNK_SECONDS, _MOST = 10.0, 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +100,8 @@ def cluster_at(address: str, same: Same, say: Callable[[str], None]) -> Iterator
     with client:
         _check_threads(_workers(client, address), address)
 
-        def pool(work: Callable[[Given], Found], tasks: Sequence[Given]) -> Iterator[Any]:
-            return _as_finished(client, address, same, say, work, tasks)
+        def pool(work: Callable[[Given], Found], tasks: Iterable[Given]) -> Iterator[Any]:
+            return _as_finished(client, address, same, say, work, iter(tasks))
 
         yield pool
 
@@ -104,50 +124,150 @@ def _ask(address: str) -> None:
         thread.submit(asyncio.run, identity()).result()
 
 
+@dataclasses.dataclass
+class _Chunk:
+    """Tasks that go to one worker together.
+
+    Attributes
+    ----------
+    tasks
+        Those that have not been answered, by their place.
+    again
+        Whether a worker has died of it before.
+    future
+        Done when all are answered, or a worker has died of it.
+    """
+
+    tasks: dict[int, Any]
+    again: bool = False
+    future: Any = None
+
+
 def _as_finished(
     client: Any,
     address: str,
     same: Same,
     say: Callable[[str], None],
     work: Callable[[Given], Found],
-    tasks: Sequence[Given],
+    tasks: Iterator[Given],
 ) -> Iterator[tuple[Given, Found | None]]:
-    from distributed import as_completed
+    """Each task with what was found, or with None where two workers have died of it.
 
-    futures = {client.submit(_on_worker, same, work, task, pure=False): task for task in tasks}
-    completed = as_completed(list(futures))
-    looked = said = -_SAY_EVERY
-    while not completed.is_empty():
-        while not completed.has_ready():
-            now = time.monotonic()
-            if now - looked > _LOOK_EVERY:
-                looked = now
-                workers = _workers(client, address)
-                _check_threads(workers, address)
-                if workers:
-                    said = -_SAY_EVERY
-                elif now - said > _SAY_EVERY:
-                    said = now
-                    say(
-                        f"no worker at {address}: {len(futures)} reactions wait for one; start it "
-                        f"with: dask worker {address} --nthreads 1 --nworkers N --memory-limit 0"
-                    )
-            time.sleep(0.1)
-        future = next(completed)
-        result = _result(future, address)
-        yield futures.pop(future), result
-        future.release()
+    Of a chunk whose worker died, what is not answered is given out once more, each by itself.
+    """
+    topic = f"horm-tssearch-{uuid.uuid4().hex}"
+    arrived: queue.SimpleQueue[tuple[int, int | None, Any]] = queue.SimpleQueue()
+    client.subscribe_topic(topic, lambda event: arrived.put(event[1]))
+    workers = _Workers(client, address, say)
+    pace = _Pace()
+    again: list[_Chunk] = []
+    running: dict[int, _Chunk] = {}
+    numbers = itertools.count()
+    done: deque[int] = deque()
+    try:
+        while True:
+            while len(running) < _WINDOW * max(1, workers.count):
+                size = pace.chunk_size(workers.count)
+                chunk = again.pop() if again else _Chunk(dict(enumerate(islice(tasks, size))))
+                if not chunk.tasks:
+                    break
+                number = next(numbers)
+                running[number] = chunk
+                chunk.future = client.submit(
+                    _on_worker, same, work, list(chunk.tasks.items()), topic, number, pure=False
+                )
+                chunk.future.add_done_callback(
+                    lambda future, number=number: arrived.put((number, None, future))
+                )
+            if not running:
+                return
+            try:
+                number, place, found = arrived.get(timeout=_LOOK_EVERY)
+            except queue.Empty:
+                workers.look()
+                continue
+            if place is not None:
+                if number in running and place in running[number].tasks:
+                    pace.count()
+                    yield running[number].tasks.pop(place), pickle.loads(found)  # noqa: S301 - ours
+                continue
+            chunk = running.pop(number)
+            _result(found, address)
+            found.release()  # or Dask would do it again, were the worker to die now
+            done.append(number)
+            if len(done) > _REMEMBERED:
+                name = _name(topic, done.popleft())
+                client.sync(client.scheduler.event_clear, name=name)
+            for task in chunk.tasks.values():  # a worker has died before it came to these
+                if chunk.again:
+                    yield task, None
+                else:
+                    again.append(_Chunk({0: task}, again=True))
+            workers.look()
+    finally:
+        client.unsubscribe_topic(topic)
 
 
-def _result(future: Any, address: str) -> Any:
-    """What a worker found; None where it died of it."""
+class _Pace:
+    """How fast tasks are answered, and so how many make a chunk."""
+
+    def __init__(self) -> None:
+        self._begun: float | None = None
+        self._count = 0
+
+    def count(self) -> None:
+        """One more is answered."""
+        if self._begun is None:  # what workers take to start is over
+            self._begun = time.monotonic()
+        else:
+            self._count += 1
+
+    def chunk_size(self, workers: int) -> int:
+        """So many as keep a worker at work for `_CHUNK_SECONDS`."""
+        if self._begun is None or not self._count:
+            return 1
+        each = max(1e-6, (time.monotonic() - self._begun) * workers / self._count)
+        return min(_MOST, max(1, int(_CHUNK_SECONDS / each)))
+
+
+class _Workers:
+    """How many there are, as of the last look; says where there are none."""
+
+    def __init__(self, client: Any, address: str, say: Callable[[str], None]) -> None:
+        self._client, self._address, self._say = client, address, say
+        self._said = -_SAY_EVERY
+        self._looked = -_LOOK_EVERY
+        self.count = 0
+        self.look()
+
+    def look(self) -> None:
+        """Unless that was done just now. Raises `WorkersLost` without a scheduler."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY:
+            return
+        self._looked = now
+        found = _workers(self._client, self._address)
+        _check_threads(found, self._address)
+        self.count = len(found)
+        if found:
+            self._said = -_SAY_EVERY
+        elif now - self._said > _SAY_EVERY:
+            self._said = now
+            self._say(
+                f"no worker at {self._address}: the reactions wait for one; start it with: dask "
+                f"worker {self._address} --nthreads 1 --nworkers N --memory-limit 0"
+            )
+
+
+def _result(future: Any, address: str) -> None:
+    """Raise what has become of a chunk, unless its worker died of it or all is well."""
     from distributed import CancelledError
     from distributed.scheduler import KilledWorker
 
     try:
-        return future.result()
+        future.result()
     except KilledWorker:
-        return None
+        return
     except (CancelledError, OSError) as error:
         raise WorkersLost(_no_answer(address)) from error
     except OtherVersions as error:
@@ -162,18 +282,37 @@ def _result(future: Any, address: str) -> Any:
         ) from error
 
 
-def _on_worker(same: Same, work: Callable[[Given], Found], task: Given) -> Found:
+def _name(topic: str, number: int) -> str:
+    """Of the mark at the scheduler that a worker has begun with a chunk."""
+    return f"{topic}-{number}"
+
+
+def _on_worker(
+    same: Same,
+    work: Callable[[Given], Found],
+    tasks: Sequence[tuple[int, Given]],
+    topic: str,
+    number: int,
+) -> None:
     """What a worker does: as on the user's machine, with its temporary files among Dask's.
 
-    Dask removes these with its own, also those of workers that were killed.
+    Dask removes these with its own, also those of workers that were killed. Each result goes
+    its way at once. Dask would give all of them to another worker when this one dies; that one
+    leaves them alone, so that nothing is done twice.
     """
     from distributed import get_worker
+    from distributed.utils import sync
 
     same.check()
+    worker, name = get_worker(), _name(topic, number)
+    if sync(worker.loop, worker.scheduler.event_is_set, name=name):
+        return
+    sync(worker.loop, worker.scheduler.event_set, name=name)
     before = tempfile.tempdir
-    tempfile.tempdir = get_worker().local_directory
+    tempfile.tempdir = worker.local_directory
     try:
-        return work(task)
+        for place, task in tasks:
+            worker.log_event(topic, (number, place, pickle.dumps(work(task))))
     finally:
         tempfile.tempdir = before  # what the process does next may outlive the worker
 

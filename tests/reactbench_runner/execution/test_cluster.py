@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +97,60 @@ def test_temporary_files_lie_where_dask_removes_them(scheduler: str) -> None:
     assert tempfile.gettempdir() == before  # the worker is a thread of this process
 
 
+@pytest.fixture(scope="module")
+def processes() -> Iterator[str]:
+    """Of a cluster with two workers that can be killed."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as own:
+        yield own.scheduler_address
+
+
+def noted(task: tuple[str, int]) -> int:
+    """Writes down that it was asked; the tenth kills its worker."""
+    file, number = task
+    with Path(file).open("a") as notes:
+        notes.write(f"{number}\n")
+    if number == 10:
+        time.sleep(1)  # until what was found before is on its way
+        os._exit(1)
+    return number
+
+
+def test_a_worker_that_dies_costs_what_it_had_not_answered(
+    processes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The culprit has two tries, and of the rest nothing is done twice."""
+    monkeypatch.setattr(cluster, "_MOST", 8)
+    notes = tmp_path / "notes"
+    tasks = [(str(notes), number) for number in range(40)]
+    with cluster_at(processes, NOTHING_TO_COMPARE, pytest.fail) as pool:
+        found = {task[1]: result for task, result in pool(noted, tasks)}
+    assert found == {number: number if number != 10 else None for number in range(40)}
+    asked = Counter(notes.read_text().split())
+    assert asked.pop("10") == 2
+    assert [number for number, times in asked.items() if times != 1] == []
+
+
+def test_few_tasks_are_given_out_at_a_time(scheduler: str) -> None:
+    drawn = 0
+
+    def tasks() -> Iterator[int]:
+        nonlocal drawn
+        for number in range(10_000):
+            drawn += 1
+            yield number
+
+    with cluster_at(scheduler, NOTHING_TO_COMPARE, pytest.fail) as pool:
+        results = pool(doubled, tasks())
+        next(results)
+        assert drawn == cluster._WINDOW
+        for _ in range(3000):
+            next(results)
+        assert 3000 < drawn <= 3001 + cluster._WINDOW * cluster._MOST
+        assert sum(1 for _ in results) == 10_000 - 3001
+
+
 @pytest.mark.parametrize(
     "address",
     ["nonsense", "tcp://", "tcp://host:port", "127.0.0.1", "http://127.0.0.1:1", "", ":", "tcp://:1",
@@ -159,7 +215,7 @@ def test_a_cluster_without_workers_says_that_it_waits(own: Scheduler) -> None:
     with cluster_at(own.address, NOTHING_TO_COMPARE, say) as pool:
         assert sorted(pool(doubled, [1, 2])) == [(1, 2), (2, 4)]
     [text] = said
-    assert text.startswith(f"no worker at {own.address}: 2 reactions wait for one")
+    assert text.startswith(f"no worker at {own.address}: the reactions wait for one")
     assert f"dask worker {own.address} --nthreads 1" in text
 
 
