@@ -3,8 +3,11 @@ from reactbench_runner.batch import run_batch as run_batch
 from reactbench_runner.errors import OtherVersions as OtherVersions
 from reactbench_runner.errors import StorageError as StorageError
 from reactbench_runner.errors import WorkersLost as WorkersLost
+from reactbench_runner.inputs.large import open_reactions as open_reactions
 from reactbench_runner.inputs.reactions import Unreadable as Unreadable
 from reactbench_runner.inputs.reactions import read_reactions as read_reactions
+from reactbench_runner.large import Counts as Counts
+from reactbench_runner.large import run_large as run_large
 from reactbench_runner.storage.database import DamagedDatabase as DamagedDatabase
 from reactbench_runner.storage.database import DatabaseError as DatabaseError
 from workflows.errors import InputError as InputError

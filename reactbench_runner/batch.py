@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +17,10 @@ from reactbench_runner.calculators import Entry, Factory, Source
 from reactbench_runner.calculators.entries import Builder
 from reactbench_runner.errors import StorageError
 from reactbench_runner.execution.workers import (
+    MOST_DEATHS,
     RunSpec,
     Task,
+    name_of,
     not_verified,
     search_all,
     workers_of,
@@ -44,6 +48,8 @@ def run_batch(
     workers: int = 1,
     dask_address: str | None = None,
     database: str | None = None,
+    seconds: float | None = None,
+    most_deaths: int = MOST_DEATHS,
     search: Callable[[Task, RunSpec], SearchResult] | None = None,
     on_started: Callable[[], None] = lambda: None,
     on_finished: Callable[[ResultRow], None] = lambda row: None,
@@ -75,6 +81,10 @@ def run_batch(
         Of a Dask scheduler, whose workers search instead.
     database
         File or URL of the ASE database of all structures, in the place of one in `out`.
+    seconds
+        After these nothing is begun any more; what is under way ends.
+    most_deaths
+        Workers that die one after the other, with no result between, before the run gives up.
     search
         What a worker does with a reaction, or with a finished search to verify, in the place of
         `execution.workers.search_one`; a function of a module.
@@ -88,7 +98,8 @@ def run_batch(
     Returns
     -------
     list
-        One row of the table per reaction, in the order of the input.
+        One row of the table per reaction, in the order of the input; without those that were
+        not begun before the time was up.
 
     Raises
     ------
@@ -100,7 +111,7 @@ def run_batch(
     StorageError
         When the disk takes no more.
     WorkersLost, OtherVersions
-        Of workers of a cluster.
+        Of workers that die one after the other, and of those of a cluster.
     """
     out = Path(out)
     spec, entry, trusted = prepared(calculator, settings, verify, search)
@@ -114,7 +125,13 @@ def run_batch(
         run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
         try:
             with run.progress:
-                _search(run, workers, dask_address, spec, on_started, say)
+                if waiting := run.waiting():
+                    how = Pooling(workers, dask_address, seconds, most_deaths, on_started, say)
+                    with contextlib.closing(how.results(waiting, spec, run.progress)) as results:
+                        for result in results:
+                            run.keep(result)
+                else:
+                    on_started()
         finally:
             with contextlib.suppress(OSError):  # the rows are safe in their folders
                 run.store.write_table(run.table())
@@ -122,25 +139,40 @@ def run_batch(
         return run.in_order()
 
 
-def _search(
-    run: _Run,
-    workers: int,
-    dask_address: str | None,
-    spec: RunSpec,
-    on_started: Callable[[], None],
-    say: Say,
-) -> None:
-    """Search what is left, and keep it."""
-    if not (waiting := run.waiting()):
-        on_started()
-        return
-    with (
-        workers_of(workers, dask_address, spec, say) as pool,
-        contextlib.closing(search_all(pool, run.given_out(waiting), spec)) as results,
-    ):
-        on_started()
-        for result in results:
-            run.keep(result)
+@dataclasses.dataclass(frozen=True)
+class Pooling:
+    """Who searches, and until when: these arguments of `run_batch`."""
+
+    workers: int
+    dask_address: str | None
+    seconds: float | None
+    most_deaths: int
+    on_started: Callable[[], None]
+    say: Say
+
+    def results(
+        self, tasks: Iterable[Task], spec: RunSpec, progress: Progress
+    ) -> Generator[SearchResult, None, None]:
+        """What is found, until the time is up."""
+        end = time.monotonic() + self.seconds if self.seconds is not None else math.inf
+
+        def time_is_up() -> bool:
+            return time.monotonic() > end
+
+        def begun() -> Iterator[Task]:
+            for task in tasks:
+                if time_is_up():
+                    return
+                progress.begin(name_of(task))
+                yield task
+
+        with workers_of(self.workers, self.dask_address, spec, self.say) as pool:
+            found = search_all(
+                pool, begun(), spec, most_deaths=self.most_deaths, time_is_up=time_is_up
+            )
+            with contextlib.closing(found):
+                self.on_started()
+                yield from found
 
 
 def prepared(
@@ -262,12 +294,6 @@ class _Run:
             else:
                 waiting.append(item)
         return waiting
-
-    def given_out(self, waiting: Sequence[Task]) -> Iterator[Task]:
-        """What is waiting, one after the other as workers take it."""
-        for task in waiting:
-            self.progress.begin(task.reaction.id if isinstance(task, SearchResult) else task.id)
-            yield task
 
     def keep(self, result: SearchResult) -> None:
         """Store a result. Raises `StorageError` saying what is safe."""

@@ -8,15 +8,13 @@ counts.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from reactbench_runner import calculators
-from reactbench_runner.batch import check_form, explained, prepared
+from reactbench_runner.batch import Pooling, check_form, explained, prepared
 from reactbench_runner.calculators.entries import Builder
 from reactbench_runner.errors import StorageError
 from reactbench_runner.execution.workers import (
@@ -24,8 +22,6 @@ from reactbench_runner.execution.workers import (
     RunSpec,
     Task,
     not_verified,
-    search_all,
-    workers_of,
 )
 from reactbench_runner.inputs.reactions import Listed, Unreadable
 from reactbench_runner.storage.making import to_row, unreadable_row
@@ -124,7 +120,6 @@ def run_large(
         Of workers that die one after the other, and of those of a cluster.
     """
     out = Path(out)
-    until = time.monotonic() + seconds if seconds is not None else float("inf")
     check_installed()
     spec, entry, trusted = prepared(calculator, settings, verify, search)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
@@ -139,17 +134,18 @@ def run_large(
         finished = _finished(reactions, before, progress, on_finished, out)
         del before  # as large as the input
         with contextlib.closing(Shards(out)) as shards, progress:
-            run = _Run(out, shards, progress, levels, on_finished, until, files=files)
-            tasks = run.due(reactions, finished)
-            searching = partial(search_all, most_deaths=most_deaths, time_is_up=run.time_is_up)
-            with (
-                workers_of(workers, dask_address, spec, say) as pool,
-                contextlib.closing(searching(pool, tasks, spec)) as results,
-            ):
+            run = _Run(out, shards, progress, levels, on_finished, files=files)
+            if len(finished) == total:
                 on_started()
-                for result in results:
-                    run.keep(result)
-        left = 0 if total is None else total - progress.verdicts.total()
+            else:
+                how = Pooling(workers, dask_address, seconds, most_deaths, on_started, say)
+                due = run.due(reactions, finished)
+                with contextlib.closing(how.results(due, spec, progress)) as results:
+                    for result in results:
+                        run.keep(result)
+            left = 0 if total is None else total - progress.verdicts.total()
+            if not left:
+                shards.seal()
         return Counts(progress.verdicts, progress.not_searched, left)
 
 
@@ -163,31 +159,23 @@ class _Run:
         progress: Progress,
         levels: tuple[str, str],
         on_finished: Callable[[str], None],
-        until: float,
         *,
         files: bool,
     ) -> None:
         self.out, self.shards, self.progress, self.levels = out, shards, progress, levels
-        self.on_finished, self.until, self.files = on_finished, until, files
+        self.on_finished, self.files = on_finished, files
         self.stamps: dict[str, str] = {}
-
-    def time_is_up(self) -> bool:
-        """Whether nothing is to be begun any more."""
-        return time.monotonic() > self.until
 
     def due(self, reactions: Iterable[Item], finished: set[str]) -> Iterator[Task]:
         """What is to be searched, read when its turn comes; what cannot be read is stored."""
         for item in reactions:
             if item.id in finished:
                 continue
-            if self.time_is_up():
-                return
             stamp, found = _read(item)
             if isinstance(found, Unreadable):
                 self._add(unreadable_row(found), fingerprint(found), stamp, None)
                 continue
             self.stamps[found.id] = stamp
-            self.progress.begin(found.id)
             yield found
 
     def keep(self, result: SearchResult) -> None:

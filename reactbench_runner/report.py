@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.markup import escape
@@ -84,9 +84,14 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
 
 def counts(rows: Sequence[ResultRow]) -> str:
     """'4 of 6 intended, 1 partly intended, 1 failed' - over all input reactions."""
-    number = Counter(row.verdict for row in rows)
-    parts = [f"{number[Label.INTENDED]} of {len(rows)} intended"]
-    parts += [f"{number[label]} {label}" for label in list(Label)[1:] if number[label]]
+    return counted(Counter(str(row.verdict) for row in rows))
+
+
+def counted(verdicts: Mapping[str, int]) -> str:
+    """As `counts`, of how many there are of each verdict."""
+    total = sum(verdicts.values())
+    parts = [f"{verdicts.get(Label.INTENDED, 0)} of {total} intended"]
+    parts += [f"{number} {label}" for label in list(Label)[1:] if (number := verdicts.get(label))]
     return ", ".join(parts)
 
 

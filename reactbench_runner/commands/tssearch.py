@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
+import itertools
+import re
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from workflows.errors import InputError, WorkflowError
 from workflows.settings import SearchSettings, from_mapping, stage_types
 
 if typing.TYPE_CHECKING:
+    from rich.console import Console
+
+    from reactbench_runner.inputs.large import LargeInput
     from reactbench_runner.inputs.reactions import Unreadable
     from workflows.records import Reaction
 
@@ -47,11 +53,14 @@ output, in the folder given with --out:
   <id>/           path.xyz, ts.xyz, irc.xyz, log.txt; ts_verified.xyz with --verify,
                   lower_path.xyz if a lower-energy path is known
   run.json        versions, calculator, settings
+  progress.json   how far the run is: 'horm-status FOLDER' reads it
+More than 10000 reactions are stored in Parquet files instead, see --storage.
 
 Run the same command again to resume an interrupted run. Exit codes: 0 when every reaction was
 searched, whatever the verdict; 1 when results could not be written or a cluster was lost; 2 for
 wrong input, before anything is searched; 3 when some reactions could not be searched, for example
-because of a missing file; 130 when interrupted.
+because of a missing file; 4 when the time of --walltime was up before the end; 130 when
+interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
@@ -59,6 +68,9 @@ examples:
   horm-tssearch reactions.csv --out runs/third --calculator gfn2-xtb --path.method neb
 """
 
+
+#: Called with the verdict of every reaction, and with None in the end.
+_Advance = Callable[[str | None], None]
 
 #: Settings of the run itself, which a file of settings may hold beside those of the stages.
 _OF_THE_RUN = ("calculator", "verify", "workers")
@@ -87,64 +99,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     run, settings = _configuration(options)
-    calculator, verify, workers = run["calculator"], run["verify"], run["workers"]
     # Heavy imports only now: --help and wrong flags answer at once.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    from reactbench_runner import calculators, report
-    from reactbench_runner.batch import run_batch
-    from reactbench_runner.inputs.reactions import read_reactions
-    from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
-    from workflows.records import Label
+    from reactbench_runner import calculators
+    from reactbench_runner.inputs.large import open_reactions
 
     console = Console()
-    reactions = read_reactions(options.reactions)  # before a network is loaded
-    level = calculators.entry(calculator).level_of_theory
-    if verify is not None:
-        level += f" verified with {calculators.entry(verify).level_of_theory}"
-    count = counted(len(reactions), "reaction")
+    reactions = open_reactions(options.reactions)  # before a network is loaded
+    level = calculators.entry(run["calculator"]).level_of_theory
+    if run["verify"] is not None:
+        level += f" verified with {calculators.entry(run['verify']).level_of_theory}"
     if options.dry_run:
-        from reactbench_runner.rehearsal import rehearse
-        from reactbench_runner.storage.run_folder import check_place
+        return _rehearse(reactions, options.out, run, console)
+    common = {
+        **run,
+        "settings": settings,
+        "dask_address": options.dask,
+        "seconds": options.walltime,
+        "most_deaths": options.max_deaths,
+        "say": _say,
+    }
+    head = f"{counted(len(reactions), 'reaction')}, {level}, results in {options.out}"
+    if isinstance(reactions, list) and (warning := _large(reactions)):
+        head += f"\n{warning}"
+    with _bar(len(reactions), head, console) as (on_started, advance):
+        common["on_started"] = on_started
+        if _in_shards(reactions, options):
+            return _search_large(reactions, options, common, advance, console)
+        return _search(reactions, options, common, advance, console)
 
-        check_place(options.out)
-        return rehearse(reactions, calculator, verify, workers, console)
-    intended = 0
-    progress = Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console,
-    )  # fmt: skip
-    bar = progress.add_task("searching", total=len(reactions))
 
-    def on_started() -> None:  # not before, so that a refusal is all that is said
-        console.print(f"{count}, {level}, results in {options.out}", markup=False)
-        if warning := _large(reactions):
-            console.print(warning, markup=False)
-        progress.start()
+def _search(
+    reactions: list[Reaction | Unreadable] | LargeInput,
+    options: argparse.Namespace,
+    common: dict[str, Any],
+    advance: _Advance,
+    console: Console,
+) -> int:
+    """With a folder for each reaction, and a table of all in the end."""
+    from reactbench_runner import report
+    from reactbench_runner.batch import run_batch
+    from reactbench_runner.storage.rows import NOT_SEARCHED
 
-    def on_finished(row: ResultRow) -> None:
-        nonlocal intended
-        intended += row.verdict is Label.INTENDED
-        progress.update(bar, advance=1, description=f"{intended} intended")
-
-    try:
-        rows = run_batch(
-            reactions,
-            options.out,
-            calculator,
-            settings=settings,
-            verify=verify,
-            workers=workers,
-            dask_address=options.dask,
-            database=options.db,
-            on_started=on_started,
-            on_finished=on_finished,
-            say=_say,
-        )
-    finally:
-        if progress.live.is_started:
-            progress.stop()
+    if options.files:
+        raise InputError("--files is for --storage shards; else each reaction has its files anyway")
+    if not isinstance(reactions, list):
+        reactions = [listed.read() for listed in reactions]
+    rows = run_batch(
+        reactions,
+        options.out,
+        database=options.db,
+        on_finished=lambda row: advance(row.verdict),
+        **common,
+    )
+    advance(None)
     console.print(report.summary_table(rows))
     for line in report.remarks(rows):
         console.print(line, style="dim", markup=False, highlight=False)
@@ -153,7 +162,99 @@ def _run(options: argparse.Namespace) -> int:
     if line := report.verification(rows):
         console.print(line, markup=False, highlight=False)
     console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
-    return 3 if any(row.stage in NOT_SEARCHED for row in rows) else 0
+    not_searched = sum(row.stage in NOT_SEARCHED for row in rows)
+    return _exit_code(not_searched, len(reactions) - len(rows))
+
+
+def _search_large(
+    reactions: list[Reaction | Unreadable] | LargeInput,
+    options: argparse.Namespace,
+    common: dict[str, Any],
+    advance: _Advance,
+    console: Console,
+) -> int:
+    """With files of a thousand reactions, and counts in the end."""
+    from reactbench_runner import report
+    from reactbench_runner.large import run_large
+
+    if options.db:
+        raise InputError("--db is for --storage folders; 'horm-merge RUN --db' makes results.db")
+    counts = run_large(reactions, options.out, files=options.files, on_finished=advance, **common)
+    advance(None)
+    console.print(f"{report.counted(counts.verdicts)}; {options.out / 'results.parquet'}")
+    console.print(f"horm-merge {options.out} writes results.csv", markup=False, highlight=False)
+    return _exit_code(counts.not_searched, counts.left)
+
+
+def _exit_code(not_searched: int, left: int) -> int:
+    """That of a run which has ended by itself."""
+    if left:
+        _say(f"The time is up: {counted(left, 'reaction')} left; the same command goes on.")
+        return 4
+    return 3 if not_searched else 0
+
+
+def _in_shards(
+    reactions: list[Reaction | Unreadable] | LargeInput, options: argparse.Namespace
+) -> bool:
+    """As --storage says, or as the folder has it, or as many reactions need it."""
+    from reactbench_runner.storage.shards import is_sharded
+
+    if options.storage is not None:
+        return bool(options.storage == "shards")
+    if (options.out / "run.json").exists():
+        return is_sharded(options.out)
+    return not isinstance(reactions, list)
+
+
+@contextlib.contextmanager
+def _bar(total: int, head: str, console: Console) -> Iterator[tuple[Callable[[], None], _Advance]]:
+    """What prints the heading and starts a bar, and what advances it, or ends it by None."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from workflows.records import Label
+
+    intended = 0
+    progress = Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console,
+    )  # fmt: skip
+    bar = progress.add_task("searching", total=total)
+
+    def start() -> None:  # not before, so that a refusal is all that is said
+        console.print(head, markup=False)
+        progress.start()
+
+    def advance(verdict: str | None) -> None:
+        nonlocal intended
+        if verdict is None:
+            progress.stop()
+            return
+        intended += verdict == Label.INTENDED
+        progress.update(bar, advance=1, description=f"{intended} intended")
+
+    try:
+        yield start, advance
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+
+
+def _rehearse(
+    reactions: list[Reaction | Unreadable] | LargeInput,
+    out: Path,
+    run: dict[str, Any],
+    console: Console,
+) -> int:
+    from reactbench_runner.inputs.large import LARGE
+    from reactbench_runner.rehearsal import rehearse
+    from reactbench_runner.storage.run_folder import check_place
+
+    check_place(out)
+    if not isinstance(reactions, list):
+        console.print(f"The first {LARGE} of {len(reactions)} reactions are looked at.")
+        reactions = [listed.read() for listed in itertools.islice(reactions, LARGE)]
+    return rehearse(reactions, run["calculator"], run["verify"], run["workers"], console)
 
 
 def _large(reactions: Sequence[Reaction | Unreadable]) -> str:
@@ -277,11 +378,50 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="database (default OUT/results.db); a postgresql:// URL works too",
     )
+    _add_running(parser.add_argument_group("long runs (docs/how-to/million.md)"))
     _add_settings(parser.add_argument_group("search"), SearchSettings, "")
     for stage, kind in stage_types().items():
         title = (kind.__doc__ or stage).splitlines()[0]
         _add_settings(parser.add_argument_group(stage, title), kind, f"{stage}.")
     return parser
+
+
+def _add_running(group: Any) -> None:
+    group.add_argument(
+        "--storage",
+        choices=("folders", "shards"),
+        help="where results go: a folder for each reaction, results.csv and results.db; or Parquet "
+        "files of a thousand reactions, which horm-merge makes a table of (default: shards for "
+        "more than 10000 reactions; a run that is resumed stays as it is)",
+    )
+    group.add_argument(
+        "--files",
+        action="store_true",
+        help="with shards: a folder with the xyz files and the log of each reaction too",
+    )
+    group.add_argument(
+        "--walltime",
+        type=_span,
+        metavar="[D-]HH:MM:SS",
+        help="after this time nothing is begun any more; what is under way ends, and the exit "
+        "code is 4 if something is left",
+    )
+    group.add_argument(
+        "--max-deaths",
+        type=_positive,
+        default=100,
+        metavar="N",
+        help="give up when so many workers have died one after the other, with no result between "
+        "(default 100)",
+    )
+
+
+def _span(text: str) -> float:
+    """Seconds, of '23:30:00' or '2-00:00:00'."""
+    if not (parts := re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)", text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 23:30:00 or 2-00:00:00")
+    days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 def _add_settings(group: Any, kind: type, prefix: str) -> None:

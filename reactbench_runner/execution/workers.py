@@ -90,7 +90,7 @@ def search_all(
         if deaths >= most_deaths:
             raise WorkersLost(
                 f"{deaths} workers have died one after the other, and none has found anything "
-                f"since (killed, or out of memory; the last one at '{_name(task)}'). Everything "
+                f"since (killed, or out of memory; the last one at '{name_of(task)}'). Everything "
                 "finished before is safe; mend that and run the same command to go on."
             )
     for suspect in suspects:
@@ -99,7 +99,8 @@ def search_all(
         yield _search_alone(pool, suspect, spec)
 
 
-def _name(task: Task) -> str:
+def name_of(task: Task) -> str:
+    """The id of its reaction."""
     return task.reaction.id if isinstance(task, SearchResult) else task.id
 
 

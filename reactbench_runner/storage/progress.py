@@ -115,6 +115,7 @@ class Progress:
 
 def cause(reason: str) -> str:
     """A reason without what makes it that of one reaction: numbers, and what is quoted."""
-    text = re.sub(r"'[^']*'", "'...'", reason.split("\n")[0])
+    text = re.sub(r"'[^']*'", "'...'", reason.partition("\n")[0])
+    text = re.sub(r"(?<!\S)\.{0,2}/\S+", "...", text)
     text = re.sub(r"[\w./+-]*\d[\w./+-]*", "#", text)
     return text if len(text) <= 100 else f"{text[:97]}..."

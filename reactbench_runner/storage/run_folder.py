@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,19 @@ def exclusive_lock(out: Path) -> Iterator[None]:
     with _explained(out):
         descriptor = os.open(out, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another horm-tssearch is writing to {out}; wait for it, or use another --out"
-            ) from None
-        except OSError:
-            pass
+        for last in (False, False, True):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # where that is horm-status, not for long
+                if last:
+                    raise InputError(
+                        f"another horm-tssearch is writing to {out}; wait for it, or use another "
+                        "--out"
+                    ) from None
+                time.sleep(0.05)
+            except OSError:
+                break
         yield
     finally:
         os.close(descriptor)

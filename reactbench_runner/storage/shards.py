@@ -27,13 +27,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
 
 from horm_calc.configuration import SettingsError
 from reactbench_runner.errors import StorageError
-from reactbench_runner.storage.database import Entry
+from reactbench_runner.storage.database import Entry, database_name
 from reactbench_runner.storage.result_files import as_record, row_of
 from reactbench_runner.storage.rows import ResultRow
-from reactbench_runner.storage.run_folder import flush, replacing
+from reactbench_runner.storage.run_folder import flush, read_record, replacing
 from workflows.stage_names import COSTED
 
 if typing.TYPE_CHECKING:
@@ -165,18 +166,29 @@ def rows_of(out: Path) -> Iterator[ResultRow]:
             place += 1
 
 
-def entries_of(out: Path) -> Iterator[tuple[str, list[Entry]]]:
-    """The structures of every finished reaction, in the order in which they finished."""
+def write_database(out: Path) -> Path:
+    """Write `results.db` of all structures, in place of what is there."""
+    run = str(read_record(out / "run.json").get("run", ""))
+    path = out / "results.db"
     last = {name: known.place for name, known in index(out).items()}
     place = 0
-    for number, rows in enumerate(_pieces(out, ["id"])):
-        by_id: dict[str, list[Mapping[str, Any]]] = {}
-        for entry in _structures(out, number):
-            by_id.setdefault(entry["reaction"], []).append(entry)
-        for row in rows:
-            if last[row["id"]] == place:
-                yield row["id"], [_entry(one) for one in by_id.get(row["id"], ())]
-            place += 1
+    with replacing(path) as temporary:
+        temporary.unlink(missing_ok=True)
+        for number, rows in enumerate(_pieces(out, ["id", "verdict"])):
+            verdicts = {}
+            for row in rows:
+                if last[row["id"]] == place:
+                    verdicts[row["id"]] = row["verdict"]
+                place += 1
+            with connect(temporary, type="db", use_lock_file=False) as database:
+                for stored in _structures(out, number):
+                    name = stored["reaction"]
+                    if name in verdicts:
+                        atoms, keys, data = _entry(stored)
+                        keys |= {"run": run, "reaction": database_name(name)}
+                        keys["verdict"] = verdicts[name]
+                        database.write(atoms, key_value_pairs=keys, data=data)
+    return path
 
 
 def is_sharded(out: Path) -> bool:
