@@ -170,7 +170,7 @@ def _run_to_its_end(
         with arena.started(plan, out) as process:
             while process.poll() is None and done.total() < most:
                 kind = chance.choice(KINDS)
-                if _killed(process, kind, out, chance.uniform(0, 1.2 * usual), chance):
+                if killed(process, kind, out, chance.uniform(0, 1.2 * usual), chance):
                     done[kind] += 1
             code = _ended(process, LIMIT)
             wait_until_gone(process.pid)
@@ -181,7 +181,7 @@ def _run_to_its_end(
     return done
 
 
-def _killed(
+def killed(
     process: subprocess.Popen[bytes], kind: str, out: Path, delay: float, chance: random.Random
 ) -> bool:
     """Kill what `kind` says after `delay` seconds; False if the command ended before."""

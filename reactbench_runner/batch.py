@@ -114,6 +114,7 @@ def run_batch(
         Of workers that die one after the other, and of those of a cluster.
     """
     out = Path(out)
+    end = end_after(seconds)
     spec, entry, trusted = prepared(calculator, settings, verify, search)
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
@@ -126,7 +127,7 @@ def run_batch(
         try:
             with run.progress:
                 if waiting := run.waiting():
-                    how = Pooling(workers, dask_address, seconds, most_deaths, on_started, say)
+                    how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
                     with contextlib.closing(how.results(waiting, spec, run.progress)) as results:
                         for result in results:
                             run.keep(result)
@@ -139,36 +140,44 @@ def run_batch(
         return run.in_order()
 
 
+def end_after(seconds: float | None) -> float:
+    """When so many seconds from now have gone."""
+    return math.inf if seconds is None else time.monotonic() + seconds
+
+
 @dataclasses.dataclass(frozen=True)
 class Pooling:
-    """Who searches, and until when: these arguments of `run_batch`."""
+    """Who searches, and until when: these arguments of `run_batch`.
+
+    end: of `time.monotonic`, see `end_after`.
+    """
 
     workers: int
     dask_address: str | None
-    seconds: float | None
+    end: float
     most_deaths: int
     on_started: Callable[[], None]
     say: Say
+
+    def time_is_up(self) -> bool:
+        """Whether nothing is to be begun any more."""
+        return time.monotonic() > self.end
 
     def results(
         self, tasks: Iterable[Task], spec: RunSpec, progress: Progress
     ) -> Generator[SearchResult, None, None]:
         """What is found, until the time is up."""
-        end = time.monotonic() + self.seconds if self.seconds is not None else math.inf
-
-        def time_is_up() -> bool:
-            return time.monotonic() > end
 
         def begun() -> Iterator[Task]:
             for task in tasks:
-                if time_is_up():
+                if self.time_is_up():
                     return
                 progress.begin(name_of(task))
                 yield task
 
         with workers_of(self.workers, self.dask_address, spec, self.say) as pool:
             found = search_all(
-                pool, begun(), spec, most_deaths=self.most_deaths, time_is_up=time_is_up
+                pool, begun(), spec, most_deaths=self.most_deaths, time_is_up=self.time_is_up
             )
             with contextlib.closing(found):
                 self.on_started()
@@ -209,7 +218,8 @@ def explained(out: Path) -> Iterator[None]:
 
 def check_form(out: Path, *, sharded: bool) -> None:
     """Refuse, by `InputError`, to go on with a run whose results are stored in the other form."""
-    if (out / "run.json").exists() and is_sharded(out) != sharded:
+    there = any(out.glob("*/result.json")) if sharded else is_sharded(out)
+    if there:
         form = "folders" if sharded else "shards"
         raise InputError(f"{out} holds a run with --storage {form}; go on with it so")
 

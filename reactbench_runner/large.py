@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reactbench_runner import calculators
-from reactbench_runner.batch import Pooling, check_form, explained, prepared
+from reactbench_runner.batch import Pooling, check_form, end_after, explained, prepared
 from reactbench_runner.calculators.entries import Builder
 from reactbench_runner.errors import StorageError
 from reactbench_runner.execution.workers import (
@@ -120,6 +120,7 @@ def run_large(
         Of workers that die one after the other, and of those of a cluster.
     """
     out = Path(out)
+    end = end_after(seconds)
     check_installed()
     spec, entry, trusted = prepared(calculator, settings, verify, search)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
@@ -138,8 +139,8 @@ def run_large(
             if len(finished) == total:
                 on_started()
             else:
-                how = Pooling(workers, dask_address, seconds, most_deaths, on_started, say)
-                due = run.due(reactions, finished)
+                how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
+                due = run.due(reactions, finished, how.time_is_up)
                 with contextlib.closing(how.results(due, spec, progress)) as results:
                     for result in results:
                         run.keep(result)
@@ -166,11 +167,15 @@ class _Run:
         self.on_finished, self.files = on_finished, files
         self.stamps: dict[str, str] = {}
 
-    def due(self, reactions: Iterable[Item], finished: set[str]) -> Iterator[Task]:
+    def due(
+        self, reactions: Iterable[Item], finished: set[str], time_is_up: Callable[[], bool]
+    ) -> Iterator[Task]:
         """What is to be searched, read when its turn comes; what cannot be read is stored."""
         for item in reactions:
             if item.id in finished:
                 continue
+            if time_is_up():
+                return
             stamp, found = _read(item)
             if isinstance(found, Unreadable):
                 self._add(unreadable_row(found), fingerprint(found), stamp, None)

@@ -47,6 +47,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from horm_calc.configuration import SettingsError
 from horm_calc.errors import HormError
@@ -172,7 +173,7 @@ class Network(torch.nn.Module):
     @classmethod
     def unfilled(cls, *sizes: Any) -> Self:
         """`cls(*sizes)` on the device "meta": no memory, no time, no numbers drawn."""
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingDrawn():
             return cls(*sizes)
 
     @abstractmethod
@@ -193,3 +194,21 @@ class Network(torch.nn.Module):
         Buffers may be absent from a checkpoint. Where present they must equal this value.
         """
         return None
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Initial values of parameters are not drawn.
+
+    On the device "meta" they mean nothing, and PyTorch loads its compiler to draw them: 1.6 s.
+    """
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))

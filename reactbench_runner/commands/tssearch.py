@@ -202,9 +202,10 @@ def _in_shards(
 
     if options.storage is not None:
         return bool(options.storage == "shards")
-    if (options.out / "run.json").exists():
-        return is_sharded(options.out)
-    return not isinstance(reactions, list)
+    if is_sharded(options.out):
+        return True
+    begun = any(options.out.glob("*/result.json"))
+    return not isinstance(reactions, list) and not begun
 
 
 @contextlib.contextmanager

@@ -86,67 +86,82 @@ def check_installed() -> None:
 
 
 class Shards:
-    """The results in the folder `out`, to be added to. `SettingsError` without pyarrow."""
+    """The results in the folder `out`, to be added to. `SettingsError` without pyarrow.
+
+    Nothing is made before there is something to store.
+    """
 
     def __init__(self, out: Path) -> None:
         check_installed()
         self.out = out
-        for name in (ROWS, STRUCTURES):
-            (out / name).mkdir(exist_ok=True)
         self._number = len(_sealed(out))
+        self._count = self._end = 0
+        self._file: int | None = None
+        self._flushed = time.monotonic()
         for stale in set(_journals(out)) - {self._journal}:  # killed after it had been sealed
             stale.unlink()
-        whole = list(_lines(self._journal))
-        self._count = len(whole)
-        self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o666)
-        self._end = sum(map(len, whole))
-        os.ftruncate(self._file, self._end)  # a line that was cut off
-        os.lseek(self._file, self._end, os.SEEK_SET)
-        self._flushed = time.monotonic()
+        if self._journal.exists():
+            self._open()
 
     @property
     def _journal(self) -> Path:
         return _journal(self.out, self._number)
+
+    def _open(self) -> int:
+        """The journal, behind its last whole line."""
+        for name in (ROWS, STRUCTURES):
+            (self.out / name).mkdir(exist_ok=True)
+        lengths = [len(line) for line in _lines(self._journal)]
+        self._count, self._end = len(lengths), sum(lengths)
+        self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o666)
+        self._cut_off()
+        return self._file
+
+    def _cut_off(self) -> None:
+        """Leave out what stands behind the last whole line."""
+        assert self._file is not None
+        os.ftruncate(self._file, self._end)
+        os.lseek(self._file, self._end, os.SEEK_SET)
 
     def add(self, row: ResultRow, structures: Iterable[Entry], stamp: str = "") -> None:
         """Store one finished reaction. Raises `OSError`; it then counts as not finished."""
         record = {**as_record(row), "stamp": stamp}
         record["entries"] = [_packed(entry) for entry in structures]
         line = json.dumps(record).encode() + b"\n"
+        file = self._open() if self._file is None else self._file
         try:
-            _write_all(self._file, line)
+            _write_all(file, line)
         except OSError:
-            os.ftruncate(self._file, self._end)
-            os.lseek(self._file, self._end, os.SEEK_SET)
+            self._cut_off()
             raise
         self._end += len(line)
         self._count += 1
         if time.monotonic() - self._flushed > FLUSH_EVERY:
-            os.fsync(self._file)
+            os.fsync(file)
             self._flushed = time.monotonic()
         if self._count >= SIZE:
             self.seal()
 
     def seal(self) -> None:
-        """Make Parquet files of the journal, and begin another one."""
-        if self._count:
+        """Make Parquet files of the journal; the next reaction begins another one."""
+        if self._file is not None and self._count:
             _write_parquet(self.out, self._number, self._journal)
             self._journal.unlink()
             os.close(self._file)
-            self._number, self._count, self._end = self._number + 1, 0, 0
-            self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o666)
+            self._file, self._count, self._number = None, 0, self._number + 1
 
     def close(self) -> None:
         """Flush what there is; what is in the journal stays there."""
-        os.fsync(self._file)
-        os.close(self._file)
+        if self._file is not None:
+            os.fsync(self._file)
+            os.close(self._file)
 
 
 def index(out: Path) -> dict[str, Known]:
     """What is finished, by id: one pass over a few columns."""
     found: dict[str, Known] = {}
     place = 0
-    for rows in _pieces(out, [*_OF_INDEX]):
+    for rows in pieces(out, [*_OF_INDEX]):
         for row in rows:
             found[row["id"]] = Known(
                 place, *(row.get(name, "") for name in _OF_INDEX if name != "id")
@@ -159,7 +174,7 @@ def rows_of(out: Path) -> Iterator[ResultRow]:
     """Every finished reaction once, in the order in which they finished."""
     last = {name: known.place for name, known in index(out).items()}
     place = 0
-    for rows in _pieces(out):
+    for rows in pieces(out):
         for row in rows:
             if last[row["id"]] == place:
                 yield row_of(_with_costs(row))
@@ -174,7 +189,7 @@ def write_database(out: Path) -> Path:
     place = 0
     with replacing(path) as temporary:
         temporary.unlink(missing_ok=True)
-        for number, rows in enumerate(_pieces(out, ["id", "verdict"])):
+        for number, rows in enumerate(pieces(out, ["id", "verdict"])):
             verdicts = {}
             for row in rows:
                 if last[row["id"]] == place:
@@ -235,7 +250,7 @@ def _records(journal: Path) -> Iterator[dict[str, Any]]:
             ) from None
 
 
-def _pieces(out: Path, columns: list[str] | None = None) -> Iterator[list[dict[str, Any]]]:
+def pieces(out: Path, columns: list[str] | None = None) -> Iterator[list[dict[str, Any]]]:
     """The rows of each Parquet file, and then those of the journal."""
     import pyarrow.parquet as pq
 

@@ -39,6 +39,9 @@ from workflows.records import Reaction, SearchResult
 #: Seconds between two writings of results.csv while a run goes on.
 TABLE_EVERY = 5.0
 
+#: And how many times as long as it took to write it.
+TABLE_REST = 20.0
+
 #: Characters of the beginning and of the end of a log that are kept of a longer one.
 LOG_ENDS = 500_000
 
@@ -215,16 +218,15 @@ class Store:
         return write_table(self.out / "results.csv", rows)
 
     def refresh_table(self, rows: Callable[[], Iterable[ResultRow]]) -> None:
-        """`write_table`, unless that was done less than `TABLE_EVERY` ago.
+        """`write_table`, unless that was done just now.
 
-        A table that takes long to write is written less often, so that it takes a twentieth of
-        the time at most.
+        A large table is written less often, so that this takes a twentieth of the time at most.
         """
         begun = time.monotonic()
         if begun > self._table_due:
             self.write_table(rows())
             now = time.monotonic()
-            self._table_due = now + max(TABLE_EVERY, 20 * (now - begun))
+            self._table_due = now + max(TABLE_EVERY, TABLE_REST * (now - begun))
 
 
 def write_table(path: Path, rows: Iterable[ResultRow]) -> Path:

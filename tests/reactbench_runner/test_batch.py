@@ -324,6 +324,7 @@ def test_the_table_grows_while_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "TABLE_EVERY", 0.0)
+    monkeypatch.setattr(store, "TABLE_REST", 0.0)
     lines: list[int] = []
 
     def look(row: ResultRow) -> None:

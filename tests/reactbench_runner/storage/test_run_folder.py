@@ -178,7 +178,8 @@ def test_what_a_killed_process_left_is_cleared(left: str, tmp_path: Path) -> Non
     else:
         (out / left).write_text("{")
     run(out)
-    assert {path.name for path in out.iterdir()} == {"a", "results.csv", "results.db", "run.json"}
+    names = {"a", "progress.json", "results.csv", "results.db", "run.json"}
+    assert {path.name for path in out.iterdir()} == names
 
 
 @pytest.mark.parametrize("mine", [".unfinished-novel", "a", "thesis.tex", ".hidden", "results.csv"])
@@ -224,7 +225,8 @@ def test_a_damaged_run_json(content: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["results.db", "results.db.lock", "Results.DB-journal", "results.db-wal", "results.db7",
-     "results.csv", "results.csv.old", "run.json", "RUN.JSON.bak"],
+     "results.csv", "results.csv.old", "run.json", "RUN.JSON.bak", "results.parquet",
+     "progress.json"],
 )  # fmt: skip
 def test_ids_that_are_files_of_every_run(name: str, tmp_path: Path) -> None:
     table = tmp_path / "reactions.csv"
