@@ -28,6 +28,8 @@ FOLDER = Path(__file__).with_name("reference")
 #: Every command and the module that holds its parser.
 COMMANDS = {
     "horm-tssearch": "reactbench_runner.commands.tssearch",
+    "horm-status": "reactbench_runner.commands.status",
+    "horm-merge": "reactbench_runner.commands.merge",
     "horm-models": "horm_calc.commands.models",
     "horm-label": "horm_calc.commands.label",
     "horm-data": "horm_calc.commands.data",

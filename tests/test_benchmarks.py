@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from benchmarks import agreement, hessian, overfit, precision, smoothness, training
+from benchmarks import agreement, hessian, overfit, precision, scale, smoothness, training
 from benchmarks.networks import alkane, rattled, saddle, sizes
 from horm_calc.data.formats.hdf5 import write_hdf5
 from tests.horm_calc.data.labelled import frames
@@ -177,3 +177,21 @@ def test_agreement_of_two_runs(tmp_path: Path) -> None:
         agreement.compare(trusted, fast)
     with pytest.raises(SystemExit, match="no finished searches"):
         agreement.compare(trusted, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", ["shards", "folders"])
+def test_scale(storage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if storage == "shards":
+        pytest.importorskip("pyarrow")
+    assert scale.main(["--searches", "12", "--storage", storage]) == 0
+    said = capsys.readouterr().out
+    assert "search: 12 in" in said
+    assert "resume: 12 in" in said
+
+
+@pytest.mark.slow
+def test_scale_with_kills(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    assert scale.main(["--searches", "1500", "--workers", "2", "--kills", "2"]) == 0
+    assert "2 kills" in capsys.readouterr().out

@@ -30,15 +30,7 @@ examples:
 @entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = parser_of("horm-merge", _DESCRIPTION, _EPILOG)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of --out")
-    parser.add_argument(
-        "--db",
-        action="store_true",
-        help="write an ASE database of all structures too, which takes hours for a million "
-        "reactions",
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         return _merge(options)
     except (InputError, SettingsError) as error:
@@ -47,6 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (WorkflowError, OSError) as error:
         print(f"horm-merge: {error}", file=sys.stderr)
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("horm-merge", _DESCRIPTION, _EPILOG)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of --out")
+    parser.add_argument(
+        "--db",
+        action="store_true",
+        help="write an ASE database of all structures too, which takes hours for a million "
+        "reactions",
+    )
+    return parser
 
 
 def _merge(options: argparse.Namespace) -> int:

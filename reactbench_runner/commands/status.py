@@ -35,10 +35,7 @@ examples:
 @entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = parser_of("horm-status", _DESCRIPTION, _EPILOG)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of --out")
-    parser.add_argument("--json", action="store_true", help="print what is known as JSON")
-    options: argparse.Namespace = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         told = json.loads((options.run / "progress.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -51,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print("\n".join(lines(told, now)))
     return 1 if told["state"] == "killed" else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("horm-status", _DESCRIPTION, _EPILOG)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of --out")
+    parser.add_argument("--json", action="store_true", help="print what is known as JSON")
+    return parser
 
 
 def measured(told: dict[str, Any], now: float, *, alive: bool) -> dict[str, Any]:

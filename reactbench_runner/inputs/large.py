@@ -43,7 +43,23 @@ class LargeInput:
 
 
 def open_reactions(source: Path | str) -> list[Reaction | Unreadable] | LargeInput:
-    """As `read_reactions`; of more than `LARGE` reactions, what reads them one after the other."""
+    """All reactions of an input; those of a large one are read when their turn comes.
+
+    Parameters
+    ----------
+    source
+        As of `read_reactions`.
+
+    Returns
+    -------
+    list or LargeInput
+        What `run_batch` takes, or, of more than 10,000 reactions, what `run_large` takes.
+
+    Raises
+    ------
+    InputError
+        For what makes the whole input unusable.
+    """
     source = Path(source)
     beginning = list(islice(listed_in(source), LARGE + 1))
     if len(beginning) > LARGE:

@@ -113,8 +113,8 @@ class _Unnamed:
         if self._numbers is None and self._found is not None:
             line, value = self._found
             raise InputError(
-                f"{source}, line {line}: {value!r} stands in column {self.place + 1}, which has no "
-                "name; name it, as '#name' if it is for yourself"
+                f"{source}, line {line}: {value!r} is in column {self.place + 1}, which has no "
+                "name; give it one, such as '#name' if it is a note of your own"
             )
 
 

@@ -41,6 +41,7 @@ from horm_calc.references import ATOMIC_ENERGIES, reference_energy
 from tests.horm_calc.models.published import NAMES, fill_by_rule
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import small, write
+from tests.places import REPOSITORY
 from workflows.methods import pysis, with_geometric, with_sella
 from workflows.settings import EndpointSettings, SaddleSettings
 from workflows.surface import Evaluations, Surface
@@ -769,3 +770,17 @@ def test_other_weights_at_the_same_path_are_noticed(tmp_path):
     write(tmp_path, "AlphaNet").replace(path)
     with pytest.raises(CheckpointError, match="not the file"):
         pickle.loads(pickled)
+
+
+@pytest.mark.slow
+def test_what_is_slow_to_import_is_not_imported() -> None:
+    """PyTorch's compiler and sympy take more than a second, and no evaluation needs them."""
+    program = (
+        "import sys; from ase.build import molecule; from horm_calc import HormCalculator\n"
+        "atoms = molecule('H2O'); atoms.calc = HormCalculator('horm-mini'); atoms.get_forces()\n"
+        "print({'torch._dynamo', 'sympy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
