@@ -31,6 +31,9 @@ examples:
   horm-status runs/first --json
 """
 
+#: Seconds after which a run that tells nothing is suspect.
+_SILENT = 60.0
+
 
 @entry_point
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,10 +81,11 @@ def lines(told: dict[str, Any], now: float) -> list[str]:
     found = [f"{told['state']}: {told['finished']}{of} finished"]
     if told["finished_before"]:
         found[0] += f", {told['finished_before']} of them before the last start"
+    silent = now - told["written"]
     if told["state"] == "killed":
-        found.append(
-            f"last sign of life {span(now - told['written'])} ago; the same command goes on"
-        )
+        found.append(f"last sign of life {span(silent)} ago; the same command goes on")
+    elif told["state"] == "running" and silent > _SILENT:  # where there are no locks
+        found.append(f"last sign of life {span(silent)} ago: has it been killed?")
     width = max(map(len, told["verdicts"]), default=0)
     found += [f"  {name:{width}} {count:>9}" for name, count in sorted(told["verdicts"].items())]
     if told["per_hour"]:

@@ -38,7 +38,8 @@ _PATIENCE = 20
 #: Seconds between two looks at the workers, and between two words about missing ones.
 _LOOK_EVERY, _SAY_EVERY = 5.0, 600.0
 
-#: Chunks that are given out for each worker: the one at which it is, and the next.
+#: Chunks that are given out for each worker: the one at which it is, and the next. Where a chunk
+#: is one long search, the next is given out when that has ended.
 _WINDOW = 2
 
 #: Chunks that are done and of which the scheduler still knows that they were begun.
@@ -166,8 +167,9 @@ def _as_finished(
     done: deque[int] = deque()
     try:
         while True:
-            while len(running) < _WINDOW * max(1, workers.count):
-                size = pace.chunk_size(workers.count)
+            size = pace.chunk_size(workers.count)
+            window = max(1, workers.count) * (_WINDOW if size > 1 else 1)
+            while len(running) < window:
                 chunk = again.pop() if again else _Chunk(dict(enumerate(islice(tasks, size))))
                 if not chunk.tasks:
                     break

@@ -34,12 +34,13 @@ class LargeInput:
             raise InputError(f"{self.source} has been changed; run the same command to go on")
         return listed_in(self.source)
 
-    def _seen(self) -> tuple[int, int]:
+    def _seen(self) -> tuple[int, int] | None:
+        """What changes with a table; that of a folder changes with anything that is put there."""
         try:
             status = self.source.stat()
         except OSError as error:
             raise InputError(f"there is no file or folder {self.source}") from error
-        return status.st_mtime_ns, status.st_size
+        return None if self.source.is_dir() else (status.st_mtime_ns, status.st_size)
 
 
 def open_reactions(source: Path | str) -> list[Reaction | Unreadable] | LargeInput:

@@ -16,6 +16,7 @@ import base64
 import contextlib
 import json
 import os
+import sys
 import time
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +61,7 @@ _OF_INDEX = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a finished reaction without its numbers; `place` counts stored rows."""
 
@@ -114,6 +115,7 @@ class Shards:
         lengths = [len(line) for line in _lines(self._journal)]
         self._count, self._end = len(lengths), sum(lengths)
         self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT, 0o666)
+        flush(self._journal.parent)
         self._cut_off()
         return self._file
 
@@ -163,9 +165,8 @@ def index(out: Path) -> dict[str, Known]:
     place = 0
     for rows in pieces(out, [*_OF_INDEX]):
         for row in rows:
-            found[row["id"]] = Known(
-                place, *(row.get(name, "") for name in _OF_INDEX if name != "id")
-            )
+            told = [row.get(name) or "" for name in _OF_INDEX[1:]]
+            found[row["id"]] = Known(place, *told[:2], *map(sys.intern, told[2:]))
             place += 1
     return found
 

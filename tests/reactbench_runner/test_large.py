@@ -191,6 +191,20 @@ def test_large_inputs_are_told_by_their_number(
         iter(found)
 
 
+def test_a_large_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into which its own results go, so that it changes."""
+    monkeypatch.setattr(large, "LARGE", 2)
+    write_table(tmp_path, 1)
+    for number in range(3):
+        shutil.copy(tmp_path / "structures.xyz", tmp_path / f"r{number}.xyz")
+    (tmp_path / "structures.xyz").unlink()
+    found = open_reactions(tmp_path)
+    assert isinstance(found, LargeInput)
+    out = tmp_path / "out"
+    assert run_large(found, out, "gfn2-xtb", search=stand_in).verdicts == {"intended": 3}
+    assert run_large(found, out, "gfn2-xtb", search=never).verdicts == {"intended": 3}
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [("r3,b.xyz\n", "line 27: the id 'r3' is taken by line 5"), ("c,d,e\n", "line 27: 3 values")],
