@@ -56,7 +56,7 @@ def _submit(
     pool: Executor, work: Callable[[Task], Result], task: Task
 ) -> tuple[Executor, Future[Result]]:
     """Gives a task to a worker; to a new one, if that was killed while it had nothing to do."""
-    with _surroundings():
+    with surroundings():
         try:
             return pool, pool.submit(work, task)
         except BrokenProcessPool:
@@ -67,11 +67,11 @@ def _submit(
 
 def _pool() -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    with _surroundings():  # its semaphores start the tracker
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+    with surroundings():  # its semaphores start the tracker
+        return ProcessPoolExecutor(1, mp_context=context, initializer=begin_worker)
 
 
-def _begin() -> None:
+def begin_worker() -> None:
     """What a worker does first: fall silent, and end when its parent does, however that ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -97,7 +97,7 @@ _ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def _surroundings() -> Iterator[None]:
+def surroundings() -> Iterator[None]:
     """Gives processes started within this environment.
 
     They leave to their parent what Ctrl-C and the end of a terminal mean.

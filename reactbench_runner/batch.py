@@ -37,6 +37,9 @@ from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 from workflows.settings import SearchSettings
 
+#: Searches in flight in a worker whose network computes on a GPU, which small batches leave idle.
+IN_FLIGHT_ON_GPU = 64
+
 
 def run_batch(
     reactions: Sequence[Reaction | Unreadable],
@@ -46,6 +49,7 @@ def run_batch(
     settings: SearchSettings | None = None,
     verify: str | Builder | None = None,
     workers: int = 1,
+    in_flight: int | None = None,
     dask_address: str | None = None,
     database: str | None = None,
     seconds: float | None = None,
@@ -77,6 +81,10 @@ def run_batch(
         The calculator with which every transition state is refined once more.
     workers
         Processes on this machine.
+    in_flight
+        Searches that each worker has under way at a time; their structures are evaluated together.
+        None: `IN_FLIGHT_ON_GPU` for a network on a GPU, and 1 otherwise, as results then do not
+        depend on each other, not even in their last digits.
     dask_address
         Of a Dask scheduler, whose workers search instead.
     database
@@ -115,7 +123,7 @@ def run_batch(
     """
     out = Path(out)
     end = end_after(seconds)
-    spec, entry, trusted = prepared(calculator, settings, verify, search)
+    spec, entry, trusted = prepared(calculator, settings, verify, search, in_flight)
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
@@ -189,6 +197,7 @@ def prepared(
     settings: SearchSettings | None,
     verify: str | Builder | None,
     search: Callable[[Task, RunSpec], SearchResult] | None,
+    in_flight: int | None,
 ) -> tuple[RunSpec, Entry, Entry | None]:
     """What workers are told, and the calculators of search and verification.
 
@@ -202,7 +211,22 @@ def prepared(
             "nothing; name another level of theory, or leave the verification out"
         )
     source = trusted.source if trusted else None
-    return RunSpec(entry.source, settings or SearchSettings(), source, search), entry, trusted
+    spec = RunSpec(
+        entry.source,
+        settings or SearchSettings(),
+        source,
+        search,
+        in_flight=in_flight or _best_in_flight(entry),
+    )
+    return spec, entry, trusted
+
+
+def _best_in_flight(entry: Entry) -> int:
+    if not entry.name.startswith(calculators.HORM):
+        return 1
+    import torch
+
+    return IN_FLIGHT_ON_GPU if torch.cuda.is_available() else 1
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ def run_large(
     settings: SearchSettings | None = None,
     verify: str | Builder | None = None,
     workers: int = 1,
+    in_flight: int | None = None,
     dask_address: str | None = None,
     files: bool = False,
     seconds: float | None = None,
@@ -88,7 +89,7 @@ def run_large(
         gone through twice.
     out
         The folder of the results.
-    calculator, settings, verify, workers, dask_address, search
+    calculator, settings, verify, workers, in_flight, dask_address, search
         As of `run_batch`.
     files
         Whether each reaction has a folder with its xyz files and its log too.
@@ -122,7 +123,7 @@ def run_large(
     out = Path(out)
     end = end_after(seconds)
     check_installed()
-    spec, entry, trusted = prepared(calculator, settings, verify, search)
+    spec, entry, trusted = prepared(calculator, settings, verify, search, in_flight)
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
     with explained(out), claimed(out):
         check_form(out, sharded=True)

@@ -36,6 +36,10 @@ T = TypeVar("T")
 #: What is asked of calculators that work out many structures together.
 WANTED = ("energy", "forces")
 
+#: Seconds between two questions of a call, or for the answers to all, after which it counts as
+#: stuck: twice the longest wall-time that stages have by default.
+LONGEST_TURN = 2400.0
+
 #: The call that this code runs in, where there are several.
 _current: contextvars.ContextVar[_Call[Any, Any] | None] = contextvars.ContextVar(
     "call", default=None
@@ -115,6 +119,7 @@ def run_together(
     the others have been ended with a `KeyboardInterrupt`, as they are when this is closed.
     """
     left, running = iter(calls), list[_Call[K, T]]()
+    watch = _Watch()
     try:
         while True:
             room = max(1, in_flight) - len(running)
@@ -122,14 +127,53 @@ def run_together(
             if not running:
                 return
             for call in running:
+                watch.turn()
                 call.go_on()
             for call in [call for call in running if call.finished]:
                 running.remove(call)
+                watch.pause()
                 yield call.key, call.result
+            watch.turn()
             _answer(running)
     finally:
         for call in running:
             call.end()
+        watch.end()
+
+
+class _Watch:
+    """Has `limits.when_stuck` called where a turn does not come to its end.
+
+    A loop that never asks a calculator again cannot be interrupted here; a worker process, which
+    has nothing else to do, ends itself then.
+    """
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def turn(self) -> None:
+        """A call goes on, or questions are answered, from now."""
+        self._began = time.monotonic()
+
+    def pause(self) -> None:
+        """Until the next turn the time is the caller's."""
+        self._began = None
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _look(self) -> None:
+        while not self._ended.wait(1.0):
+            began = self._began
+            if began is not None and time.monotonic() - began > LONGEST_TURN:
+                limits.when_stuck(
+                    f"exceeded {LONGEST_TURN:g} s without a question to the calculator, and what "
+                    "it was in did not come back to be stopped"
+                )
+                return
 
 
 @dataclass
@@ -141,9 +185,11 @@ class _Process:
     stderr: Any = field(default_factory=lambda: sys.stderr)
     random: Any = field(default_factory=np.random.get_state)
     filters: Any = field(default_factory=lambda: warnings.filters)
+    when_stuck: Callable[[str], None] = field(default_factory=lambda: limits.when_stuck)
 
     def restore(self) -> None:
         """Make it so again."""
+        limits.when_stuck = self.when_stuck
         if os.getcwd() != self.folder:
             os.chdir(self.folder)
         sys.stdout, sys.stderr = self.stdout, self.stderr
@@ -199,6 +245,11 @@ class _Call(Generic[K, T]):
             self._process = _Process()
             outer.restore()
 
+    def blame(self) -> None:
+        """If the calculator does not come back now, it is for this call."""
+        if self._process is not None:
+            limits.when_stuck = self._process.when_stuck
+
     def end(self) -> None:
         """Have it clean up after itself, as after Ctrl-C."""
         if self._process is not None and not self.finished:
@@ -253,6 +304,7 @@ def _answers_together(questions: Sequence[Question]) -> list[list[dict[str, Any]
 
 def _answer_alone(call: _Call[Any, Any], question: Question) -> None:
     start = time.perf_counter()
+    call.blame()
     try:
         found: list[dict[str, Any]] | BaseException = question.alone()
     except KeyboardInterrupt:

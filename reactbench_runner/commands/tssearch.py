@@ -115,6 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     common = {
         **run,
         "settings": settings,
+        "in_flight": options.in_flight,
         "dask_address": options.dask,
         "seconds": options.walltime,
         "most_deaths": options.max_deaths,
@@ -365,6 +366,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help="number of reactions searched at once; each uses one process and one core (default 1)",
+    )
+    parser.add_argument(
+        "--in-flight",
+        type=_positive,
+        metavar="M",
+        help="number of searches that each worker has under way at a time, whose structures a "
+        "network evaluates together (default 64 with a network on a GPU, otherwise 1)",
     )
     parser.add_argument(
         "--dry-run",

@@ -20,12 +20,14 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Source
 from reactbench_runner.errors import OtherVersions, WorkersLost
+from reactbench_runner.execution.streams import Stream, several
 from reactbench_runner.storage.provenance import versions
 from workflows.errors import InputError
 
@@ -80,8 +82,12 @@ class Same:
 
 
 @contextlib.contextmanager
-def cluster_at(address: str, same: Same, say: Callable[[str], None]) -> Iterator[Any]:
+def cluster_at(
+    address: str, same: Same, say: Callable[[str], None], in_flight: int = 1
+) -> Iterator[Any]:
     """A pool, as `workers.Pool` says, of the workers of the scheduler at `address`.
+
+    Each has `in_flight` tasks of its chunk under way at a time.
 
     Raises `InputError` where none answers, or the workers have several threads. The pool raises
     `WorkersLost` when the scheduler does not answer any more, and `OtherVersions`; without a
@@ -102,7 +108,8 @@ def cluster_at(address: str, same: Same, say: Callable[[str], None]) -> Iterator
         _check_threads(_workers(client, address), address)
 
         def pool(work: Callable[[Given], Found], tasks: Iterable[Given]) -> Iterator[Any]:
-            return _as_finished(client, address, same, say, work, iter(tasks))
+            stream = partial(several, work, in_flight)
+            return _as_finished(client, address, same, say, stream, iter(tasks))
 
         yield pool
 
@@ -149,7 +156,7 @@ def _as_finished(
     address: str,
     same: Same,
     say: Callable[[str], None],
-    work: Callable[[Given], Found],
+    stream: Stream,
     tasks: Iterator[Given],
 ) -> Iterator[tuple[Given, Found | None]]:
     """Each task with what was found, or with None where two workers have died of it.
@@ -176,7 +183,7 @@ def _as_finished(
                 number = next(numbers)
                 running[number] = chunk
                 chunk.future = client.submit(
-                    _on_worker, same, work, list(chunk.tasks.items()), topic, number, pure=False
+                    _on_worker, same, stream, list(chunk.tasks.items()), topic, number, pure=False
                 )
                 chunk.future.add_done_callback(
                     lambda future, number=number: arrived.put((number, None, future))
@@ -291,7 +298,7 @@ def _name(topic: str, number: int) -> str:
 
 def _on_worker(
     same: Same,
-    work: Callable[[Given], Found],
+    stream: Stream,
     tasks: Sequence[tuple[int, Given]],
     topic: str,
     number: int,
@@ -313,8 +320,8 @@ def _on_worker(
     before = tempfile.tempdir
     tempfile.tempdir = worker.local_directory
     try:
-        for place, task in tasks:
-            worker.log_event(topic, (number, place, pickle.dumps(work(task))))
+        for place, found in stream(tasks):
+            worker.log_event(topic, (number, place, pickle.dumps(found)))
     finally:
         tempfile.tempdir = before  # what the process does next may outlive the worker
 

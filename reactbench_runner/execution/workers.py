@@ -22,6 +22,7 @@ from reactbench_runner import calculators
 from reactbench_runner.calculators import Source
 from reactbench_runner.errors import WorkersLost
 from reactbench_runner.execution.scratch import scratch_folder
+from reactbench_runner.execution.streams import in_streams, several
 from reactbench_runner.execution.stuck import end_when_stuck, last_words
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
@@ -40,12 +41,14 @@ class RunSpec:
     """How a worker searches: the calculator, the settings, and what it verifies with, if at all.
 
     `search` is what does it, `search_one` where it is None. It goes to the workers by its name.
+    `in_flight`: searches that a worker has under way at a time.
     """
 
     calculator: Source
     settings: SearchSettings
     verify: Source | None = None
     search: Callable[[Task, RunSpec], SearchResult] | None = None
+    in_flight: int = 1
 
     @property
     def without_verification(self) -> RunSpec:
@@ -55,6 +58,7 @@ class RunSpec:
 
 #: What the reasons of failures begin with that say nothing about a reaction.
 _DIED, _UNEXPECTED = "the worker process died twice", "unexpected"
+
 
 #: What works on tasks: each with what it found, or with None when its worker died.
 Pool = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]
@@ -229,14 +233,18 @@ def workers_of(
         from reactbench_runner.execution.cluster import Same, cluster_at
 
         same = Same.as_here([name for name in (spec.calculator, spec.verify) if name is not None])
-        with cluster_at(address, same, say) as of_cluster:
+        with cluster_at(address, same, say, spec.in_flight) as of_cluster:
             yield of_cluster
         return
 
     def pool(work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         needed = min(workers, operator.length_hint(tasks, workers))
         try:
-            yield from in_processes(work, iter(tasks), needed)
+            if spec.in_flight == 1:
+                yield from in_processes(work, iter(tasks), needed)
+            else:
+                stream = partial(several, work, spec.in_flight)
+                yield from in_streams(stream, iter(tasks), needed, spec.in_flight)
         except OSError as error:
             raise WorkersLost(
                 f"no process can be started to search: {error}. Everything finished before is "

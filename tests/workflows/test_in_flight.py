@@ -20,6 +20,7 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
+from workflows import in_flight, limits
 from workflows.errors import CalculatorFailed, StageTimeout
 from workflows.in_flight import Turns, run_together
 from workflows.limits import now, run_with_limit
@@ -193,6 +194,23 @@ def test_an_error_ends_the_others_which_clean_up() -> None:
     next(found)
     found.close()
     assert cleaned == [3]
+
+
+def test_a_call_that_never_asks_again_is_named(monkeypatch) -> None:
+    """As workers end themselves then, with word of the reaction that they were at."""
+    said: list[str] = []
+    monkeypatch.setattr(in_flight, "LONGEST_TURN", 0.5)
+    calculator = Counting()
+
+    def call(name: str, seconds: float) -> None:
+        monkeypatch.setattr(limits, "when_stuck", lambda words: said.append(f"{name} {words}"))
+        for _ in range(3):
+            walk(calculator, copper(2), 1)
+        time.sleep(seconds)
+
+    list(run_together([(n, partial(call, n, s)) for n, s in (("a", 0.0), ("b", 2.5))], 2))
+    assert len(said) == 1
+    assert said[0].startswith("b exceeded 0.5 s without a question")
 
 
 def test_libraries_that_know_only_one_process_take_turns() -> None:
