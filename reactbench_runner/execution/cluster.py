@@ -48,7 +48,7 @@ _WINDOW = 2
 _REMEMBERED = 1000
 
 #: Seconds that a chunk keeps a worker at work, and how many tasks it has at most.
-_CHUNK_SECONDS, _MOST = 10.0, 500
+_CHUNK_SECONDS, _MOST = 3.0, 200
 
 
 @dataclasses.dataclass(frozen=True)

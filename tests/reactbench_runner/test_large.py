@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from benchmarks.scale import stand_in, write_table
+from benchmarks.scale import write_table
+from benchmarks.stand_in import stand_in
 from reactbench_runner import run_batch
 from reactbench_runner.commands import merge, status
 from reactbench_runner.errors import WorkersLost
