@@ -40,6 +40,9 @@ _PATIENCE = 20
 #: Seconds between two looks at the workers, and between two words about missing ones.
 _LOOK_EVERY, _SAY_EVERY = 5.0, 600.0
 
+#: Messages that Dask keeps in this process, each with a chunk.
+_LOG_LENGTH = 10
+
 #: Chunks that are given out for each worker: the one at which it is, and the next. Where a chunk
 #: is one long search, the next is given out when that has ended.
 _WINDOW = 2
@@ -93,12 +96,14 @@ def cluster_at(
     `WorkersLost` when the scheduler does not answer any more, and `OtherVersions`; without a
     worker it waits, and says so.
     """
+    import dask
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # workers come and go
     try:
         _ask(address)
-        client = Client(address, timeout=f"{_PATIENCE}s")
+        with dask.config.set({"distributed.admin.low-level-log-length": _LOG_LENGTH}):
+            client = Client(address, timeout=f"{_PATIENCE}s")
     except Exception as error:  # OSError, or what Dask makes of an address that is none
         raise InputError(
             f"no Dask scheduler answers at {address} ({error}); --dask needs its address, as in "
@@ -183,7 +188,7 @@ def _as_finished(
                 number = next(numbers)
                 running[number] = chunk
                 chunk.future = client.submit(
-                    _on_worker, same, stream, list(chunk.tasks.items()), topic, number, pure=False
+                    _on_worker, same, stream, pickle.dumps(chunk.tasks), topic, number, pure=False
                 )
                 chunk.future.add_done_callback(
                     lambda future, number=number: arrived.put((number, None, future))
@@ -299,7 +304,7 @@ def _name(topic: str, number: int) -> str:
 def _on_worker(
     same: Same,
     stream: Stream,
-    tasks: Sequence[tuple[int, Given]],
+    tasks: bytes,
     topic: str,
     number: int,
 ) -> None:
@@ -307,7 +312,8 @@ def _on_worker(
 
     Dask removes these with its own, also those of workers that were killed. Each result goes
     its way at once. Dask would give all of them to another worker when this one dies; that one
-    leaves them alone, so that nothing is done twice.
+    leaves them alone, so that nothing is done twice. The tasks are pickled, as the scheduler
+    keeps what it has sent for a while.
     """
     from distributed import get_worker
     from distributed.utils import sync
@@ -320,7 +326,8 @@ def _on_worker(
     before = tempfile.tempdir
     tempfile.tempdir = worker.local_directory
     try:
-        for place, found in stream(tasks):
+        given: dict[int, Any] = pickle.loads(tasks)  # noqa: S301 - of this run's own making
+        for place, found in stream(given.items()):
             worker.log_event(topic, (number, place, pickle.dumps(found)))
     finally:
         tempfile.tempdir = before  # what the process does next may outlive the worker
