@@ -199,5 +199,6 @@ def threads(task: str) -> int:
 
 def test_a_worker_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with workers_of(1, None, ("gfn2-xtb", SearchSettings(), None), print) as pool:
+    spec = RunSpec("gfn2-xtb", SearchSettings())
+    with workers_of(1, None, spec, print) as pool:
         assert list(pool(threads, ["a"])) == [("a", 1)]
