@@ -202,3 +202,21 @@ def test_a_worker_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = RunSpec("gfn2-xtb", SearchSettings())
     with workers_of(1, None, spec, print) as pool:
         assert list(pool(threads, ["a"])) == [("a", 1)]
+
+
+def test_several_searches_under_way_in_a_worker(tmp_path: Path) -> None:
+    """With a reaction among them that the network refuses; alone the barriers are the same."""
+    names = ("hcn", "vinyl_alcohol", "sn2")
+    table = tmp_path / "reactions.csv"
+    rows = [f"{name},{STRUCTURES / name}.xyz,{-1 if name == 'sn2' else 0}" for name in names]
+    table.write_text("\n".join(["id,reaction,charge", *rows]))
+    barriers = []
+    for out, flags in (("alone", []), ("together", ["--in-flight", "3"])):
+        command = [str(table), "--out", str(tmp_path / out), *flags]
+        assert call(*command) == 3  # one has a charge
+        with (tmp_path / out / "results.csv").open() as f:
+            found = {row["id"]: row for row in csv.DictReader(f)}
+        assert [found[name]["verdict"] for name in names] == ["intended", "intended", "failed"]
+        assert "charge -1" in found["sn2"]["reason"]
+        barriers.append([float(found[name]["barrier_kcal_per_mol"]) for name in names[:2]])
+    assert barriers[1] == pytest.approx(barriers[0], abs=0.02)
