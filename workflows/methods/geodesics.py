@@ -39,6 +39,10 @@ STEPS, LEAST_GAIN = 40, 1e-3
 #: No coordinate moves more than this in a step, Å.
 LONGEST = 0.5
 
+#: Weight of the Cartesian distance between images beside that in scaled distances, 1/Å²: without it
+#: a path between mirror images, whose distances are the same, would jump.
+FRICTION = 3e-4
+
 #: Damping of the steps: at the start and at least, in units of scaled distances per Å, squared.
 DAMPING, LEAST_DAMPING = 1e-2, 1e-4
 
@@ -104,7 +108,8 @@ def geodesic(reactant: Atoms, product: Atoms, images: int, seed: int) -> list[At
 
 def _pull(places: np.ndarray, scale: ScaledDistances) -> float:
     """Σ |q' - q|² over neighbouring images: least on the shortest curve, evenly spaced."""
-    return float((np.diff(scale.of_places(places), axis=0) ** 2).sum())
+    apart = FRICTION * (np.diff(places, axis=0) ** 2).sum()
+    return float((np.diff(scale.of_places(places), axis=0) ** 2).sum() + apart)
 
 
 def _shortened(places: np.ndarray, scale: ScaledDistances) -> np.ndarray:
@@ -136,9 +141,16 @@ def _gauss_newton(places: np.ndarray, scale: ScaledDistances, damping: float) ->
     inner = range(1, len(places) - 1)
     slopes = {k: scale.slopes(places[k]) for k in inner}
     size = places[0].size
-    uphill = {k: slopes[k].T @ (2 * scaled[k] - scaled[k - 1] - scaled[k + 1]) for k in inner}
-    blocks = {k: 2 * slopes[k].T @ slopes[k] + damping * np.eye(size) for k in inner}
-    couplings = {k: -slopes[k].T @ slopes[k + 1] for k in inner if k + 1 in slopes}
+    one, flat = np.eye(size), places.reshape(len(places), -1)
+    uphill = {
+        k: slopes[k].T @ (2 * scaled[k] - scaled[k - 1] - scaled[k + 1])
+        + FRICTION * (2 * flat[k] - flat[k - 1] - flat[k + 1])
+        for k in inner
+    }
+    blocks = {k: 2 * slopes[k].T @ slopes[k] + (2 * FRICTION + damping) * one for k in inner}
+    couplings = {
+        k: -slopes[k].T @ slopes[k + 1] - FRICTION * one for k in inner if k + 1 in slopes
+    }
     for k, after in itertools.pairwise(inner):  # eliminate forwards
         factor = np.linalg.solve(blocks[k], couplings[k])
         blocks[after] = blocks[after] - couplings[k].T @ factor
