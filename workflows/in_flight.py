@@ -21,6 +21,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -69,12 +70,17 @@ class Question:
         if self.hessian:
             return [{"hessian": own.get_hessian(atoms)} for atoms in self.molecules]
         if len(self.molecules) > 1 and self.together:
-            return list(own.evaluate(self.molecules, WANTED))
+            return _kept(own.evaluate(self.molecules, WANTED))
         # Forces first: for most calculators they come with the energy.
         return [
-            {"forces": own.get_forces(atoms), "energy": own.get_potential_energy(atoms)}
+            {"forces": copy(own.get_forces(atoms)), "energy": own.get_potential_energy(atoms)}
             for atoms in self.molecules
         ]
+
+
+def _kept(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Copies: some calculators write the next answer over the last one."""
+    return [deepcopy(answer) for answer in answers]
 
 
 def ask(question: Question) -> list[dict[str, Any]]:
@@ -293,7 +299,7 @@ def _answers_together(questions: Sequence[Question]) -> list[list[dict[str, Any]
         return nothing
     properties = ("hessian",) if questions[0].hessian else WANTED
     try:
-        found = list(questions[0].calculator.evaluate(molecules, properties))
+        found = _kept(questions[0].calculator.evaluate(molecules, properties))
     except Exception:  # whatever a calculator raises
         return nothing
     if len(found) != len(molecules):

@@ -349,7 +349,7 @@ def test_properties_that_raise(name, error) -> None:
     surface = Surface(with_method(name, property(fails)))
     with pytest.raises(CalculatorFailed):
         surface.get_hessian(EXCHANGE.reactant) if name == "get_hessian" else surface.prepare(
-            [EXCHANGE.reactant]
+            [EXCHANGE.reactant, EXCHANGE.product]
         )
 
 

@@ -148,9 +148,7 @@ def _gauss_newton(places: np.ndarray, scale: ScaledDistances, damping: float) ->
         for k in inner
     }
     blocks = {k: 2 * slopes[k].T @ slopes[k] + (2 * FRICTION + damping) * one for k in inner}
-    couplings = {
-        k: -slopes[k].T @ slopes[k + 1] - FRICTION * one for k in inner if k + 1 in slopes
-    }
+    couplings = {k: -slopes[k].T @ slopes[k + 1] - FRICTION * one for k in inner if k + 1 in slopes}
     for k, after in itertools.pairwise(inner):  # eliminate forwards
         factor = np.linalg.solve(blocks[k], couplings[k])
         blocks[after] = blocks[after] - couplings[k].T @ factor

@@ -55,7 +55,7 @@ def test_the_published_networks_are_those_of_the_registry():
 
 def test_the_page_describes_the_networks_of_the_registry():
     text = (REPOSITORY / "docs" / "explanation" / "networks.md").read_text("utf-8")
-    table = text.split("## What each one is")[1].split("\n\n")[1]
+    table = text.split("## Architectures")[1].split("\n\n")[1]
     assert [row.split("|")[1].strip() for row in table.splitlines()[2:]] == list(NETWORKS)
 
 

@@ -48,7 +48,7 @@ def test_reactions_with_a_common_molecule_are_held_out_together(fraction) -> Non
 def test_what_cannot_be_held_out() -> None:
     with pytest.raises(DataError, match=r"data\.validation_fraction: .* not 1"):
         loaded(validation_fraction=1)
-    with pytest.raises(DataError, match=r"data\.validation_fraction: 1 reactions"):
+    with pytest.raises(DataError, match=r"data\.validation_fraction: 1 of 1 reaction"):
         loaded(train=["other.h5"])
 
 

@@ -137,7 +137,7 @@ def test_flags_go_before_the_config_file(tmp_path: Path) -> None:
     run, settings = cli._configuration(options)
     assert run == {"calculator": "gfn1-xtb", "verify": None, "workers": 3}
     assert (settings.path.method, settings.path.images, settings.attempts) == ("neb", 5, 1)
-    assert settings.saddle.method == "rsirfo"
+    assert settings.saddle.method == "trim"
 
 
 @pytest.mark.parametrize(
