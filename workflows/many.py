@@ -7,6 +7,7 @@ from functools import partial
 
 from ase.calculators.calculator import Calculator
 
+from horm_calc.capabilities import capabilities_of
 from workflows.in_flight import run_together
 from workflows.records import Reaction, SearchResult
 from workflows.settings import SearchSettings
@@ -27,8 +28,8 @@ def search_many(
     """Search many reactions, several at a time, and evaluate their structures together.
 
     Each search is that of `search`, with the same verdict and, to the rounding of batches, the same
-    energies. It pays with calculators that have `evaluate`, such as `HormCalculator`; others are
-    asked one structure at a time. Wall-times of the settings count what a search itself has used
+    energies. It pays with calculators that have `evaluate`, such as `HormCalculator`. With others
+    one search follows the other: many lose time when molecules alternate. Wall-times of the settings count what a search itself has used
     and are checked when it asks the calculator.
 
     Parameters
@@ -70,5 +71,6 @@ def search_many(
         )
         for reaction in reactions
     )
-    for _, result in run_together(calls, in_flight):
+    batches = isinstance(calculator, Calculator) and capabilities_of(calculator).batches
+    for _, result in run_together(calls, in_flight if batches else 1):
         yield result
