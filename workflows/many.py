@@ -29,8 +29,8 @@ def search_many(
 
     Each search is that of `search`, with the same verdict and, to the rounding of batches, the same
     energies. It pays with calculators that have `evaluate`, such as `HormCalculator`. With others
-    one search follows the other: many lose time when molecules alternate. Wall-times of the settings count what a search itself has used
-    and are checked when it asks the calculator.
+    one search follows the other: many of them lose time when molecules alternate. Wall-times of the
+    settings count what a search itself has used and are checked when it asks the calculator.
 
     Parameters
     ----------
