@@ -128,6 +128,7 @@ def run_together(
     watch = _Watch()
     try:
         while True:
+            watch.pause()  # there may be nothing to do until somebody brings the next call
             room = max(1, in_flight) - len(running)
             running += [_Call(key, call) for key, call in itertools.islice(left, room)]
             if not running:
@@ -251,10 +252,16 @@ class _Call(Generic[K, T]):
             self._process = _Process()
             outer.restore()
 
-    def blame(self) -> None:
-        """If the calculator does not come back now, it is for this call."""
+    @contextlib.contextmanager
+    def to_blame(self) -> Iterator[None]:
+        """If the calculator does not come back within, it is for this call."""
+        before = limits.when_stuck
         if self._process is not None:
             limits.when_stuck = self._process.when_stuck
+        try:
+            yield
+        finally:
+            limits.when_stuck = before
 
     def end(self) -> None:
         """Have it clean up after itself, as after Ctrl-C."""
@@ -310,9 +317,9 @@ def _answers_together(questions: Sequence[Question]) -> list[list[dict[str, Any]
 
 def _answer_alone(call: _Call[Any, Any], question: Question) -> None:
     start = time.perf_counter()
-    call.blame()
     try:
-        found: list[dict[str, Any]] | BaseException = question.alone()
+        with call.to_blame():
+            found: list[dict[str, Any]] | BaseException = question.alone()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # it ends the call that asked, as it would alone
