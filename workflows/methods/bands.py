@@ -1,4 +1,4 @@
-"""ASE's elastic bands and strings."""
+"""The elastic band of ASE."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SPRING_CONSTANT = 0.1
 
 
-def band(images: list[Atoms], surface: Surface, method: str, log: Log) -> NEB:
-    """ASE's elastic band or string (`method`) of images that are evaluated together."""
+def band(images: list[Atoms], surface: Surface, log: Log) -> NEB:
+    """ASE's elastic band, with the improved tangent, of images that are evaluated together."""
     from ase.mep import NEB
 
     answered = Answered(surface, log)
@@ -43,11 +43,13 @@ def band(images: list[Atoms], surface: Surface, method: str, log: Log) -> NEB:
             forces: np.ndarray = super().get_forces()
             return forces
 
-    return BatchedNEB(images, k=SPRING_CONSTANT, method=method, allow_shared_calculator=True)
+    return BatchedNEB(
+        images, k=SPRING_CONSTANT, method="improvedtangent", allow_shared_calculator=True
+    )
 
 
 def relax_band(images: NEB, max_force: float, steps: int, log: Log) -> bool:
-    """Relax a band or string for `steps` steps at most; does no atom feel `max_force` (eV/Å)?"""
+    """Relax a band for `steps` steps at most; does no atom feel `max_force` (eV/Å)?"""
     from ase.optimize import FIRE
 
     try:
@@ -67,7 +69,7 @@ def climbing_band(
     """
     images = geodesic(reactant, product, settings.images, settings.seed)
     with log_of("ASE") as log:
-        elastic = band(images, surface, "improvedtangent", log)
+        elastic = band(images, surface, log)
         relax_band(elastic, 5 * settings.max_force, settings.max_steps // 2, log)
         elastic.climb = True
         converged = relax_band(elastic, settings.max_force, settings.max_steps // 2, log)
