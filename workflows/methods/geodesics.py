@@ -41,7 +41,7 @@ LONGEST = 0.5
 
 #: Weight of the Cartesian distance between images beside that in scaled distances, 1/Å²: without it
 #: a path between mirror images, whose distances are the same, would jump.
-FRICTION = 3e-4
+FRICTION = 3e-5
 
 #: Damping of the steps: at the start and at least, in units of scaled distances per Å, squared.
 DAMPING, LEAST_DAMPING = 1e-2, 1e-4
