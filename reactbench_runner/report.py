@@ -15,6 +15,7 @@ from workflows.records import Label
 
 _COLOURS = {
     Label.INTENDED: "green",
+    Label.IN_STEPS: "green",
     Label.BARRIERLESS: "cyan",
     Label.PARTLY: "yellow",
     Label.AMBIGUOUS: "yellow",
@@ -129,6 +130,8 @@ def _attempted(rows: Sequence[ResultRow]) -> list[ResultRow]:
 
 
 def _verdict(row: ResultRow) -> str:
+    if row.verdict is Label.IN_STEPS:
+        return f"intended in {row.steps} steps"
     if row.verdict is Label.PARTLY and row.side:
         return f"{row.verdict} ({row.side})"
     if row.verdict is Label.FAILED:
@@ -172,4 +175,4 @@ def _from_separated(row: ResultRow) -> Iterator[str]:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    return "" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # never -0.0

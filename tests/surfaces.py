@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -95,3 +96,64 @@ EXCHANGE = Reaction(
 
 #: The least of a search.
 QUICK = from_mapping({"path": {"method": "geodesic"}, "attempts": 1, "lower_path": {"steps": 0}})
+
+
+class Relay(Calculator):
+    """A hydrogen atom above three carbon atoms, which lie below the minima of Müller-Brown.
+
+    Its place in the frame of the carbon atoms, divided by `STRETCH`, is that on the surface; a
+    spring holds it 1 Å above them, and springs hold their distances. So the bond of the hydrogen
+    says which minimum it is in.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - declared by ASE
+    STRETCH = 3.0
+    #: Minima and saddles on the way from the first carbon atom to the last, to three digits (Å).
+    MINIMA = np.array([[-0.558, 1.442], [-0.050, 0.467], [0.623, 0.028]])
+    #: Energies of the two saddles between them and of the minima, in units of `MullerBrown.SCALE`.
+    SADDLES, DEPTHS = (-40.665, -72.249), (-146.700, -80.768, -108.167)
+
+    @classmethod
+    def atoms(cls, minimum: int) -> Atoms:
+        """The hydrogen atom in a minimum."""
+        carbons = np.column_stack([cls.STRETCH * cls.MINIMA, np.zeros(3)])
+        return Atoms("C3H", [*carbons, carbons[minimum] + [0, 0, 1]])
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        places = torch.tensor(self.atoms.positions, requires_grad=True)
+        energy = self._energy(places)
+        energy.backward()
+        self.results = {"energy": energy.item(), "forces": -places.grad.numpy()}
+
+    def _energy(self, places: torch.Tensor) -> torch.Tensor:
+        flat = torch.tensor(self.STRETCH * self.MINIMA)
+        held = sum(
+            (torch.norm(places[i] - places[j]) - torch.norm(flat[i] - flat[j])) ** 2
+            for i, j in ((0, 1), (1, 2), (0, 2))
+        )
+        middle, far = places[1] - places[0], places[2] - places[0]
+        x_axis = middle / torch.norm(middle)
+        z_axis = torch.linalg.cross(middle, far)
+        z_axis = z_axis / torch.norm(z_axis)
+        y_axis = torch.linalg.cross(z_axis, x_axis)
+        along = (flat[1] - flat[0]) / torch.norm(flat[1] - flat[0])
+        # The frame as it is for flat places: x along the first two carbon atoms, z from the plane.
+        sign = torch.sign(along[0] * (flat[2] - flat[0])[1] - along[1] * (flat[2] - flat[0])[0])
+        arm = places[3] - places[0]
+        u, v, height = arm @ x_axis, sign * (arm @ y_axis), sign * (arm @ z_axis)
+        x = (flat[0, 0] + u * along[0] - v * along[1]) / self.STRETCH
+        y = (flat[0, 1] + u * along[1] + v * along[0]) / self.STRETCH
+        terms = (
+            A * torch.exp(a * (x - X) ** 2 + b * (x - X) * (y - Y) + c * (y - Y) ** 2)
+            for A, a, b, c, X, Y in zip(
+                MullerBrown.A,
+                MullerBrown.a,
+                MullerBrown.b,
+                MullerBrown.c,
+                MullerBrown.X,
+                MullerBrown.Y,
+                strict=True,
+            )
+        )
+        return MullerBrown.SCALE * sum(terms) + 5.0 * (height - 1) ** 2 + 5.0 * held

@@ -61,9 +61,7 @@ ENOUGH = 2
 SAME_ENERGY = 1e-3
 
 #: Said where symmetry keeps an IRC in place at its end.
-BRANCHING = (
-    "the IRC ends at a saddle point itself, where the way branches; its ends are the minima below"
-)
+BRANCHING = "the IRC ends at a saddle point, where it bifurcates; its ends are the minima below"
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Tried:
     """The best of the attempts, and a path that stays below its saddle, if one is known."""
 
     best: Attempt
-    count: int
+    attempts: Sequence[Attempt]
     lower_path: StringPath | None
     skipped: dict[str, str]
 
@@ -185,7 +183,7 @@ def try_guesses(
             if rest := rest_of(attempt.path, (first, last), ends, surface, settings):
                 plan.guesses.insert(0, rest)
     best = _best(attempts, surface, settings, account)
-    return Tried(best, len(attempts), _lower(plan.known, best, settings), plan.skipped)
+    return Tried(best, attempts, _lower(plan.known, best, settings), plan.skipped)
 
 
 def _circling(attempts: Sequence[Attempt]) -> bool:

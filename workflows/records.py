@@ -321,6 +321,7 @@ class Label(StrEnum):
     """The outcome of a search."""
 
     INTENDED = "intended"
+    IN_STEPS = "intended in steps"
     BARRIERLESS = "barrierless"
     PARTLY = "partly intended"
     UNINTENDED = "unintended"
@@ -363,6 +364,29 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class ElementaryStep:
+    """A step of a reaction in several: a saddle, and the minima on both sides of it.
+
+    Attributes
+    ----------
+    first, last
+        The relaxed ends of the IRC, in the direction of the reaction. The last one of a step and
+        the first one of the next have the same bonds, and may be different conformers.
+    saddle, irc
+        Of this step; the IRC runs from `first` to `last`.
+    path
+        From which the saddle was found.
+    """
+
+    first: Minimum
+    saddle: Saddle
+    last: Minimum
+    _: KW_ONLY
+    irc: IRC
+    path: ReactionPath
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """Everything one search produced; stages that were not reached are None.
 
@@ -375,7 +399,10 @@ class SearchResult:
     reactant, product
         The ends, relaxed.
     path, saddle, irc, irc_ends
-        Of the best attempt; the ends of the IRC are relaxed.
+        Of the best attempt, or of the step with the highest saddle; the ends of the IRC are
+        relaxed.
+    steps
+        Of a reaction *intended in steps*, from the reactant to the product; otherwise empty.
     thermochemistry
         Of "reactant", "saddle" and "product", as far as it is defined.
     skipped
@@ -406,6 +433,7 @@ class SearchResult:
     saddle: Saddle | None = None
     irc: IRC | None = None
     irc_ends: tuple[Minimum, Minimum] | None = None
+    steps: tuple[ElementaryStep, ...] = ()
     thermochemistry: dict[str, Thermochemistry] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -156,6 +156,12 @@ class SearchSettings(Validated):
         "string of the search for a lower-energy path, and driven bonds",
         least=1,
     )
+    steps: int = setting(
+        4,
+        "largest number of elementary steps: where no saddle connects the two endpoints, the "
+        "search goes on from the intermediates that it has found; 1 looks for a single step only",
+        least=1,
+    )
 
 
 def stage_types() -> dict[str, Any]:

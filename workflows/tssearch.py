@@ -18,11 +18,13 @@ from workflows import remarks
 from workflows.account import Account, Progress
 from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
+from workflows.chains import find_chain, unconnected
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.input_checks import check_calculator, check_reaction
 from workflows.logs import log_with_cause
 from workflows.records import (
     Cost,
+    ElementaryStep,
     Label,
     Minimum,
     Reaction,
@@ -203,10 +205,16 @@ def _search(
     asked = describe_changes(reactant.atoms, product.atoms, limit) or "no bond changes"
     account.note(f"from reactant to product: {asked}")
     tried = try_guesses(reactant, product, surface, settings, account)
-    best = tried.best
+    best, attempts = tried.best, tried.attempts
+    steps: tuple[ElementaryStep, ...] = ()
     verdict = best.verdict
     if verdict.label is not Label.BARRIERLESS:
         verdict = check_relaxation(verdict, given, relaxed, settings.verdict)
+    if unconnected(verdict) and (
+        chain := find_chain(attempts, reactant, product, surface, settings, account)
+    ):
+        best, attempts, steps = chain.best(reactant, limit), chain.attempts, chain.steps
+        verdict = best.verdict
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
@@ -229,10 +237,11 @@ def _search(
         saddle=best.saddle,
         irc=best.irc,
         irc_ends=best.ends,
+        steps=steps if len(steps) > 1 else (),
         thermochemistry=free.found,
         skipped=free.skipped | tried.skipped | not_separated,
         warnings=warnings,
-        attempts=tried.count,
+        attempts=len(attempts),
         lower_path=tried.lower_path,
         separated=separated,
         costs=account.costs,

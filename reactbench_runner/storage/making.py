@@ -46,7 +46,14 @@ def to_row(result: SearchResult) -> ResultRow:
         warnings="; ".join(result.warnings),
         not_computed="; ".join(f"{name}: {why}" for name, why in result.skipped.items()),
     )
-    for add in (_with_energies, _with_separated, _with_saddle, _with_costs, with_verification):
+    for add in (
+        _with_energies,
+        _with_steps,
+        _with_separated,
+        _with_saddle,
+        _with_costs,
+        with_verification,
+    ):
         row = add(row, result)
     return row
 
@@ -122,6 +129,16 @@ def _with_energies(row: ResultRow, result: SearchResult) -> ResultRow:
         product_thermochemistry=assumed.get("product", ""),
         lower_path_barrier_kcal_per_mol=lower_path,
     )
+
+
+def _with_steps(row: ResultRow, result: SearchResult) -> ResultRow:
+    """The energies along a chain of elementary steps; nothing for a single one."""
+    if not result.steps or result.reactant is None:
+        return row
+    points = [point for step in result.steps for point in (step.saddle, step.last)][:-1]
+    heights = [to_kcal_per_mol(point.energy - result.reactant.energy) for point in points]
+    told = ", ".join(f"{height:.3f}" for height in heights)
+    return dataclasses.replace(row, steps=len(result.steps), step_energies_kcal_per_mol=told)
 
 
 def _with_separated(row: ResultRow, result: SearchResult) -> ResultRow:

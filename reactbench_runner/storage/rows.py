@@ -54,7 +54,8 @@ class ResultRow:
     )
     level_of_theory: str = _text("level of theory of all energies and structures")
     verdict: Label = _column(
-        "*intended*, *barrierless*, *partly intended*, *unintended*, *ambiguous* or *failed*"
+        "*intended*, *intended in steps*, *barrierless*, *partly intended*, *unintended*, "
+        "*ambiguous* or *failed*"
     )
     side: str = _text(
         "if *partly intended*: the endpoint that was reached, reactant or product; empty if the "
@@ -130,6 +131,14 @@ class ResultRow:
     )
     separated_reaction_gibbs_1m_kcal_per_mol: float | None = _optional(
         "`separated_reaction_gibbs_kcal_per_mol` at 1 mol/L", 3
+    )
+    steps: int | None = _optional(
+        "number of elementary steps of a reaction *intended in steps*; the saddle of this row is "
+        "then the highest one, and barriers count from the reactant and the product"
+    )
+    step_energies_kcal_per_mol: str = _text(
+        "electronic energies along these steps, relative to the relaxed reactant: saddle, "
+        "intermediate, saddle, and so on"
     )
     imaginary_frequency_cm1: float | None = _optional(
         "lowest frequency of the saddle; negative if imaginary", 1

@@ -47,6 +47,10 @@ def points(result: SearchResult) -> dict[str, Point]:
     }
     if result.irc_ends:
         found["irc_first"], found["irc_last"] = result.irc_ends
+    for number, step in enumerate(result.steps, 1):
+        found[f"step{number}_reactant"] = step.first
+        found[f"step{number}_transition_state"] = step.saddle
+        found[f"step{number}_product"] = step.last
     if verified := result.verification:
         found |= {
             f"{VERIFY}reactant": verified.reactant,
@@ -124,14 +128,17 @@ def read_back(reaction: Reaction, row: ResultRow, known: Mapping[str, Point]) ->
 
 def write_search(result: SearchResult, folder: Path, level: str) -> None:
     """What a person may want to look at, as xyz files."""
-    for name, found in (
+    files: list[tuple[str, Saddle | ReactionPath | IRC | SeparatedMolecules | None]] = [
         ("path.xyz", result.path),
         ("ts.xyz", result.saddle),
         ("lower_path.xyz", result.lower_path),
         ("irc.xyz", result.irc),
         ("reactant_molecules.xyz", result.separated.get("reactant")),
         ("product_molecules.xyz", result.separated.get("product")),
-    ):
+    ]
+    for number, step in enumerate(result.steps, 1):
+        files += [(f"step{number}_ts.xyz", step.saddle), (f"step{number}_irc.xyz", step.irc)]
+    for name, found in files:
         if found is not None:
             _write_frames(folder / name, _frames(found), level, result.reaction)
 

@@ -101,13 +101,13 @@ def ideal_gas(
 def connected_sides(verdict: Verdict) -> tuple[bool, bool]:
     """Is the saddle connected with the reactant, and with the product?
 
-    A barrier is only a barrier from an end that the saddle connects to, and of the reaction only
-    where relaxation has made nothing else of the ends.
+    A barrier is only a barrier from an end that the saddle connects to, perhaps over further steps,
+    and of the reaction only where relaxation has made nothing else of the ends.
     """
     if verdict.lost:
         return False, False
     label = verdict.at_limit if verdict.label is Label.AMBIGUOUS else verdict.label
-    if label is Label.INTENDED:
+    if label in (Label.INTENDED, Label.IN_STEPS):
         return True, True
     if label is Label.PARTLY:
         return verdict.side == "reactant", verdict.side == "product"
