@@ -5,7 +5,8 @@
 searches development reactions on one core by three routes that take turns, a few reactions at a
 time, and prints CPU seconds per reaction and *intended* reactions per core-hour:
 
-- `lean`: the defaults, several searches in flight in one process;
+- `lean`: the defaults, but for chains of several steps, which the other routes do not look for;
+  several searches in flight in one process;
 - `library`: growing string, RS-I-RFO with exact Hessians, and EulerPC of pysisyphus, which were the
   defaults before, one search after the other in one process;
 - `processes`: the same stages without further attempts or a look for lower paths, each in a fresh
@@ -43,6 +44,9 @@ from workflows.surface import Surface
 
 #: Reactions of one turn.
 TURN = 8
+
+#: The defaults, without chains.
+LEAN = SearchSettings(steps=1)
 
 ROUTES = ("lean", "library", "processes")
 
@@ -123,7 +127,8 @@ def one_turn(route: str, names: Sequence[str], options: argparse.Namespace) -> d
     _warm_up(calculator, reactions[0])
     start = time.process_time()
     if route == "lean":
-        results = list(search_many(reactions, calculator, in_flight=options.in_flight, build=build))
+        many = search_many(reactions, calculator, LEAN, in_flight=options.in_flight, build=build)
+        results = list(many)
     else:
         results = [search(one, calculator, LIBRARY, build=build) for one in reactions]
     return {

@@ -22,13 +22,14 @@ from workflows.stages.saddle import refine
 from workflows.surface import Surface
 from workflows.verdict import runs_backwards, verdict_of
 
-#: The defaults before this search was made lean.
+#: The defaults before this search was made lean, which knew single steps only.
 LIBRARY = from_mapping(
     {
         "endpoints": {"method": "rfo"},
         "path": {"method": "gsm"},
         "saddle": {"method": "rsirfo", "hessian_every": 1},
         "irc": {"method": "eulerpc"},
+        "steps": 1,
     }
 )
 
