@@ -14,7 +14,7 @@ from benchmarks.kills import Arena, kill_and_resume
 
 
 def test_random_kills(tmp_path: Path) -> None:
-    assert kill_and_resume(tmp_path, kills=3, reactions=2) == []
+    assert kill_and_resume(tmp_path, kills=2, reactions=2) == []
 
 
 def test_what_is_wrong_would_be_seen(tmp_path: Path) -> None:

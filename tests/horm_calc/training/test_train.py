@@ -108,11 +108,13 @@ def command(values: Values, folder: Path, out: str) -> list[str]:
     return [sys.executable, "-c", program, str(config), "--out", str(folder / out)]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, optimizer) -> None:
-    """Killed without warning in mid-run; a checkpoint after every step makes it a short test."""
-    run = {"steps": 30, "validate_every": 10, "checkpoint_minutes": 1e-6}
-    values = settings(data, run=run, optimizer={"name": optimizer})
+def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path) -> None:
+    """Killed without warning in mid-run; a checkpoint after every step makes it a short test.
+
+    Interrupted runs, below, go on with AdamW; this one with Muon.
+    """
+    run = {"steps": 20, "validate_every": 10, "checkpoint_minutes": 1e-6}
+    values = settings(data, run=run, optimizer={"name": "muon"})
     subprocess.run(command(values, tmp_path, "whole"), check=True, capture_output=True)
     process = subprocess.Popen(command(values, tmp_path, "killed"), stdout=subprocess.DEVNULL)
     last = tmp_path / "killed" / "last.ckpt"
@@ -122,7 +124,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path, optimizer) -> 
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = torch.load(last, weights_only=True)["global_step"]
-    assert 0 < done < 30
+    assert 0 < done < 20
     subprocess.run(command(values, tmp_path, "killed"), check=True, capture_output=True)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 

@@ -26,9 +26,9 @@ def test_a_search_that_hangs_ends_with_its_stage_and_words(
 ) -> None:
     monkeypatch.setattr(workers, "_work", hanging.search_hanging)
     start = time.monotonic()
-    rows = run([hcn("hangs"), hcn("b")], tmp_path / "out", settings=short(FAST, endpoints=20.0))
+    rows = run([hcn("hangs"), hcn("b")], tmp_path / "out", settings=short(FAST, endpoints=10.0))
     assert (rows[0].verdict, rows[0].stage) == ("failed", "endpoints")
-    assert "wall-time of 20 s" in rows[0].reason
+    assert "wall-time of 10 s" in rows[0].reason
     assert "did not return" in rows[0].reason
     assert rows[1].verdict == "intended"
     assert time.monotonic() - start < 200
@@ -38,10 +38,10 @@ def test_a_verification_that_hangs_costs_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "_work", hanging.search_hanging)
-    settings = short(FAST, saddle=15.0)
+    settings = short(FAST, saddle=8.0)
     [row] = run([hcn("a")], tmp_path / "out", settings=settings, verify="gfn1-xtb")
     assert row.verdict == "intended"
-    assert "wall-time of 15 s" in row.verify_reason
+    assert "wall-time of 8 s" in row.verify_reason
 
 
 def test_word_is_left_once_and_for_one_reaction(
