@@ -12,6 +12,7 @@ from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner.storage.store import Store
 from workflows.records import (
     IRC,
+    ElementaryStep,
     Label,
     Minimum,
     Reaction,
@@ -61,6 +62,22 @@ def searched(identifier: str = "hcn", seed: int = 0) -> SearchResult:
         ),
         irc_ends=(reactant, product),
         log=f"\n===== path =====\nwhat a library printed of {identifier}\n",
+    )
+
+
+def in_steps(result: SearchResult) -> SearchResult:
+    """The same over an intermediate 1 eV above the reactant, the second saddle 0.5 eV higher."""
+    assert result.reactant and result.product and result.saddle and result.irc and result.path
+    middle = dataclasses.replace(result.reactant, energy=result.reactant.energy + 1.0)
+    higher = dataclasses.replace(result.saddle, energy=result.saddle.energy + 0.5)
+    parts = {"irc": result.irc, "path": result.path}
+    steps = (
+        ElementaryStep(result.reactant, result.saddle, middle, **parts),
+        ElementaryStep(middle, higher, result.product, **parts),
+    )
+    verdict = Verdict(Label.IN_STEPS, "over an intermediate")
+    return dataclasses.replace(
+        result, verdict=verdict, saddle=higher, steps=steps, irc_ends=(middle, result.product)
     )
 
 

@@ -157,3 +157,13 @@ def test_the_summary_counts_all_and_measures_the_intended() -> None:
     )
     assert report.verification(rows[3:4]) == "verified with DFT: 0 of 1 transition states"
     assert report.verification(rows[5:]) == ""
+
+
+def test_steps_are_counted_and_not_mixed_with_one_step() -> None:
+    rows = [PLAIN, row(Label.IN_STEPS, steps=3)]
+    assert "intended in 3 steps" in printed(*rows)
+    assert report.counts(rows) == "1 of 2 intended, 1 intended in steps"
+
+
+def test_nothing_is_minus_zero() -> None:
+    assert "-0.0" not in printed(dataclasses.replace(PLAIN, reaction_energy_kcal_per_mol=-0.04))

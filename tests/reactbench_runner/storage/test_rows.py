@@ -19,7 +19,7 @@ from reactbench_runner.storage.result_files import SCHEMA, as_json, read_result
 from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.store import Store, finished
 from reactbench_runner.storage.table import COLUMNS, cells, write_csv
-from tests.reactbench_runner.stored import LEVEL, TRUSTED, searched, store, verified
+from tests.reactbench_runner.stored import LEVEL, TRUSTED, in_steps, searched, store, verified
 from workflows.errors import InputError
 from workflows.records import Cost, Label, SearchResult, Verdict
 from workflows.stage_names import Stage
@@ -31,6 +31,7 @@ BEFORE = Path(__file__).with_name("before_schema")
 ALL = {
     "searched": to_row(searched()),
     "verified": to_row(verified(searched())),
+    "in steps": to_row(in_steps(searched())),
     "unreadable": unreadable_row(Unreadable("hcn", "reactions.csv, line 3: no file")),
 }
 
@@ -39,6 +40,10 @@ def table(*rows: ResultRow) -> bytes:
     written = io.StringIO(newline="")
     write_csv(written, rows)
     return written.getvalue().encode()
+
+
+def lines(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
 
 @pytest.mark.parametrize("what", ALL)
@@ -52,9 +57,9 @@ def test_what_is_written_is_read(what: str, tmp_path: Path) -> None:
 
 
 def test_a_record_of_before_there_was_a_version(tmp_path: Path) -> None:
-    """It is read as it was, and its table is the same to the byte, but for names that have changed.
+    """It is read as it was, and its table is the same, but for names that have changed.
 
-    Also when it is stored anew.
+    Also when it is stored anew. Columns that it did not have are empty.
     """
     row = finished(BEFORE)["rxn143"]
     assert row.separated_barrier_kcal_per_mol is None
@@ -66,9 +71,11 @@ def test_a_record_of_before_there_was_a_version(tmp_path: Path) -> None:
     assert len(row.structures) == 5
     file = tmp_path / "result.json"
     file.write_text(as_json(row))
+    [before] = lines((BEFORE / "results.csv").read_bytes().replace(b"lower_way", b"lower_path"))
     for one in (row, read_result(file, "rxn143")):
-        before = (BEFORE / "results.csv").read_bytes()
-        assert table(one) == before.replace(b"lower_way", b"lower_path")
+        [now] = lines(table(one))
+        assert [name for name in now if name in before] == list(before)
+        assert now == dict.fromkeys(now, "") | before
 
 
 def test_columns_that_older_versions_did_not_have_are_empty(tmp_path: Path) -> None:
@@ -168,6 +175,7 @@ def test_barriers_stand_only_where_the_saddle_leads() -> None:
     found = searched()
     for verdict, ends in (
         (Verdict(Label.INTENDED), {"reactant", "product"}),
+        (Verdict(Label.IN_STEPS), {"reactant", "product"}),
         (Verdict(Label.PARTLY, side="reactant"), {"reactant"}),
         (Verdict(Label.PARTLY, side="product"), {"product"}),
         (Verdict(Label.UNINTENDED), set()),
@@ -190,3 +198,15 @@ def test_differences_are_those_of_the_energies() -> None:
     assert row.barrier_kcal_per_mol == pytest.approx(height, rel=1e-7)
     between = row.barrier_kcal_per_mol - row.reverse_barrier_kcal_per_mol
     assert row.reaction_energy_kcal_per_mol == pytest.approx(between, rel=1e-9)
+
+
+def test_energies_along_a_chain_count_from_the_reactant() -> None:
+    """The second saddle, the higher one, is that of the row."""
+    single, row = to_row(searched()), to_row(in_steps(searched()))
+    assert (single.steps, single.step_energies_kcal_per_mol) == (None, "")
+    assert row.steps == 2
+    first, middle, second = map(float, row.step_energies_kcal_per_mol.split(", "))
+    assert first == pytest.approx(single.barrier_kcal_per_mol, abs=1e-3)
+    assert middle == pytest.approx(23.0605, abs=1e-3)
+    assert second == pytest.approx(first + 0.5 * 23.0605, abs=2e-3)
+    assert row.barrier_kcal_per_mol == pytest.approx(second, abs=1e-3)

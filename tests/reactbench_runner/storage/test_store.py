@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.db import connect
+from ase.io import read
 
 from reactbench_runner.storage import database as databases
 from reactbench_runner.storage import store as stores
 from reactbench_runner.storage.database import DamagedDatabase, Database, DatabaseError
 from reactbench_runner.storage.store import Store, bounded, finished
-from tests.reactbench_runner.stored import LEVEL, TRUSTED, searched, store, verified
+from tests.reactbench_runner.stored import LEVEL, TRUSTED, in_steps, searched, store, verified
 from workflows.errors import InputError
 
 Contents = dict[tuple[str, str], list[np.ndarray]]
@@ -78,6 +79,18 @@ def test_the_database_holds_what_the_folders_hold(out: Path) -> None:
     assert np.array_equal(row.data["hessian_ev_per_a2"], saddle.hessian)
     assert row.energy == saddle.energy
     assert (row.level_of_theory, checked.level_of_theory) == (LEVEL, TRUSTED)
+
+
+def test_every_step_of_a_chain_is_stored(tmp_path: Path) -> None:
+    result = in_steps(searched("a"))
+    out = store(tmp_path / "out", result).out
+    roles = {role for _, role in contents(out / "results.db")}
+    of_steps = ("reactant", "transition_state", "product")
+    assert roles >= {f"step{number}_{role}" for number in (1, 2) for role in of_steps}
+    for number, step in enumerate(result.steps, 1):
+        [ts] = read(out / "a" / f"step{number}_ts.xyz", ":")
+        assert np.allclose(ts.positions, step.saddle.atoms.positions)
+        assert len(read(out / "a" / f"step{number}_irc.xyz", ":")) == len(step.irc.images)
 
 
 def cut(path: Path, share: float) -> None:
