@@ -66,8 +66,8 @@ class Minimum:
         The optimiser.
     converged, reason
         Whether it met its criterion; why not.
-    modes
-        Frequencies in cm⁻¹, or None.
+    hessian, modes
+        (3n, 3n), eV/Å², and frequencies in cm⁻¹; or None.
     cost, log
         What it took, and what the optimiser printed.
     """
@@ -79,6 +79,7 @@ class Minimum:
     method: str
     converged: bool
     reason: str = ""
+    hessian: np.ndarray | None = None
     modes: NormalModes | None = None
     cost: Cost = field(default_factory=Cost)
     log: str = ""

@@ -29,10 +29,9 @@ from reactbench_runner.storage.structures import (
     entries,
     points_of,
     read_back,
-    write_search,
-    write_verification,
 )
 from reactbench_runner.storage.table import write_csv
+from reactbench_runner.storage.xyz_files import write_search, write_verification
 from workflows.errors import InputError
 from workflows.records import Reaction, SearchResult
 

@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.db import connect
 from ase.io import read
 
+from horm_calc.chemistry.thermochemistry import normal_modes
 from horm_calc.configuration import SettingsError
 from reactbench_runner import batch
 from reactbench_runner.batch import run_batch
@@ -101,6 +102,10 @@ def test_files_and_database(finished) -> None:
         "path.xyz",
         "ts.xyz",
         "irc.xyz",
+        "mode.xyz",
+        "frequencies.txt",
+        *(f"{name}.molden" for name in ("reactant", "ts", "product")),
+        *(f"{name}.xyz" for name in ("reactant", "product")),
         "log.txt",
         "result.json",
         "structures.json",
@@ -115,6 +120,12 @@ def test_files_and_database(finished) -> None:
     assert max(energies) == pytest.approx(read(out / "hcn" / "ts.xyz").get_potential_energy())
     assert max(energies) - energies[0] > 1  # eV
     assert profile[0].info["level_of_theory"] == "GFN2-xTB (tblite)"
+    along = [image.info["irc_coordinate"] for image in profile]
+    assert along == sorted(along)
+    assert along[int(np.argmax(energies))] == 0
+    for end, name in ((profile[0], "reactant"), (profile[-1], "product")):  # both are relaxed
+        relaxed = read(out / "hcn" / f"{name}.xyz")
+        assert end.get_potential_energy() == pytest.approx(relaxed.get_potential_energy(), abs=1e-3)
     with connect(out / "results.db") as opened:
         roles = {row.role: row for row in opened.select(reaction="hcn")}
     assert set(roles) == {"reactant", "transition_state", "product", "irc_first", "irc_last"}
@@ -122,6 +133,10 @@ def test_files_and_database(finished) -> None:
     assert np.abs(saddle.forces).max() <= FAST.saddle.max_force
     assert np.asarray(saddle.data["hessian_ev_per_a2"]).shape == (9, 9)
     assert np.sum(np.asarray(saddle.data["frequencies_cm1"]) < -20) == 1
+    for name in ("reactant", "product"):
+        hessian = np.asarray(roles[name].data["hessian_ev_per_a2"])
+        modes = normal_modes(roles[name].toatoms(), hessian)
+        assert modes.frequencies == pytest.approx(roles[name].data["frequencies_cm1"], abs=0.01)
 
 
 def test_a_second_run_computes_nothing_anew(finished, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from ase.io import read, write
 
 from reactbench_runner.inputs.reactions import Unreadable, read_reactions
 from reactbench_runner.storage.provenance import fingerprint
-from reactbench_runner.storage.structures import write_search
+from reactbench_runner.storage.xyz_files import write_search
 from tests.places import SHARED
 from tests.reactbench_runner.calling import call
 from workflows.errors import InputError
@@ -241,4 +241,4 @@ def test_what_a_run_writes_can_be_read_again(tmp_path: Path) -> None:
         write_search(result, tmp_path, "GFN2-xTB")
         again = only(tmp_path / "path.xyz")
         assert (again.charge, again.multiplicity) == (charge, multiplicity)
-    assert "charge" not in (tmp_path / "path.xyz").read_text()
+    assert "charge=0 multiplicity=1" in (tmp_path / "path.xyz").read_text()

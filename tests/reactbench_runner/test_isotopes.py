@@ -14,7 +14,7 @@ from ase.io import read
 from horm_calc.chemistry.thermochemistry import normal_modes
 from reactbench_runner.batch import run_batch
 from reactbench_runner.storage.making import to_row
-from reactbench_runner.storage.structures import write_search
+from reactbench_runner.storage.xyz_files import write_search
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, ReactionPath, SearchResult, Verdict
 from workflows.settings import from_mapping

@@ -246,7 +246,9 @@ def test_an_endpoint_that_relaxes_into_something_else_is_not_intended(reaction) 
     # The saddle's height above something else is no barrier of this reaction.
     row = to_row(result)
     assert row.ts_energy_ev is not None
-    differences = [value for name, value in vars(row).items() if name.endswith("_kcal_per_mol")]
+    differences = [
+        value or None for name, value in vars(row).items() if name.endswith("_kcal_per_mol")
+    ]
     assert set(differences) == {None}
     # Nor is it at another level, also where that is asked for after the search is stored.
     for found in (result, read_back(result.reaction, row, points(result))):

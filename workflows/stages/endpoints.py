@@ -72,10 +72,11 @@ def _settled(
         if not minimum.converged:
             break
         try:
-            modes = normal_modes(minimum.atoms, surface.get_hessian(minimum.atoms))
+            hessian = surface.get_hessian(minimum.atoms)
         except CalculatorFailed:
             break  # a search can do without; thermochemistry says what is wrong
-        minimum = dataclasses.replace(minimum, modes=modes)
+        modes = normal_modes(minimum.atoms, hessian)
+        minimum = dataclasses.replace(minimum, hessian=hessian, modes=modes)
         if not len(modes.imaginary_frequencies(threshold)) or descents == DESCENTS:
             break
         start = _downhill(minimum.atoms, modes.displacements[0], surface)

@@ -90,7 +90,7 @@ def test_every_step_of_a_chain_is_stored(tmp_path: Path) -> None:
     for number, step in enumerate(result.steps, 1):
         [ts] = read(out / "a" / f"step{number}_ts.xyz", ":")
         assert np.allclose(ts.positions, step.saddle.atoms.positions)
-        assert len(read(out / "a" / f"step{number}_irc.xyz", ":")) == len(step.irc.images)
+        assert len(read(out / "a" / f"step{number}_irc.xyz", ":")) == len(step.irc.images) + 2
 
 
 def cut(path: Path, share: float) -> None:
