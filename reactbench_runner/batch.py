@@ -407,7 +407,8 @@ def _still_valid(
         if row.fingerprint != fingerprint(item):
             raise InputError(
                 f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
-                "or multiplicity have changed since; use another --out, or delete its folder "
+                "or multiplicity have changed since, as they also do with --remap in one of the "
+                "two commands only; use another --out, or delete its folder "
                 f"{out / item.id} to search it again"
             )
         valid[item.id] = row

@@ -243,7 +243,8 @@ def _still_valid(item: Item, known: Known, out: Path) -> bool:
     if not same:
         raise InputError(
             f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
-            "or multiplicity have changed since; use another --out, or another id"
+            "or multiplicity have changed since, as they also do with --remap in one of the two "
+            "commands only; use another --out, or another id"
         )
     return True
 

@@ -15,11 +15,13 @@ from functools import partial
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import same_bonds
-from horm_calc.chemistry.equivalence import ORDER, fewer_changes, names
+from horm_calc.chemistry.equivalence import ORDER
+from horm_calc.chemistry.mapping import best_mapping, in_words
 from horm_calc.chemistry.masses import with_positions
 from horm_calc.chemistry.superposition import SAME, superposition
 from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
+from workflows.atom_order import remark
 from workflows.barrierless import bar, is_loose, only_rises, rises
 from workflows.errors import NotConverged, StageError
 from workflows.guesses import (
@@ -249,26 +251,27 @@ def order_of_atoms(
     settings: SearchSettings,
     account: Account,
 ) -> list[str]:
-    """What to ask of the files where it went wrong and two atoms may have changed places in them.
+    """What to ask of the files where no single step was found and fewer bonds could have changed.
 
-    One more attempt, with the two exchanged in the product, says whether that would be intended.
+    One more attempt, with the product's atoms in that order, says whether that would be intended.
+    Nothing to ask where no bonds would change at all.
     """
-    wrong = verdict.label in (Label.PARTLY, Label.UNINTENDED, Label.FAILED)
+    wrong = verdict.label in (Label.PARTLY, Label.UNINTENDED, Label.FAILED, Label.IN_STEPS)
     ends, limit = (reactant.atoms, product.atoms), settings.verdict.bond_factor
-    if not wrong or ORDER in verdict.reason or not (exchange := fewer_changes(ends, limit)):
+    if not wrong or ORDER in verdict.reason:
         return []
-    pair = names(product.atoms, exchange.order)
-    positions = product.atoms.positions[list(exchange.order)]
+    mapping = best_mapping(*ends, limit)
+    if not mapping.fewer or not mapping.changes:
+        return []
+    words = in_words(product.atoms, mapping.order)
+    positions = product.atoms.positions[list(mapping.order)]
     other = dataclasses.replace(product, atoms=with_positions(product.atoms, positions), modes=None)
     guess = partial(find_path, reactant.atoms, other.atoms, surface, settings.path)
     attempt = attempt_from(guess, reactant, other, surface, settings, account)
-    account.note(f"with {pair} exchanged: {attempt.outcome(reactant)}")
+    account.note(f"with {words}: {attempt.outcome(reactant)}")
     if attempt.intended:
-        return [f"with {pair} exchanged this is intended: {ORDER}"]
-    return [
-        f"with {pair} exchanged in the product {exchange.changes} bonds change instead of "
-        f"{exchange.changes_without}: {ORDER}"
-    ]
+        return [f"with {words} this is intended: {ORDER}"]
+    return [remark(product.atoms, mapping)]
 
 
 def _only_rises(

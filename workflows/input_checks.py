@@ -16,8 +16,10 @@ from horm_calc.structure_files.electrons import (
     multiplicity_of,
     settle,
 )
+from workflows.atom_order import proposal
 from workflows.errors import InputError
 from workflows.records import Reaction
+from workflows.settings import VerdictSettings
 
 #: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.
 COINCIDING = 0.3
@@ -29,6 +31,14 @@ MOST_ATOMS = 2000
 
 def check_reaction(reaction: Reaction) -> None:
     """Raise `InputError`, with cause and remedy, for structures that no search can use."""
+    check_structures(reaction)
+    _check_same_atoms(reaction)
+    _check_masses(reaction)
+    _check_electrons(reaction)
+
+
+def check_structures(reaction: Reaction) -> None:
+    """Raise `InputError` for an end that is no molecule, whatever the other end is."""
     for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
         if len(atoms) < 2:
             raise InputError(f"the {name} has {len(atoms)} atom(s); a reaction needs at least two")
@@ -48,9 +58,6 @@ def check_reaction(reaction: Reaction) -> None:
                 f"the {name} has {len(atoms)} atoms; a search works with whole Hessians, too much "
                 f"memory and time for more than {MOST_ATOMS}: cut out the part that reacts"
             )
-    _check_same_atoms(reaction)
-    _check_masses(reaction)
-    _check_electrons(reaction)
 
 
 def check_calculator(reaction: Reaction, capabilities: Capabilities) -> None:
@@ -86,8 +93,17 @@ def _check_same_atoms(reaction: Reaction) -> None:
         first = int(different[0])
         raise InputError(
             f"the atom order differs: atom {first + 1} is {reactant.symbols[first]} in the "
-            f"reactant but {product.symbols[first]} in the product; reorder one of the files"
+            f"reactant but {product.symbols[first]} in the product; {_remedy(reaction)}"
         )
+
+
+def _remedy(reaction: Reaction) -> str:
+    try:
+        limit = VerdictSettings().bond_factor
+        order = proposal(reaction.reactant, reaction.product, limit)
+    except ValueError:  # other isotopes
+        return "reorder one of the files"
+    return f"reorder one of the files, or let --remap do it: it would use {order}"
 
 
 def _check_masses(reaction: Reaction) -> None:

@@ -33,6 +33,8 @@ class Reaction:
         Positions in Å.
     charge, multiplicity
         Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    remapped
+        In which other order the product's atoms were given, in words; "" if they have theirs still.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Reaction:
     product: Atoms
     charge: int = field(default=0, kw_only=True)
     multiplicity: int = field(default=1, kw_only=True)
+    remapped: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)

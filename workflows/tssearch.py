@@ -16,6 +16,7 @@ from horm_calc.chemistry.connectivity import describe_changes
 from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
 from workflows.account import Account, Progress
+from workflows.atom_order import DEGENERATE, check_order
 from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.chains import find_chain, unconnected
@@ -173,9 +174,11 @@ def _search(
 ) -> SearchResult:
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
     account = Account(progress or (lambda stage: None))
+    doubts: list[str] = []
     try:
         check_reaction(reaction)
         check_calculator(reaction, surface.capabilities)
+        doubts = _order_of_atoms(reaction, settings, account)
         reactant, product = _endpoints(reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
@@ -183,7 +186,9 @@ def _search(
         if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
             account.add(Cost(), log_with_cause(error))
         verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
-        return SearchResult(reaction, verdict, costs=account.costs, log=account.log)
+        return SearchResult(
+            reaction, verdict, warnings=tuple(doubts), costs=account.costs, log=account.log
+        )
 
     given = {"reactant": reaction.reactant, "product": reaction.product}
     minima = {"reactant": reactant, "product": product}
@@ -194,8 +199,9 @@ def _search(
             fallen,
             reactant=reactant,
             product=product,
-            warnings=tuple(
-                remarks.of_calculator(relaxed.values(), surface, settings, account.traceback)
+            warnings=(
+                *doubts,
+                *remarks.of_calculator(relaxed.values(), surface, settings, account.traceback),
             ),
             attempts=0,
             costs=account.costs,
@@ -220,11 +226,13 @@ def _search(
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
     surface_of = surfaces(reaction, calculator, build)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
+    if verdict.label is Label.INTENDED:
+        doubts = [text for text in doubts if DEGENERATE not in text]
     warnings = (
         *remarks.of_structures(reaction, minima, best.saddle, surface, settings, account.traceback),
         *remarks.of_minima(free.skipped),
         *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
-        *order,
+        *(doubts + order if reaction.remapped else order or doubts),
         *remarks.of_lower_path(best.saddle, tried.lower_path),
         *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
     )
@@ -247,6 +255,17 @@ def _search(
         costs=account.costs,
         log=account.log,
     )
+
+
+def _order_of_atoms(reaction: Reaction, settings: SearchSettings, account: Account) -> list[str]:
+    """What to know of the order of the atoms before the search, as warnings."""
+    if reaction.remapped:
+        account.note(reaction.remapped)
+        return [reaction.remapped]
+    doubt, uncertain = check_order(reaction, settings.verdict.bond_factor)
+    if uncertain:
+        account.note(uncertain)
+    return [doubt] if doubt else []
 
 
 def _separated(

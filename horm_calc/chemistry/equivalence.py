@@ -8,10 +8,9 @@ Other exchanges make another reaction, perhaps the one that was meant.
 from __future__ import annotations
 
 import itertools
-import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -116,27 +115,6 @@ def _up_to_names(
         if any(any(_matches(graph, one, operator.eq)) for one in found):
             return others[other]
     return None
-
-
-class Exchange(NamedTuple):
-    """An exchange of atoms, and how many bonds of a reaction change with and without it."""
-
-    order: Order
-    changes: int
-    changes_without: int
-
-
-def fewer_changes(aims: Ends, bond_factor: float) -> Exchange | None:
-    """Two atoms of the second of `aims` whose exchange makes the bonds change least.
-
-    None where no exchange makes fewer bonds change, and where none would change with it.
-    """
-    first, last = (bonds(aim, bond_factor) for aim in aims)
-    pairs = itertools.takewhile(lambda order: _moved(order) <= 2, _exchanges(aims[0]))
-    left = {order: len(first ^ _renamed(last, order)) for order in pairs}
-    best = min(left, key=lambda order: left[order] or math.inf)
-    now = len(first ^ last)
-    return Exchange(best, left[best], now) if 0 < left[best] < now else None
 
 
 def names(atoms: Atoms, order: Order) -> str:

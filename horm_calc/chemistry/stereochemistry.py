@@ -8,6 +8,7 @@ only the bonds about which nothing turns, and these are known by their lengths.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -65,6 +66,41 @@ def isomer(atoms: Atoms, bond_factor: float) -> str:
     return smiles
 
 
+def inversions(before: Atoms, after: Atoms, bond_factor: float) -> frozenset[int]:
+    """The atoms whose neighbours are arranged otherwise although they are the same atoms.
+
+    Centres with four neighbours, and both atoms of a double bond. Every atom counts as itself: a
+    methylene group of which two hydrogens are exchanged is inverted too.
+    """
+    ends = before, after
+    pairs = [bonds(end, bond_factor) for end in ends]
+    graphs = [nx.Graph(pairs[0]), nx.Graph(pairs[1])]
+    same = {
+        i: sorted(graphs[0][i])
+        for i in graphs[0]
+        if i in graphs[1] and graphs[0][i].keys() == graphs[1][i].keys()
+    }
+    found = {
+        i
+        for i, others in same.items()
+        if len(others) == 4
+        and _volume(before.positions, others) * _volume(after.positions, others) < 0
+    }
+    for pair in _double(before, pairs[0]) & _double(after, pairs[1]):
+        sides = [[k for k in same.get(i, ()) if k not in pair] for i in pair]
+        if all(sides):
+            turns = [end.get_dihedral(sides[0][0], *pair, sides[1][0]) for end in ends]
+            if np.prod(np.cos(np.radians(turns))) < 0:
+                found.update(pair)
+    return frozenset(found)
+
+
+def _volume(positions: np.ndarray, four: Sequence[int]) -> float:
+    """Six times that of the tetrahedron of four atoms, signed, Å³."""
+    first, *others = positions[list(four)]
+    return float(np.linalg.det(np.array(others) - first))
+
+
 def _double(atoms: Atoms, pairs: Bonds) -> Bonds:
     """The bonds about which nothing turns and that have sides."""
     neighbours = nx.Graph(pairs)
@@ -113,8 +149,7 @@ def _chirality(atom: Chem.Atom, positions: np.ndarray) -> Chem.ChiralType:
     neighbours = [bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]
     if len(neighbours) != 4:
         return Chem.ChiralType.CHI_UNSPECIFIED
-    first, *others = positions[neighbours]
-    if np.linalg.det(np.array(others) - first) > 0:
+    if _volume(positions, neighbours) > 0:
         return Chem.ChiralType.CHI_TETRAHEDRAL_CCW
     return Chem.ChiralType.CHI_TETRAHEDRAL_CW
 

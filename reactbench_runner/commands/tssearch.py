@@ -9,6 +9,7 @@ import difflib
 import itertools
 import re
 import sys
+import time
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,7 +42,8 @@ input:
   reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
                   product) or 'reactant' and 'product' (files; opt.log@-1 is the last
                   geometry of opt.log); optional: charge, multiplicity. Paths are relative to
-                  the CSV. Both ends need the same atoms in the same order.
+                  the CSV. Both ends need the same atoms in the same order, or
+                  --remap finds it.
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
 Molecules are neutral singlets unless the CSV or their files (in comment lines,
@@ -76,6 +78,9 @@ _Advance = Callable[[str | None], None]
 _OF_THE_RUN = ("calculator", "verify", "workers")
 
 
+#: Seconds for checks of the order of atoms before the first search, which each search repeats.
+_SECONDS_ON_ORDER = 10.0
+
 #: Atoms beyond which a search takes so long that a person should be told.
 _LARGE = 100
 
@@ -106,11 +111,18 @@ def _run(options: argparse.Namespace) -> int:
     from reactbench_runner.inputs.large import open_reactions
 
     console = Console()
-    reactions = open_reactions(options.reactions)  # before a network is loaded
+    limit = settings.verdict.bond_factor
+    # Before a network is loaded.
+    reactions = open_reactions(options.reactions, limit if options.remap else None)
     level = calculators.entry(run["calculator"]).level_of_theory
     if run["verify"] is not None:
         level += f" verified with {calculators.entry(run['verify']).level_of_theory}"
+    heading = []
+    if isinstance(reactions, list):
+        heading = [_placed(*found, options.reactions) for found in _on_the_order(reactions, limit)]
     if options.dry_run:
+        for line in heading:
+            console.print(line, markup=False, highlight=False)
         return _rehearse(reactions, options.out, run, console)
     common = {
         **run,
@@ -121,9 +133,10 @@ def _run(options: argparse.Namespace) -> int:
         "most_deaths": options.max_deaths,
         "say": _say,
     }
-    head = f"{counted(len(reactions), 'reaction')}, {level}, results in {options.out}"
+    heading.insert(0, f"{counted(len(reactions), 'reaction')}, {level}, results in {options.out}")
     if isinstance(reactions, list) and (warning := _large(reactions)):
-        head += f"\n{warning}"
+        heading.append(warning)
+    head = "\n".join(heading)
     with _bar(len(reactions), head, console) as (on_started, advance):
         common["on_started"] = on_started
         if _in_shards(reactions, options):
@@ -273,6 +286,38 @@ def _large(reactions: Sequence[Reaction | Unreadable]) -> str:
     )
 
 
+def _on_the_order(
+    reactions: Sequence[Reaction | Unreadable], bond_factor: float
+) -> Iterator[tuple[str, str]]:
+    """What has been, or perhaps should be, another order of atoms: ids and words."""
+    from workflows.atom_order import check_order
+    from workflows.input_checks import check_reaction
+    from workflows.records import Reaction
+
+    end = time.monotonic() + _SECONDS_ON_ORDER
+    for count, item in enumerate(reactions):
+        if not isinstance(item, Reaction):
+            continue
+        if item.remapped:
+            yield item.id, item.remapped
+            continue
+        if time.monotonic() > end:
+            left = counted(len(reactions) - count, "reaction")
+            yield "", f"The order of atoms of {left} more is checked when each is searched."
+            return
+        with contextlib.suppress(InputError):  # which its row tells
+            check_reaction(item)
+            yield from ((item.id, text) for text in check_order(item, bond_factor) if text)
+
+
+def _placed(identifier: str, text: str, source: Path) -> str:
+    """With the file, the line in a table and the id of the reaction that it is about, if any."""
+    from reactbench_runner.inputs.reactions import listed_in
+
+    where = next((item.where for item in listed_in(source) if item.id == identifier), "")
+    return f"{where} ({identifier}): {text}" if where else text
+
+
 def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchSettings]:
     """The settings of the run, by the names of `_OF_THE_RUN`, and those of its searches.
 
@@ -373,6 +418,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M",
         help="number of searches that each worker has under way at a time, whose structures a "
         "network evaluates together (default 64 with a network on a GPU, otherwise 1)",
+    )
+    parser.add_argument(
+        "--remap",
+        action="store_true",
+        help="put the atoms of each product into the order with which the fewest bonds change, and "
+        "equivalent hydrogens into that in which they move least; the warnings in the results say "
+        "what was changed (default: the order in the files, with a warning if another one changes "
+        "fewer bonds)",
     )
     parser.add_argument(
         "--dry-run",

@@ -21,8 +21,8 @@ class LargeInput:
     `read_reactions`, and where the table is changed while it is in use.
     """
 
-    def __init__(self, source: Path) -> None:
-        self.source = source
+    def __init__(self, source: Path, remap: float | None = None) -> None:
+        self.source, self.remap = source, remap
         self._state = self._seen()
         self._count = sum(1 for _ in listed_in(source))
 
@@ -32,7 +32,7 @@ class LargeInput:
     def __iter__(self) -> Iterator[Listed]:
         if self._seen() != self._state:
             raise InputError(f"{self.source} has been changed; run the same command to go on")
-        return listed_in(self.source)
+        return listed_in(self.source, self.remap)
 
     def _seen(self) -> tuple[int, int] | None:
         """What changes with a table; that of a folder changes with anything that is put there."""
@@ -43,13 +43,18 @@ class LargeInput:
         return None if self.source.is_dir() else (status.st_mtime_ns, status.st_size)
 
 
-def open_reactions(source: Path | str) -> list[Reaction | Unreadable] | LargeInput:
+def open_reactions(
+    source: Path | str, remap: float | None = None
+) -> list[Reaction | Unreadable] | LargeInput:
     """All reactions of an input; those of a large one are read when their turn comes.
 
     Parameters
     ----------
     source
         As of `read_reactions`.
+    remap
+        The bond factor for `workflows.atom_order.remapped`, which puts the atoms of each product
+        into the order with which the fewest bonds change; None to leave them as they are.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def open_reactions(source: Path | str) -> list[Reaction | Unreadable] | LargeInp
         For what makes the whole input unusable.
     """
     source = Path(source)
-    beginning = list(islice(listed_in(source), LARGE + 1))
+    beginning = list(islice(listed_in(source, remap), LARGE + 1))
     if len(beginning) > LARGE:
-        return LargeInput(source)
+        return LargeInput(source, remap)
     return [listed.read() for listed in beginning]

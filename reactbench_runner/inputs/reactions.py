@@ -27,7 +27,9 @@ from horm_calc.structure_files.electrons import (
 )
 from reactbench_runner.inputs.files import UnusableFile, read_frames, stamp_of
 from reactbench_runner.inputs.tables import FILES, check_id, rows_of
+from workflows.atom_order import remapped
 from workflows.errors import InputError
+from workflows.input_checks import check_structures
 from workflows.records import Reaction
 
 #: Ends of the names of files that are a reaction by themselves.
@@ -92,26 +94,39 @@ class Listed:
         That to which names of files are relative.
     where
         File and line, for messages.
+    remap
+        The bond factor by which the atoms are put into the order with the fewest changes of bonds;
+        None to leave them as they are.
     """
 
     id: str
     row: dict[str, str]
     folder: Path
     where: str
+    remap: float | None = None
 
     def read(self) -> Reaction | Unreadable:
         """The reaction, or why there is none."""
-        return _make(self.id, self.row, self.folder, self.where)
+        found = _make(self.id, self.row, self.folder, self.where)
+        if self.remap is None or isinstance(found, Unreadable):
+            return found
+        try:
+            check_structures(found)
+            return remapped(found, self.remap)
+        except (InputError, ValueError):  # the search says what is wrong
+            return found
 
     def stamp(self) -> str:
         """Changes whenever the reaction does; "" where a file is missing."""
         names = [self.row[column] for column in FILES if column in self.row]
         files = stamp_of(self.folder, names)
         cells = "\n".join(f"{name}={value}" for name, value in sorted(self.row.items()))
+        if self.remap is not None:
+            cells += f"\nremap={self.remap}"
         return hashlib.sha256(f"{cells}\n{files}".encode()).hexdigest()[:16] if files else ""
 
 
-def listed_in(source: Path) -> Iterator[Listed]:
+def listed_in(source: Path, remap: float | None = None) -> Iterator[Listed]:
     """As `read_reactions`, of structures that are read later. All is checked at the end."""
     if source.is_dir():
         files = _files(source)
@@ -119,12 +134,12 @@ def listed_in(source: Path) -> Iterator[Listed]:
         files = [source]
     else:
         for line, row in rows_of(source):
-            yield Listed(row["id"], row, source.parent, f"{source}, line {line}")
+            yield Listed(row["id"], row, source.parent, f"{source}, line {line}", remap)
         return
     for file in files:
         check_id(file.stem, str(file))
     for file in files:
-        yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file))
+        yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file), remap)
 
 
 def _files(folder: Path) -> list[Path]:
