@@ -65,18 +65,21 @@ def finished(out: Path, say: Say = lambda text: None) -> dict[str, ResultRow]:
     A reaction whose record is damaged counts as not finished; `say` hears of it. Raises
     `InputError` where a younger version has written one.
     """
-    rows = {}
+    return {row.id: row for row in stored_rows(out, say)}
+
+
+def stored_rows(out: Path, say: Say = lambda text: None) -> Iterator[ResultRow]:
+    """As `finished`, one after the other."""
     for file in sorted(out.glob("*/result.json")):
         identifier = file.parent.name
         if identifier.startswith(UNFINISHED):
             continue
         try:
-            rows[identifier] = read_result(file, identifier)
+            yield read_result(file, identifier)
         except InputError:
             raise
         except ValueError as error:
             say(f"{file} is damaged ({error}): reaction '{identifier}' counts as not finished")
-    return rows
 
 
 class Store:
