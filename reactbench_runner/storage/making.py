@@ -42,7 +42,7 @@ def to_row(result: SearchResult) -> ResultRow:
         stage=Stage(verdict.stage or Stage.VERDICT),
         reason=verdict.reason,
         path_method=result.path.method if result.path else "",
-        path_converged=result.path.converged if result.path else None,
+        path_converged=bool(result.path.converged) if result.path else None,
         irc_method=result.irc.method if result.irc else "",
         attempts=result.attempts,
         warnings="; ".join(result.warnings),
