@@ -26,12 +26,15 @@ reaction. The runs are only read.
 _EPILOG = """\
 Every rate is of all input reactions. Intervals are 95%: Wilson for rates, bootstrap for means and
 medians. A table of references has the columns id and barrier_kcal_per_mol (or barrier_ev); the
-comments of .xyz files name the reaction, as in id=rxn12, or the file does.
+comments of .xyz files name the reaction (id=rxn12), or a file of one structure is named after it.
 
-example:
+examples:
+  horm-reactbench runs/first
+      rates of one run
+
   horm-reactbench runs/gfn2-xtb runs/mini --reference runs/dft --figures figures
-  How often do searches with GFN2-xTB and horm-mini succeed, on which reactions do they differ, and
-  how far are their barriers from those of the run in runs/dft?
+      How often do GFN2-xTB and horm-mini succeed? On which reactions do they differ? How far are
+      their barriers and transition states from those of runs/dft?
 """
 
 
@@ -72,7 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         help="draw the figures, as PNG and SVG; needs matplotlib, which the extra 'train' installs",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="of the bootstrap samples (default %(default)s)"
+        "--seed",
+        type=int,
+        default=1,
+        help="of the random numbers of the bootstrap (default %(default)s)",
     )
     return parser
 
