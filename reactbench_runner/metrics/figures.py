@@ -110,7 +110,7 @@ def distribution(names: Sequence[str], values: Sequence[np.ndarray], label: str)
     for number, (name, found) in enumerate(zip(names, values, strict=True)):
         if len(found):
             axes.ecdf(found, color=_colour(number), label=f"{name} ({len(found)})")
-    axes.set(xlabel=label, ylabel="fraction of intended reactions", xlim=(0, None))
+    axes.set(xlabel=label, ylabel="fraction of reactions", xlim=(0, None))
     axes.legend(frameon=False, loc="lower right")
     return figure
 

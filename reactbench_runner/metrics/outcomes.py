@@ -154,7 +154,6 @@ def _three(cost: Cost) -> tuple[float, float, float]:
 
 #: Asked of every outcome: a key, what tables say, and the answer. In the order of a search.
 FUNNEL: tuple[tuple[str, str, Callable[[Outcome], bool | None]], ...] = (
-    ("finished", "finished", lambda one: True),
     ("path", "path found", lambda one: one.path),
     ("path_converged", "  of these, converged", lambda one: one.path_converged),
     ("saddle", "first-order saddle", lambda one: one.saddle),

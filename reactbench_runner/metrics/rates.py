@@ -93,14 +93,14 @@ def report_of(
 ) -> RunReport:
     """Of a run; found: the deviations from references, where there are references."""
     outcomes = list(measured.outcomes.values())
-    near = found or {}
+    near, left = found or {}, measured.inputs - len(outcomes)
     report = RunReport(
         name=measured.run.name,
         folder=str(measured.run.folder),
         level_of_theory=measured.run.level_of_theory,
         inputs=measured.inputs,
         finished=len(outcomes),
-        funnel={key: rate(map(ask, outcomes), measured.inputs) for key, _, ask in FUNNEL},
+        funnel={key: rate(map(ask, outcomes), left) for key, _, ask in FUNNEL},
         by_atoms=bins(outcomes, size, near, seed),
         by_bonds=bins(outcomes, bond_changes, near, seed),
         costs=costs(outcomes, seed),
@@ -186,7 +186,7 @@ def _notes(report: RunReport) -> Iterable[str]:
     if left := report.inputs - report.finished:
         yield (
             f"{left} of {report.inputs} reactions have not finished: every rate is a lower bound, "
-            "and tables by size, bonds and stage are of the finished ones"
+            "and its interval allows for them; tables by size, bonds and stage are of finished ones"
         )
     if not report.finished:
         return
@@ -194,10 +194,10 @@ def _notes(report: RunReport) -> Iterable[str]:
         ("path_converged", "whether the path converged"),
         ("first", "what the first attempt concluded"),
     ):
-        if unknown := report.funnel[key].unknown:
+        if unknown := report.funnel[key].unknown - left:
             yield (
                 f"{unknown} rows of an older version do not say {words}: that rate is a lower "
-                "bound, and its interval allows for them"
+                "bound, and its interval allows for this"
             )
     if report.without_costs:
         yield f"{report.without_costs} rows of an older version have no costs by stage"

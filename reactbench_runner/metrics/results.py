@@ -27,7 +27,7 @@ _ERRORS = (
     *("barrier_kcal_per_mol", "reference_barrier_kcal_per_mol", "barrier_error_kcal_per_mol"),
     "ts_rmsd_a",
 )
-_ANSWERS = tuple((key, ask) for key, _, ask in FUNNEL if key != "finished")
+_ANSWERS = tuple((key, ask) for key, _, ask in FUNNEL)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ _BATCH = 5_000_000
 class Rate:
     """How many of how many, with the Wilson interval of the proportion.
 
-    unknown: of how many the stored rows do not say. The interval then reaches from the lower end of
-    `count` to the upper end of `count + unknown`.
+    unknown: how many have not finished, or have a row that does not say. The interval then reaches
+    from the lower end of `count` to the upper end of `count + unknown`.
     """
 
     count: int
@@ -53,11 +53,11 @@ class Estimate:
     median_interval: tuple[float, float] | None = None
 
 
-def rate(answers: Iterable[bool | None], total: int | None = None) -> Rate:
-    """Of `total` inputs, by default as many as there are answers; None is unknown."""
+def rate(answers: Iterable[bool | None], unanswered: int = 0) -> Rate:
+    """Of all answers and of inputs without one; None is unknown, too."""
     answers = list(answers)
-    total = len(answers) if total is None else total
-    count, unknown = answers.count(True), answers.count(None)
+    total = len(answers) + unanswered
+    count, unknown = answers.count(True), answers.count(None) + unanswered
     if not total:
         return Rate(0, 0)
     low = binomtest(count, total).proportion_ci(CONFIDENCE, "wilson").low

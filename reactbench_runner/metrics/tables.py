@@ -23,11 +23,11 @@ def funnel(reports: Sequence[RunReport]) -> Table:
     table.title = "Of all input reactions"
     table.caption = "95% intervals (Wilson)"
     table.add_row("input reactions", *(str(one.inputs) for one in reports))
+    if any(one.finished < one.inputs for one in reports):
+        table.add_row("finished", *(str(one.finished) for one in reports))
     for key, title, _ in FUNNEL:
         rates = [one.funnel[key] for one in reports]
         if key == "in_steps" and not any(rate.count for rate in rates):
-            continue
-        if key == "finished" and all(one.inputs == one.finished for one in reports):
             continue
         table.add_row(title, *map(share, rates))
     return table
@@ -118,9 +118,7 @@ def comparison(found: Comparison) -> Iterator[str]:
 
 
 def share(rate: Rate) -> str:
-    """'130 (81.2%, 75-87)'; ≥ where some rows do not say, and where none does, that."""
-    if rate.unknown and not rate.count:
-        return "not stored"
+    """'130 (81.2%, 75-87)'; ≥ where something is unknown."""
     if rate.value is None or rate.low is None or rate.high is None:
         return str(rate.count)
     least = "≥ " if rate.unknown else ""

@@ -59,5 +59,6 @@ def test_rates() -> None:
         pytest.approx(0.2553, abs=5e-5),
         pytest.approx(0.3662, abs=5e-5),
     )
-    assert rate([True, None, False], 10).count == 1
+    some = rate([True, None, False], 7)
+    assert (some.count, some.total, some.unknown) == (1, 10, 8)
     assert rate([]).value is None
