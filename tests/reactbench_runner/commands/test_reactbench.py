@@ -236,6 +236,19 @@ def test_errors_against_a_table_and_a_file(
     assert found["accuracy"]["barrier_error"]["count"] == 2
 
 
+def test_a_folder_of_saddles_is_a_reference(tmp_path: Path) -> None:
+    """Named after their reactions, whatever else lies there."""
+    from reactbench_runner.metrics.references import read_references
+
+    saddle = searched().saddle
+    assert saddle
+    (tmp_path / "saddles").mkdir()
+    ase.io.write(tmp_path / "saddles" / "a.xyz", saddle.atoms, format="xyz")
+    ase.io.write(tmp_path / "saddles" / "b.extxyz", saddle.atoms)
+    (tmp_path / "saddles" / "notes.txt").write_text("of 2024")
+    assert read_references([tmp_path / "saddles"]).saddles.keys() == {"a", "b"}
+
+
 def test_a_results_table_is_a_reference_for_what_is_intended(tmp_path: Path) -> None:
     from reactbench_runner.metrics.references import read_references
 
