@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
 import os
 import sys
@@ -211,14 +210,18 @@ def write_database(out: Path) -> Path:
 def positions_of(out: Path, roles: Collection[str]) -> Iterator[tuple[str, str, Atoms]]:
     """Reaction, role and structure of all points in these roles, without forces and Hessians.
 
-    In the order in which they were stored: of a reaction that was stored twice, the last counts.
+    In the order in which they were stored: of a reaction that comes twice, the last counts.
     """
     columns = ["reaction", "role", "numbers", "positions", "masses"]
-    for number in itertools.count():
+    number = 0
+    while True:
+        of_journal = number >= len(_sealed(out))
         for stored in _structures(out, number, columns):
             if stored["role"] in roles:
                 yield stored["reaction"], stored["role"], _atoms(stored)
-        if number >= len(_sealed(out)):
+        if not of_journal:
+            number += 1
+        elif number >= len(_sealed(out)):  # else it has become a Parquet file meanwhile
             return
 
 
@@ -287,12 +290,17 @@ def _read(out: Path, file: Path, columns: list[str] | None) -> list[dict[str, An
     try:
         rows: list[dict[str, Any]] = pq.read_table(file, columns=columns).to_pylist()
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{file} is damaged ({error}); put a copy of it there, or delete it and the file "
-            f"of its name in {out / STRUCTURES}, rename those after it so that no number is "
-            "missing, and its reactions are searched anew"
-        ) from error
+        raise _damaged(file, out / STRUCTURES, error) from error
     return rows
+
+
+def _damaged(file: Path, other: Path, error: Exception) -> StorageError:
+    """Of a Parquet file that has a namesake in the folder `other`."""
+    return StorageError(
+        f"{file} is damaged ({error}); put a copy of it there, or delete it and the file "
+        f"of its name in {other}, rename those after it so that no number is "
+        "missing, and its reactions are searched anew"
+    )
 
 
 def _structures(
@@ -304,10 +312,12 @@ def _structures(
         for record in _records(_journal(out, number)):
             yield from _unpacked(record)
         return
-    for batch in pq.ParquetFile(out / STRUCTURES / f"{number:06}.parquet").iter_batches(
-        batch_size=500, columns=columns
-    ):
-        yield from batch.to_pylist()
+    file = out / STRUCTURES / f"{number:06}.parquet"
+    try:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=500, columns=columns):
+            yield from batch.to_pylist()
+    except (OSError, ValueError) as error:
+        raise _damaged(file, out / ROWS, error) from error
 
 
 def _write_parquet(out: Path, number: int, journal: Path) -> None:

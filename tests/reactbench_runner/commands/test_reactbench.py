@@ -172,7 +172,7 @@ def test_rows_of_older_versions_say_what_they_do_not_know(
     assert "3 rows of an older version have no costs by stage" in out
 
 
-def test_shards_say_the_same_as_folders(tmp_path: Path) -> None:
+def test_shards_say_the_same_as_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyarrow")
     from reactbench_runner.storage import shards
 
@@ -194,6 +194,9 @@ def test_shards_say_the_same_as_folders(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         one.structures["a"][SADDLE].positions, other.structures["a"][SADDLE].positions
     )
+    (out / shards.STRUCTURES / "000000.parquet").write_bytes(b"PAR1")
+    assert call(out) == 1
+    assert "000000.parquet is damaged" in capsys.readouterr().err
 
 
 def barrier(result: SearchResult) -> float:
