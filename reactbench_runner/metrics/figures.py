@@ -27,11 +27,13 @@ except ImportError as error:
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 #: The bars of the funnel.
-SHOWN = ("path", "saddle", "irc", "by_bonds", "intended", "first")
+SHOWN = ("path", "saddle", "irc", "first_by_bonds", "by_bonds", "intended")
 
 #: What is written below them; what tables say of the first attempt needs its neighbour.
 TITLES = {key: title.replace(" ", "\n", 1) for key, title, _ in FUNNEL}
-TITLES["first"] = "intended,\nfirst attempt"
+TITLES["first_by_bonds"] = "by bonds,\nfirst attempt"
+TITLES["by_bonds"] = "by bonds,\nall attempts"
+TITLES["intended"] = "verdict\nintended"
 
 #: Of whose absolute values distributions are drawn: file, label, and the value.
 ERRORS: tuple[tuple[str, str, Callable[[Deviation], float | None]], ...] = (

@@ -32,9 +32,9 @@ class Outcome:
     path, path_converged, saddle, irc
         Whether the reported attempt has a path, one that met its criterion, a first-order saddle,
         and an IRC in both directions.
-    by_bonds
+    by_bonds, first_by_bonds
         Whether the ends of the IRC have the bonds of reactant and product, those near the limit
-        counted by the limit alone.
+        counted by the limit alone; and whether those of the first attempt have.
     first, intended, in_steps
         Whether the verdict is *intended*, that of the first attempt or of all, or *intended in
         steps*.
@@ -52,6 +52,7 @@ class Outcome:
     saddle: bool
     irc: bool
     by_bonds: bool
+    first_by_bonds: bool | None
     first: bool | None
     intended: bool
     in_steps: bool
@@ -96,6 +97,8 @@ def measure(
 def outcome_of(row: ResultRow) -> Outcome:
     """What a row says."""
     intended = row.verdict is Label.INTENDED
+    by_bonds = intended or _by_bonds(row)
+    first = _at_first_attempt(row)
     return Outcome(
         row.id,
         row.fingerprint,
@@ -104,8 +107,9 @@ def outcome_of(row: ResultRow) -> Outcome:
         path_converged=row.path_converged if row.path_method else False,
         saddle=row.ts_energy_ev is not None,
         irc=bool(row.irc_method),
-        by_bonds=intended or _by_bonds(row),
-        first=_at_first_attempt(row),
+        by_bonds=by_bonds,
+        first_by_bonds=first or _first_by_bonds(row, by_bonds=by_bonds),
+        first=first,
         intended=intended,
         in_steps=row.verdict is Label.IN_STEPS,
         barrier=row.barrier_kcal_per_mol if intended else None,
@@ -140,6 +144,17 @@ def _at_first_attempt(row: ResultRow) -> bool | None:
     return True if row.attempts == 1 else None
 
 
+def _first_by_bonds(row: ResultRow, *, by_bonds: bool) -> bool | None:
+    """Of a first attempt that was not *intended*: unknown where it was ambiguous, one of several.
+
+    No attempt is better than the one that is reported.
+    """
+    if not by_bonds or row.attempts == 1:
+        return by_bonds
+    known = row.verdict_at_first_attempt
+    return None if known in (None, Label.AMBIGUOUS) else False
+
+
 def _costs(row: ResultRow) -> np.ndarray | None:
     if not row.costs:
         return None
@@ -159,6 +174,7 @@ FUNNEL: tuple[tuple[str, str, Callable[[Outcome], bool | None]], ...] = (
     ("saddle", "first-order saddle", lambda one: one.saddle),
     ("irc", "IRC completed", lambda one: one.irc),
     ("by_bonds", "intended by bonds alone", lambda one: one.by_bonds),
+    ("first_by_bonds", "  at the first attempt", lambda one: one.first_by_bonds),
     ("intended", "intended", lambda one: one.intended),
     ("first", "  at the first attempt", lambda one: one.first),
     ("in_steps", "intended in steps", lambda one: one.in_steps),

@@ -33,8 +33,8 @@ DIFFERENCES = (
     "The published rates are of 960 reactions; a run may have others, which may be easier.",
     "ReactBench compares the bonds at the ends of the IRC with those of the input files, by bond "
     "limits of its own. Here they are compared with the bonds of the relaxed endpoints.",
-    "ReactBench makes one attempt. The rate to compare is 'at the first attempt', which counts "
-    "verdicts and so is stricter.",
+    "ReactBench makes one attempt: compare its rates with 'intended by bonds alone, at the first "
+    "attempt'.",
     "ReactBench counts no IRC between conformers. Here it is intended if its ends coincide with "
     "reactant and product.",
 )

@@ -192,11 +192,12 @@ def _notes(report: RunReport) -> Iterable[str]:
         return
     for key, words in (
         ("path_converged", "whether the path converged"),
+        ("first_by_bonds", "which bonds the first attempt led to"),
         ("first", "what the first attempt concluded"),
     ):
         if unknown := report.funnel[key].unknown - left:
             yield (
-                f"{unknown} rows of an older version do not say {words}: that rate is a lower "
+                f"{unknown} rows do not say {words}: that rate is a lower "
                 "bound, and its interval allows for this"
             )
     if report.without_costs:

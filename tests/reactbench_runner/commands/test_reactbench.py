@@ -112,6 +112,7 @@ def test_the_funnel_counted_by_hand(mixed: Path) -> None:
         "saddle": 8,
         "irc": 7,
         "by_bonds": 3,
+        "first_by_bonds": 2,
         "intended": 2,
         "first": 1,
         "in_steps": 1,
@@ -164,6 +165,7 @@ def test_rows_of_older_versions_say_what_they_do_not_know(
     report = report_of(measure(open_run(folder)), 1)
     first, converged = report.funnel["first"], report.funnel["path_converged"]
     assert (first.count, first.unknown, converged.count, converged.unknown) == (1, 1, 0, 3)
+    assert report.funnel["first_by_bonds"] == first
     assert first.high == report.funnel["intended"].high
     assert call(folder) == 0
     out = capsys.readouterr().out
