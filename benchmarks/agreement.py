@@ -15,19 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import operator
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import ase.io
-import networkx as nx
-from ase import Atoms
-
-from horm_calc.chemistry.connectivity import bonds
-from horm_calc.chemistry.superposition import superposition
+from horm_calc.chemistry import equivalence
+from reactbench_runner.storage.reading import PRODUCT, REACTANT, SADDLE, points_in
 from reactbench_runner.storage.store import finished
 from workflows.records import Label
 from workflows.settings import VerdictSettings
@@ -101,27 +96,12 @@ def compare(trusted: Path, fast: Path) -> tuple[list[str], list[Compared]]:
 
 def distance(first: Path, second: Path) -> float:
     """RMSD, Å, of the transition states in two folders of the same reaction."""
-    [one], [other] = (ase.io.read(folder / "ts.xyz", ":") for folder in (first, second))
-    reactant, *_, product = ase.io.read(first / "path.xyz", ":")
-    mirrored = other.copy()
-    mirrored.positions[:, 2] *= -1
-    return min(
-        superposition(one, image[order])[1]
-        for order in relabellings(reactant, product)
-        for image in (other, mirrored)
-    )
-
-
-def relabellings(reactant: Atoms, product: Atoms) -> Iterator[list[int]]:
-    """Orders of the atoms that leave elements and the bonds of both ends what they are."""
-    graph = nx.Graph()
-    graph.add_nodes_from((i, {"number": int(z)}) for i, z in enumerate(reactant.numbers))
-    for end, atoms in (("reactant", reactant), ("product", product)):
-        for pair in bonds(atoms, VerdictSettings().bond_factor):
-            graph.add_edge(*pair, **{end: True})
-    matcher = nx.isomorphism.GraphMatcher(graph, graph, operator.eq, operator.eq)
-    for mapping in matcher.isomorphisms_iter():
-        yield [mapping[i] for i in range(len(reactant))]
+    one, other = points_in(first), points_in(second)
+    ends = one[REACTANT], one[PRODUCT]
+    found = equivalence.distance(one[SADDLE], other[SADDLE], ends, VerdictSettings().bond_factor)
+    if found is None:
+        sys.exit(f"{first}: there are too many ways to exchange equivalent atoms")
+    return found
 
 
 def markdown(trusted: Path, fast: Path, solvable: Sequence[str], found: Sequence[Compared]) -> str:

@@ -30,6 +30,7 @@ COMMANDS = {
     "horm-tssearch": "reactbench_runner.commands.tssearch",
     "horm-status": "reactbench_runner.commands.status",
     "horm-merge": "reactbench_runner.commands.merge",
+    "horm-reactbench": "reactbench_runner.commands.reactbench",
     "horm-models": "horm_calc.commands.models",
     "horm-label": "horm_calc.commands.label",
     "horm-data": "horm_calc.commands.data",

@@ -9,7 +9,6 @@ import ase.io
 import h5py
 import numpy as np
 import pytest
-from ase.build import molecule
 
 from benchmarks import agreement, hessian, overfit, precision, scale, smoothness, training
 from benchmarks.networks import alkane, rattled, saddle, sizes
@@ -109,19 +108,6 @@ def test_smoothness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     smoothness.main(["--data", str(data), "--json", str(file)])
     assert "100.0% of 1 transition states" in capsys.readouterr().out
     assert 0 < json.loads(file.read_text("utf-8"))["worst"]["a"] < 0.05
-
-
-def test_labels_that_may_be_exchanged() -> None:
-    """The three hydrogens of a methyl group, until one of them has left it: 3! and 2! orders."""
-    methanol = molecule("CH3OH")
-    assert methanol.get_chemical_symbols() == ["C", "O", "H", "H", "H", "H"]
-    methyl = {i for i in range(2, 6) if methanol.get_distance(0, i) < 1.2}
-    orders = list(agreement.relabellings(methanol, methanol))
-    assert len(orders) == 6
-    assert {i for order in orders for i in range(6) if order[i] != i} == methyl
-    left = methanol.copy()
-    left.positions[max(methyl)] += 5
-    assert len(list(agreement.relabellings(methanol, left))) == 2
 
 
 def test_agreement_of_two_runs(tmp_path: Path) -> None:

@@ -415,6 +415,8 @@ class SearchResult:
         What a person should know who uses the numbers.
     attempts
         How many guesses were tried.
+    first_verdict
+        That of the first attempt; None where none was made.
     lower_path
         A path that stays below the saddle; None where none is known, whether or not it was looked
         for.
@@ -442,6 +444,7 @@ class SearchResult:
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     attempts: int = 1
+    first_verdict: Verdict | None = None
     lower_path: StringPath | None = None
     separated: dict[str, SeparatedMolecules] = field(default_factory=dict)
     costs: dict[Stage, Cost] = field(default_factory=dict)

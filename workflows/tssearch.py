@@ -213,9 +213,12 @@ def _search(
     tried = try_guesses(reactant, product, surface, settings, account)
     best, attempts = tried.best, tried.attempts
     steps: tuple[ElementaryStep, ...] = ()
-    verdict = best.verdict
-    if verdict.label is not Label.BARRIERLESS:
-        verdict = check_relaxation(verdict, given, relaxed, settings.verdict)
+    first, verdict = (
+        one.verdict
+        if one.verdict.label is Label.BARRIERLESS
+        else check_relaxation(one.verdict, given, relaxed, settings.verdict)
+        for one in (attempts[0], best)
+    )
     if unconnected(verdict) and (
         chain := find_chain(attempts, reactant, product, surface, settings, account)
     ):
@@ -250,6 +253,7 @@ def _search(
         skipped=free.skipped | tried.skipped | not_separated,
         warnings=warnings,
         attempts=len(attempts),
+        first_verdict=first,
         lower_path=tried.lower_path,
         separated=separated,
         costs=account.costs,

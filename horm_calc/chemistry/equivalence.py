@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import Bonds, bonds, kinds
+from horm_calc.chemistry.masses import with_positions
 from horm_calc.chemistry.superposition import SAME, superposition
 
 #: What to ask where an exchange of atoms makes sense of a result.
@@ -36,6 +37,9 @@ MOST_WAYS = 240
 #: Exchanges of up to so many atoms are looked for; so many are tried, and so many are compared of
 #: those with which as many bonds break and form as there should.
 MOST_EXCHANGED, MOST_TRIED, MOST_COMPARED = 4, 100_000, 500
+
+#: So many relabellings of equivalent atoms are tried: four methyl groups have 6⁴ = 1296.
+MOST_RELABELLINGS = 10_000
 
 
 def lie_upon(ends: Ends, aims: Ends, bond_factor: float) -> bool:
@@ -115,6 +119,32 @@ def _up_to_names(
         if any(any(_matches(graph, one, operator.eq)) for one in found):
             return others[other]
     return None
+
+
+def relabellings(ends: Ends, bond_factor: float) -> Iterator[Order]:
+    """Orders of the atoms that leave kinds of atoms and the bonds of both ends what they are.
+
+    Such as those of the hydrogens of a methyl group that takes no part in the reaction.
+    """
+    graph = _reaction_graph(ends[0], *(bonds(end, bond_factor) for end in ends))
+    return _matches(graph, graph, operator.eq)
+
+
+def distance(one: Atoms, other: Atoms, ends: Ends, bond_factor: float) -> float | None:
+    """Root mean square distance, Å, of two transition states of the reaction between `ends`.
+
+    After superposition, and the least of all that are the same chemically: of either mirror image
+    and of all `relabellings`. None where these are more than `MOST_RELABELLINGS`.
+    """
+    orders = list(itertools.islice(relabellings(ends, bond_factor), MOST_RELABELLINGS + 1))
+    if len(orders) > MOST_RELABELLINGS:
+        return None
+    images = [with_positions(other, other.positions * (1, 1, mirror)) for mirror in (1, -1)]
+    return min(
+        superposition(one, with_positions(image, image.positions[list(order)]))[1]
+        for order in orders
+        for image in images
+    )
 
 
 def names(atoms: Atoms, order: Order) -> str:

@@ -68,6 +68,10 @@ class ResultRow:
     verdict_relabelled: Label | None = _optional(
         "the verdict if atoms of one element may change labels"
     )
+    verdict_at_first_attempt: Label | None = _optional(
+        "the verdict of the first attempt; empty if there was none, and in runs of versions that "
+        "did not store it"
+    )
     stage: Stage = _column("the stage in which a search *failed*; otherwise `verdict`")
     reason: str = _text(
         "why the verdict is not *intended*: the bonds that decide it, and atoms whose exchange in "
@@ -164,6 +168,10 @@ class ResultRow:
         "sum of the total energies of the separate molecules of the product", 6
     )
     path_method: str = _text("method that found the path to this saddle")
+    path_converged: bool | None = _optional(
+        "whether that path met the criterion of its method; empty if there is no path, and in "
+        "runs of versions that did not store it"
+    )
     irc_method: str = _text("method that followed the IRC")
     attempts: int = _column(
         "number of attempts; the log says how each ended; 0 if an endpoint relaxed into the other "

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -177,7 +177,7 @@ def rows_of(out: Path) -> Iterator[ResultRow]:
     place = 0
     for rows in pieces(out):
         for row in rows:
-            if last[row["id"]] == place:
+            if last.get(row["id"]) == place:  # one that has finished since is unknown
                 yield row_of(_with_costs(row))
             place += 1
 
@@ -205,6 +205,24 @@ def write_database(out: Path) -> Path:
                         keys["verdict"] = verdicts[name]
                         database.write(atoms, key_value_pairs=keys, data=data)
     return path
+
+
+def positions_of(out: Path, roles: Collection[str]) -> Iterator[tuple[str, str, Atoms]]:
+    """Reaction, role and structure of all points in these roles, without forces and Hessians.
+
+    In the order in which they were stored: of a reaction that comes twice, the last counts.
+    """
+    columns = ["reaction", "role", "numbers", "positions", "masses"]
+    number = 0
+    while True:
+        of_journal = number >= len(_sealed(out))
+        for stored in _structures(out, number, columns):
+            if stored["role"] in roles:
+                yield stored["reaction"], stored["role"], _atoms(stored)
+        if not of_journal:
+            number += 1
+        elif number >= len(_sealed(out)):  # else it has become a Parquet file meanwhile
+            return
 
 
 def is_sharded(out: Path) -> bool:
@@ -253,32 +271,53 @@ def _records(journal: Path) -> Iterator[dict[str, Any]]:
 
 def pieces(out: Path, columns: list[str] | None = None) -> Iterator[list[dict[str, Any]]]:
     """The rows of each Parquet file, and then those of the journal."""
+    done = 0
+    while True:
+        files = _sealed(out)
+        for file in files[done:]:
+            yield _read(out, file, columns)
+        done = len(files)
+        last = [_flat(record) for record in _records(_journal(out, done))]
+        if len(_sealed(out)) == done:  # else it has become a Parquet file meanwhile
+            yield last
+            return
+
+
+def _read(out: Path, file: Path, columns: list[str] | None) -> list[dict[str, Any]]:
+    """The rows of a Parquet file."""
     import pyarrow.parquet as pq
 
-    files = _sealed(out)
-    for file in files:
-        try:
-            yield pq.read_table(file, columns=columns).to_pylist()
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"{file} is damaged ({error}); put a copy of it there, or delete it and the file "
-                f"of its name in {out / STRUCTURES}, rename those after it so that no number is "
-                "missing, and its reactions are searched anew"
-            ) from error
-    yield [_flat(record) for record in _records(_journal(out, len(files)))]
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(file, columns=columns).to_pylist()
+    except (OSError, ValueError) as error:
+        raise _damaged(file, out / STRUCTURES, error) from error
+    return rows
 
 
-def _structures(out: Path, number: int) -> Iterator[Mapping[str, Any]]:
+def _damaged(file: Path, other: Path, error: Exception) -> StorageError:
+    """Of a Parquet file that has a namesake in the folder `other`."""
+    return StorageError(
+        f"{file} is damaged ({error}); put a copy of it there, or delete it and the file "
+        f"of its name in {other}, rename those after it so that no number is "
+        "missing, and its reactions are searched anew"
+    )
+
+
+def _structures(
+    out: Path, number: int, columns: list[str] | None = None
+) -> Iterator[Mapping[str, Any]]:
     import pyarrow.parquet as pq
 
     if number == len(_sealed(out)):
         for record in _records(_journal(out, number)):
             yield from _unpacked(record)
         return
-    for batch in pq.ParquetFile(out / STRUCTURES / f"{number:06}.parquet").iter_batches(
-        batch_size=500
-    ):
-        yield from batch.to_pylist()
+    file = out / STRUCTURES / f"{number:06}.parquet"
+    try:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=500, columns=columns):
+            yield from batch.to_pylist()
+    except (OSError, ValueError) as error:
+        raise _damaged(file, out / ROWS, error) from error
 
 
 def _write_parquet(out: Path, number: int, journal: Path) -> None:
@@ -398,15 +437,21 @@ def _unpacked(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"reaction": record["id"], **packed, **arrays}
 
 
+def _atoms(stored: Mapping[str, Any]) -> Atoms:
+    """Elements, positions and masses."""
+    atoms = Atoms(stored["numbers"], np.asarray(stored["positions"], float).reshape(-1, 3))
+    if stored.get("masses") is not None:
+        atoms.set_masses(np.asarray(stored["masses"], float))
+    return atoms
+
+
 def _entry(stored: Mapping[str, Any]) -> Entry:
     """A structure as the ASE database takes it."""
 
     def array(name: str) -> np.ndarray:
         return np.asarray(stored[name], float)
 
-    atoms = Atoms(stored["numbers"], array("positions").reshape(-1, 3))
-    if stored.get("masses") is not None:
-        atoms.set_masses(array("masses"))
+    atoms = _atoms(stored)
     forces = array("forces").reshape(-1, 3)
     atoms.calc = SinglePointCalculator(atoms, energy=stored["energy"], forces=forces)
     data: dict[str, Any] = {}

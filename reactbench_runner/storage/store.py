@@ -47,7 +47,7 @@ LOG_ENDS = 500_000
 #: Told to the user.
 Say = Callable[[str], None]
 
-_STRUCTURES = "structures.json"
+STRUCTURES = "structures.json"
 
 #: What becomes of bytes of file names that are no text.
 _NO_TEXT = "backslashreplace"
@@ -64,18 +64,21 @@ def finished(out: Path, say: Say = lambda text: None) -> dict[str, ResultRow]:
     A reaction whose record is damaged counts as not finished; `say` hears of it. Raises
     `InputError` where a younger version has written one.
     """
-    rows = {}
+    return {row.id: row for row in stored_rows(out, say)}
+
+
+def stored_rows(out: Path, say: Say = lambda text: None) -> Iterator[ResultRow]:
+    """As `finished`, one after the other."""
     for file in sorted(out.glob("*/result.json")):
         identifier = file.parent.name
         if identifier.startswith(UNFINISHED):
             continue
         try:
-            rows[identifier] = read_result(file, identifier)
+            yield read_result(file, identifier)
         except InputError:
             raise
         except ValueError as error:
             say(f"{file} is damaged ({error}): reaction '{identifier}' counts as not finished")
-    return rows
 
 
 class Store:
@@ -180,7 +183,7 @@ class Store:
             if not known.role.startswith(VERIFY)
         ]
         verified = entries(result, row.level_of_theory, verify_level, VERIFY)
-        with replacing(folder / _STRUCTURES) as temporary:
+        with replacing(folder / STRUCTURES) as temporary:
             structures = write_entries(temporary, [*searched, *verified])
         write_verification(result, folder, verify_level)
         with replacing(folder / "log.txt") as temporary:
@@ -208,7 +211,7 @@ class Store:
             else:  # of an older version, which wrote them into the database alone
                 complete = bool(held) or row.reactant_energy_ev is None
             if not complete:
-                missing[row.id] = self.out / row.id / _STRUCTURES
+                missing[row.id] = self.out / row.id / STRUCTURES
         lost = self.database.take(missing) if missing else []
         return [name for name in missing if name not in lost], lost
 
@@ -251,7 +254,7 @@ def write_files(result: SearchResult, out: Path, level: str, verify_level: str) 
 
 def _write_record(folder: Path, row: ResultRow, found: Sequence[Entry], log: str) -> ResultRow:
     """Structures, log and result.json of a reaction; the row with the names of the structures."""
-    row = dataclasses.replace(row, structures=tuple(write_entries(folder / _STRUCTURES, found)))
+    row = dataclasses.replace(row, structures=tuple(write_entries(folder / STRUCTURES, found)))
     _write_text(folder / "log.txt", _headed(log, row.level_of_theory, row.verify_level))
     _write_text(folder / "result.json", as_json(row))
     return row

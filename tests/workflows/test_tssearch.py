@@ -229,6 +229,9 @@ def test_the_next_attempt_takes_another_path(reaction) -> None:
     result = search(reaction, calculators.build("gfn2-xtb"), settings)
     assert result.attempts == 2
     assert result.path.method == "string"
+    row = to_row(result)
+    assert (row.verdict, row.verdict_at_first_attempt) == (Label.INTENDED, Label.FAILED)
+    assert row.path_converged is False  # one cycle is not enough
     once = dataclasses.replace(settings, attempts=1)
     failed = search(reaction, calculators.build("gfn2-xtb"), once)
     assert failed.verdict.stage == "path"

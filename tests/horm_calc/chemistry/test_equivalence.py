@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase.io import read
 
 from horm_calc.chemistry.connectivity import bonds, same_bonds
-from horm_calc.chemistry.equivalence import lie_upon
+from horm_calc.chemistry.equivalence import distance, lie_upon, relabellings
 from horm_calc.chemistry.mapping import best_mapping
 from horm_calc.chemistry.superposition import superposition
 from horm_calc.units import to_kcal_per_mol
@@ -304,3 +304,40 @@ def test_ends_of_an_irc_that_are_saddle_points_are_not_the_last_word(gfn2) -> No
     assert barrier == pytest.approx(23.6, abs=0.2)  # the ring turns over at 11.2
     for end in found.ends:
         assert end.energy == pytest.approx(reactant.energy, abs=1e-3)
+
+
+def test_labels_that_may_be_exchanged() -> None:
+    """The three hydrogens of a methyl group, until one of them has left it: 3! and 2! orders."""
+    methanol = molecule("CH3OH")
+    assert methanol.get_chemical_symbols() == ["C", "O", "H", "H", "H", "H"]
+    methyl = {i for i in range(2, 6) if methanol.get_distance(0, i) < 1.2}
+    orders = list(relabellings((methanol, methanol), 1.2))
+    assert len(orders) == 6
+    assert {i for order in orders for i in range(6) if order[i] != i} == methyl
+    left = methanol.copy()
+    left.positions[max(methyl)] += 5
+    assert len(list(relabellings((methanol, left), 1.2))) == 2
+
+
+def test_distance_of_saddles_is_that_of_the_nearest_equivalent_one() -> None:
+    """Turned, mirrored and with two hydrogens of its methyl group exchanged it is the same."""
+    methanol = molecule("CH3OH")
+    methyl = [i for i in range(2, 6) if methanol.get_distance(0, i) < 1.2]
+    saddle = methanol.copy()
+    saddle.positions += np.random.default_rng(0).normal(0, 0.1, (6, 3))
+    order = list(range(6))
+    order[methyl[0]], order[methyl[1]] = methyl[1], methyl[0]
+    other = Atoms(saddle.numbers, saddle.positions[order] * (1, -1, 1))
+    other.rotate(80, (3, 1, 2))
+    ends = methanol, methanol
+    assert distance(saddle, other, ends, 1.2) == pytest.approx(0, abs=1e-7)
+    assert superposition(saddle, other)[1] > 0.1
+    moved = saddle.copy()
+    moved.positions[0] += (0, 0, 0.3)
+    assert distance(saddle, moved, ends, 1.2) == pytest.approx(superposition(saddle, moved)[1])
+
+
+def test_too_many_equivalent_atoms_are_refused() -> None:
+    """Ten lone hydrogens can be exchanged in 10! ways."""
+    gas = Atoms("H10", [[10.0 * i, 0, 0] for i in range(10)])
+    assert distance(gas, gas, (gas, gas), 1.2) is None

@@ -63,8 +63,8 @@ def printed(
 
 def test_all_commands_are_known() -> None:
     assert COMMANDS == [
-        "horm-data", "horm-eval", "horm-label", "horm-merge", "horm-models", "horm-status",
-        "horm-train", "horm-tssearch",
+        "horm-data", "horm-eval", "horm-label", "horm-merge", "horm-models", "horm-reactbench",
+        "horm-status", "horm-train", "horm-tssearch",
     ]  # fmt: skip
 
 

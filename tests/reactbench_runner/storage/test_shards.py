@@ -76,6 +76,18 @@ def test_structures_come_back_as_they_were(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.data["imaginary_mode"], expected["imaginary_mode"])
 
 
+def test_a_journal_becomes_a_parquet_file_while_it_is_read(tmp_path: Path) -> None:
+    """What was finished when reading began is read, whatever happens meanwhile."""
+    store = Shards(tmp_path)
+    add(store, *"abcd")
+    rows = rows_of(tmp_path)
+    assert next(rows).id == "a"
+    add(store, *"ef")
+    assert not (tmp_path / shards.ROWS / "_000001.jsonl").exists()
+    assert [row.id for row in rows] == ["b", "c", "d"]
+    store.close()
+
+
 @pytest.mark.parametrize("cut", [1, 100, 5000])
 def test_a_line_that_was_cut_off_is_no_line(cut: int, tmp_path: Path) -> None:
     store = Shards(tmp_path)

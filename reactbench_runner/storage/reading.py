@@ -1,0 +1,120 @@
+"""A stored run as it is read by commands that change nothing, also while it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import ase.io
+from ase import Atoms
+
+from reactbench_runner.storage import shards
+from reactbench_runner.storage.database import read_entries
+from reactbench_runner.storage.progress import NAME
+from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.run_folder import UNFINISHED, read_record
+from reactbench_runner.storage.store import STRUCTURES, Say, stored_rows
+from workflows.errors import InputError
+from workflows.settings import VerdictSettings
+
+#: Roles of the structures that are read.
+REACTANT, PRODUCT, SADDLE = "reactant", "product", "transition_state"
+
+#: Structures of a reaction by their role.
+Points = dict[str, Atoms]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run in a folder.
+
+    Attributes
+    ----------
+    folder
+        That of `--out`.
+    name
+        Of the folder, for tables and figures.
+    level_of_theory
+        Of its energies and structures.
+    total
+        How many reactions it was given; None where that is not known.
+    bond_factor
+        Of its verdicts.
+    """
+
+    folder: Path
+    name: str
+    level_of_theory: str
+    total: int | None
+    bond_factor: float
+
+    def rows(self, say: Say = lambda text: None) -> Iterator[ResultRow]:
+        """Its finished reactions, one after the other; `say` hears of damaged records."""
+        if shards.is_sharded(self.folder):
+            shards.check_installed()
+            return shards.rows_of(self.folder)
+        return stored_rows(self.folder, say)
+
+    def points(self) -> Iterator[tuple[str, Points]]:
+        """Of each reaction its id, relaxed ends and saddle, as far as they are stored.
+
+        The saddle may be one that has not converged. Of a reaction that comes twice, the last
+        counts.
+        """
+        if not shards.is_sharded(self.folder):
+            for folder in sorted(self.folder.glob("*/")):
+                if not folder.name.startswith(UNFINISHED):
+                    yield folder.name, points_in(folder)
+            return
+        shards.check_installed()
+        stored = shards.positions_of(self.folder, (REACTANT, PRODUCT, SADDLE))
+        for reaction, found in groupby(stored, key=lambda one: one[0]):
+            yield reaction, {role: atoms for _, role, atoms in found}
+
+
+def open_run(folder: Path) -> StoredRun:
+    """The run in a folder. Raises `InputError` where there is none."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}; give the folder of a run, that of --out")
+    try:
+        record = read_record(folder / "run.json")
+    except ValueError as error:
+        raise InputError(
+            f"{folder} holds no run of horm-tssearch (run.json: {error}); give the folder of --out"
+        ) from None
+    verdict = record.get("settings", {}).get("verdict", {})
+    return StoredRun(
+        folder,
+        folder.resolve().name,
+        str(record.get("level_of_theory", "")),
+        _total(folder),
+        float(verdict.get("bond_factor", VerdictSettings().bond_factor)),
+    )
+
+
+def points_in(folder: Path) -> Points:
+    """Relaxed ends and saddle in the folder of a reaction; from xyz files in older runs."""
+    with contextlib.suppress(ValueError):
+        return {
+            keys["role"]: row.toatoms()
+            for row, keys, _ in read_entries(folder / STRUCTURES)
+            if keys.get("role") in (REACTANT, PRODUCT, SADDLE)
+        }
+    found: Points = {}
+    if (folder / "path.xyz").exists():
+        found[REACTANT], *_, found[PRODUCT] = ase.io.read(folder / "path.xyz", ":", format="extxyz")
+    if (folder / "ts.xyz").exists():
+        [found[SADDLE]] = ase.io.read(folder / "ts.xyz", ":", format="extxyz")
+    return found
+
+
+def _total(folder: Path) -> int | None:
+    """How many reactions the run was given, as it tells itself; older runs tell nothing."""
+    with contextlib.suppress(ValueError):
+        total = read_record(folder / NAME).get("total")
+        return total if isinstance(total, int) else None
+    return None
