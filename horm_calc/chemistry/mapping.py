@@ -10,11 +10,13 @@ becomes whom and which bond becomes which. It is a sound guess and no proof of a
 from __future__ import annotations
 
 import dataclasses
+import operator
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import networkx as nx
 import numpy as np
 from ase import Atoms
 
@@ -101,6 +103,54 @@ def best_mapping(
         return Mapping(order, _changes(first, last, order), now, unproven)
     order = programme.least_moved(core, time.monotonic() + seconds)
     return Mapping(order, _changes(first, last, order), now, unproven)
+
+
+def equal_mappings(
+    reactant: Atoms, product: Atoms, bond_factor: float, seconds: float = SECONDS
+) -> list[Order]:
+    """Orders of the product's atoms with the fewest changes that are different reactions.
+
+    Those that exchange equivalent atoms are one reaction: the same kinds of atoms keep, break and
+    form bonds. Of more than `MOST_COMPARED` orders not all are looked at.
+
+    Parameters
+    ----------
+    reactant, product, bond_factor, seconds
+        As for `best_mapping`, whose order comes first.
+
+    Raises
+    ------
+    ValueError
+        Where the two do not have the same elements and isotopes.
+    """
+    best = best_mapping(reactant, product, bond_factor, seconds)
+    first, last = _ends(reactant, product, bond_factor)
+    programme = Programme(first, last, bond_factor, loyal=False)
+    different = [best.order]
+    if programme.too_large:
+        return different
+    place = {i: p for i, p in enumerate(best.order) if i in set(programme.core[0])}
+    graphs = [_reaction(first, last, best.order)]
+    for order in programme.equals(place, time.monotonic() + seconds):
+        graph = _reaction(first, last, order)
+        if _changes(first, last, order) == best.changes and not any(
+            nx.is_isomorphic(graph, known, operator.eq, operator.eq) for known in graphs
+        ):
+            different.append(order)
+            graphs.append(graph)
+    return different
+
+
+def _reaction(first: End, last: End, order: Sequence[int]) -> nx.Graph:
+    """Atoms with their kinds, and bonds with what they have been and will be."""
+    place = {p: i for i, p in enumerate(order)}
+    after = {frozenset((place[p], place[q])) for p, q in last.bonds}
+    before = {frozenset(pair) for pair in first.bonds}
+    graph = nx.Graph()
+    graph.add_nodes_from((i, {"kind": kind}) for i, kind in enumerate(first.kinds))
+    for pair in before | after:
+        graph.add_edge(*pair, was=pair in before, will=pair in after)
+    return graph
 
 
 def nearest_hydrogens(reactant: Atoms, product: Atoms, bond_factor: float) -> Order:

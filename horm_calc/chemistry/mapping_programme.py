@@ -209,6 +209,23 @@ class Programme:
             best = min(best, self.complete(other), key=self.score)
         return best
 
+    def equals(self, core: Core, end: float) -> list[Order]:
+        """Orders that keep as many bonds as `core` does, of different cores; the first is its own.
+
+        No more than `MOST_COMPARED`.
+        """
+        found, rules = [self.complete(core)], []
+        if self.places:
+            rules = [LinearConstraint(self.kept, self._kept(core) - 0.5, np.inf)]
+        while self.places and len(found) < MOST_COMPARED:
+            rules.append(self._other_than(core))
+            other, _ = self._solve(np.zeros(self.count), rules, end)
+            if other is None:
+                break
+            core = other
+            found.append(self.complete(core))
+        return found
+
     def _no_worse_than(self, best: Order) -> list[LinearConstraint]:
         """What others must meet to go before the best so far, as far as it is linear."""
         inverted, places, _ = self.score(best)

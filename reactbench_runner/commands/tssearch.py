@@ -41,11 +41,12 @@ _EPILOG = """\
 input:
   reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
                   product) or 'reactant' and 'product' (files; opt.log@-1 is the last
-                  geometry of opt.log); optional: charge, multiplicity. Paths are relative to
-                  the CSV. Both ends need the same atoms in the same order, or
+                  geometry of opt.log) or 'smiles'; optional: charge, multiplicity. Paths are
+                  relative to the CSV. Both ends need the same atoms in the same order, or
                   --remap finds it.
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
+  'A.B>>C'        a reaction SMILES; atom maps are used, or else found
 Molecules are neutral singlets unless the CSV or their files (in comment lines,
 charge=-1 multiplicity=2) say otherwise. docs/reference/inputs.md describes all input files.
 
@@ -66,6 +67,7 @@ interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
+  horm-tssearch 'C=CC=C.C=C>>C1=CCCCC1' --out runs/diels-alder
   horm-tssearch reactions.csv --out runs/second --verify gfn2-xtb --workers 8
   horm-tssearch reactions.csv --out runs/third --calculator gfn2-xtb --path.method neb
 """
@@ -310,7 +312,7 @@ def _on_the_order(
             yield from ((item.id, text) for text in check_order(item, bond_factor) if text)
 
 
-def _placed(identifier: str, text: str, source: Path) -> str:
+def _placed(identifier: str, text: str, source: Path | str) -> str:
     """With the file, the line in a table and the id of the reaction that it is about, if any."""
     from reactbench_runner.inputs.reactions import listed_in
 
@@ -371,6 +373,11 @@ def _from_file(name: str, value: Any, file: Path) -> Any:
     return value
 
 
+def _source(text: str) -> Path | str:
+    """A file or folder, or a reaction SMILES."""
+    return text if ">" in text and not Path(text).exists() else Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     from reactbench_runner.calculators import DEFAULT, known
 
@@ -379,9 +386,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.usage = "%(prog)s REACTIONS --out FOLDER [options]; --help lists them"
     parser.add_argument(
         "reactions",
-        type=Path,
+        type=_source,
         metavar="REACTIONS",
-        help="a CSV table, an xyz file with two frames, or a folder of such files",
+        help="a CSV table, an xyz file with two frames, a folder of such files, or a reaction "
+        "SMILES in quotation marks",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="folder for the results"

@@ -66,8 +66,7 @@ def open_reactions(
     InputError
         For what makes the whole input unusable.
     """
-    source = Path(source)
     beginning = list(islice(listed_in(source, remap), LARGE + 1))
     if len(beginning) > LARGE:
-        return LargeInput(source, remap)
+        return LargeInput(Path(source), remap)
     return [listed.read() for listed in beginning]

@@ -16,6 +16,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.data import atomic_masses
 
+from horm_calc.chemistry.embedding import SmilesError, embedded
 from horm_calc.errors import HormError
 from horm_calc.structure_files.electrons import (
     KEY,
@@ -31,6 +32,10 @@ from workflows.atom_order import remapped
 from workflows.errors import InputError
 from workflows.input_checks import check_structures
 from workflows.records import Reaction
+from workflows.settings import VerdictSettings
+
+#: The id of a reaction that is given as a SMILES on the command line.
+OF_SMILES = "reaction"
 
 #: Ends of the names of files that are a reaction by themselves.
 _OF_TWO = (".xyz", ".extxyz", ".sdf")
@@ -62,10 +67,10 @@ def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     Parameters
     ----------
     source
-        A CSV with the columns `id` and either `reaction` or `reactant` and `product`, and perhaps
-        `charge` and `multiplicity`; file names are relative to the CSV. Or an .xyz or .sdf file
-        with two structures, which is a reaction, or a folder of such files; a neutral singlet,
-        unless the file says otherwise.
+        A CSV with the columns `id` and either `reaction`, or `reactant` and `product`, or `smiles`,
+        and perhaps `charge` and `multiplicity`; file names are relative to the CSV. Or an .xyz or
+        .sdf file with two structures, which is a reaction, or a folder of such files; a neutral
+        singlet, unless the file says otherwise. Or a reaction SMILES, as text.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     InputError
         For what makes the whole input unusable.
     """
-    return [listed.read() for listed in list(listed_in(Path(source)))]
+    return [listed.read() for listed in list(listed_in(source))]
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,12 @@ class Listed:
         return hashlib.sha256(f"{cells}\n{files}".encode()).hexdigest()[:16] if files else ""
 
 
-def listed_in(source: Path, remap: float | None = None) -> Iterator[Listed]:
+def listed_in(source: Path | str, remap: float | None = None) -> Iterator[Listed]:
     """As `read_reactions`, of structures that are read later. All is checked at the end."""
+    if is_smiles(source):
+        yield Listed(OF_SMILES, {"smiles": str(source)}, Path(), "the SMILES", remap)
+        return
+    source = Path(source)
     if source.is_dir():
         files = _files(source)
     elif source.suffix.lower() in _OF_TWO and source.is_file():
@@ -140,6 +149,11 @@ def listed_in(source: Path, remap: float | None = None) -> Iterator[Listed]:
         check_id(file.stem, str(file))
     for file in files:
         yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file), remap)
+
+
+def is_smiles(source: Path | str) -> bool:
+    """Is it a reaction SMILES rather than the name of a file?"""
+    return isinstance(source, str) and ">" in source and not Path(source).exists()
 
 
 def _files(folder: Path) -> list[Path]:
@@ -157,6 +171,8 @@ def _files(folder: Path) -> list[Path]:
 
 def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
     try:
+        if "smiles" in row:
+            return _of_smiles(identifier, row)
         if "reaction" in row:
             frames = read_frames(folder, row["reaction"], 2, "reactant and product")
         else:
@@ -166,10 +182,34 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Rea
             ]
         charge, multiplicity = _electrons(row, frames)
         _share_masses(*frames)
-    except (_BadRow, UnusableFile) as error:
+    except (_BadRow, UnusableFile, SmilesError) as error:
         text = str(error)  # of a file that is named by itself, it names the place already
         return Unreadable(identifier, text if text.startswith(where) else f"{where}: {text}")
     return Reaction(identifier, frames[0], frames[1], charge=charge, multiplicity=multiplicity)
+
+
+def _of_smiles(identifier: str, row: dict[str, str]) -> Reaction:
+    """A reaction whose structures are made. Raises `_BadRow`, `SmilesError`."""
+    if not row["smiles"]:
+        raise _BadRow("no SMILES")
+    found = embedded(row["smiles"], VerdictSettings().bond_factor)
+    charge = _whole_number(row, "charge")
+    if charge is not None and charge != found.charge:
+        raise _BadRow(f"'charge' is {charge}, and the SMILES has {found.charge:+d}")
+    multiplicity = _whole_number(row, "multiplicity")
+    if multiplicity is None and found.radicals > 1:
+        raise _BadRow(
+            f"the SMILES has {found.radicals} unpaired electrons; say in a column 'multiplicity' "
+            "whether they pair (1 for a singlet)"
+        )
+    return Reaction(
+        identifier,
+        found.reactant,
+        found.product,
+        charge=found.charge,
+        multiplicity=multiplicity or found.radicals + 1,
+        remapped=f"atoms mapped as {found.mapping}",
+    )
 
 
 def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:

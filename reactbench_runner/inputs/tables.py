@@ -13,7 +13,7 @@ from typing import TextIO
 
 from workflows.errors import InputError
 
-COLUMNS = ("id", "reaction", "reactant", "product", "charge", "multiplicity")
+COLUMNS = ("id", "reaction", "reactant", "product", "smiles", "charge", "multiplicity")
 _NUMBERS, FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product")
 
 #: Columns that people keep for themselves, as all whose names begin with #.
@@ -232,11 +232,16 @@ def _check_header(header: list[str], where: str) -> None:
         raise InputError(f"{where}: two columns have the same name")
     if "id" not in header:
         raise InputError(f"{where}: no column 'id'; the first line names the columns")
-    one, two = "reaction" in header, {"reactant", "product"} & set(header)
-    if one and two:
-        raise InputError(f"{where}: either a column 'reaction', or 'reactant' and 'product'")
+    one = [name for name in ("reaction", "smiles") if name in header]
+    two = {"reactant", "product"} & set(header)
+    if len(one) + bool(two) > 1:
+        raise InputError(
+            f"{where}: either a column 'reaction', or 'smiles', or 'reactant' and 'product'"
+        )
     if not one and len(two) < 2:
-        raise InputError(f"{where}: needs a column 'reaction', or both 'reactant' and 'product'")
+        raise InputError(
+            f"{where}: needs a column 'reaction' or 'smiles', or both 'reactant' and 'product'"
+        )
 
 
 def _value(name: str, cell: str, folder: Path) -> str:
