@@ -82,6 +82,11 @@ class Account:
         """A line of the log between what the stages have printed."""
         self.logs.append(f"===== {text} =====\n")
 
+    def note_attempt(self, number: int, outcome: str) -> None:
+        """A line on an attempt that has ended, with what the search has taken so far."""
+        gradients = sum(cost.evaluations.gradients for cost in self.costs.values())
+        self.note(f"attempt {number}: {outcome}; {gradients} gradients so far")
+
     @property
     def log(self) -> str:
         """Everything that the stages have printed."""

@@ -173,7 +173,7 @@ def try_guesses(
         )
         attempts.append(attempt)
         plan.reuse(attempt.path)
-        account.note(f"attempt {len(attempts)}: {attempt.outcome(reactant)}")
+        account.note_attempt(len(attempts), attempt.outcome(reactant))
         if attempt.verdict.label is Label.BARRIERLESS:
             break
         if attempt.intended and attempt.saddle is not None:

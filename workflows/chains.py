@@ -161,7 +161,7 @@ def find_chain(
         for attempt in _between(first, last, everything, surface, settings, account):
             everything.append(attempt)
             known.learn(attempt)
-            account.note(f"attempt {len(everything)}: {attempt.outcome(reactant)}")
+            account.note_attempt(len(everything), attempt.outcome(reactant))
     return Chain(steps, everything) if 0 < len(steps) <= settings.steps else None
 
 
