@@ -33,9 +33,9 @@ class Capabilities:
         Total charges and spin multiplicities (2S + 1) that it knows; None: not limited.
     device
         Where it computes, such as "cpu" or "cuda:0".
-    hessians, batches, concerns
-        Whether it has the methods `get_hessian`, `evaluate` and `concerns`. `capabilities_of`
-        finds that out; nobody needs to say it.
+    hessians, batches, concerns, bond_orders
+        Whether it has the methods `get_hessian`, `evaluate`, `concerns` and `bond_orders`.
+        `capabilities_of` finds that out; nobody needs to say it.
     """
 
     level_of_theory: str = ""
@@ -46,6 +46,7 @@ class Capabilities:
     hessians: bool = False
     batches: bool = False
     concerns: bool = False
+    bond_orders: bool = False
 
     def refusal(self, numbers: Sequence[int], charge: int, multiplicity: int) -> str:
         """Why there is no answer for these atoms; "" where there is one.
@@ -119,6 +120,12 @@ class SearchCalculator(Protocol):
     def concerns(self, atoms: Atoms) -> Sequence[str]:
         """Optional: sentences about why results for this structure are doubtful."""
 
+    def bond_orders(self, atoms: Atoms) -> np.ndarray:
+        """Optional: Wiberg or Mayer bond orders, (n, n).
+
+        They decide where a distance alone cannot tell whether two atoms are bonded.
+        """
+
 
 def capabilities_of(calculator: Any) -> Capabilities:
     """What `calculator` says it can, completed by which methods it has.
@@ -143,6 +150,7 @@ def capabilities_of(calculator: Any) -> Capabilities:
         hessians=_offers(calculator, "get_hessian"),
         batches=_offers(calculator, "evaluate"),
         concerns=_offers(calculator, "concerns"),
+        bond_orders=_offers(calculator, "bond_orders"),
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, all_changes
 from ase.units import Hartree, kB
@@ -60,6 +61,12 @@ class XTB(TBLite):
         if not results:
             raise CalculationFailed(f"{failed}{_remedy(self.atoms)}") from failed
         self.results, self._res = min(results, key=lambda one: one[0]["energy"])
+
+    def bond_orders(self, atoms: Atoms) -> np.ndarray:
+        """Wiberg bond orders, (n, n). Raises `CalculationFailed`."""
+        self.get_potential_energy(atoms)
+        orders = np.asarray(self.results["bond-orders"])
+        return orders.reshape(len(atoms), len(atoms), -1).sum(axis=2)
 
     def _damped(self, cooling: tuple[float, ...], memory: int) -> tuple[dict[str, Any], Any] | None:
         """Results and density of an SCF from the beginning, cooled down; None where it fails."""

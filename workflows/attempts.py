@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import same_bonds
@@ -23,7 +24,7 @@ from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.atom_order import remark
 from workflows.barrierless import bar, is_loose, only_rises, rises
-from workflows.errors import NotConverged, StageError
+from workflows.errors import CalculatorFailed, NotConverged, StageError
 from workflows.guesses import (
     Guess,
     LowerPathSearch,
@@ -350,7 +351,7 @@ def attempt_from(
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
         return dataclasses.replace(done, verdict=verdict)
     aims = reactant.atoms, product.atoms
-    found = _judged(done, aims, settings)
+    found = _judged(done, aims, surface, settings)
     if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):
         return _below_branching(done, aims, surface, settings, account) or found
     return found
@@ -371,7 +372,8 @@ def _below_branching(
             account.run(settle, end.atoms, threshold, surface, settings.endpoints)
             for end in done.ends
         )
-        descended = _judged(dataclasses.replace(done, ends=(first, last)), aims, settings)
+        changed = dataclasses.replace(done, ends=(first, last))
+        descended = _judged(changed, aims, surface, settings)
         if descended.intended:
             verdict = dataclasses.replace(descended.verdict, reason=BRANCHING)
             return dataclasses.replace(descended, verdict=verdict)
@@ -387,12 +389,20 @@ def _same_saddle(attempt: Attempt, saddle: Saddle) -> bool:
     return near and superposition(other.atoms, saddle.atoms)[1] < SAME
 
 
-def _judged(done: Attempt, aims: tuple[Atoms, Atoms], settings: SearchSettings) -> Attempt:
+def _judged(
+    done: Attempt, aims: tuple[Atoms, Atoms], surface: Surface, settings: SearchSettings
+) -> Attempt:
     """With the verdict, and the IRC in the direction of the reaction."""
     assert done.irc and done.ends
     first, last = done.ends
     if runs_backwards((first.atoms, last.atoms), *aims, settings.verdict):
         first, last = last, first
         done = dataclasses.replace(done, irc=turned(done.irc), ends=(first, last))
-    verdict = verdict_of((first.atoms, last.atoms), *aims, settings.verdict)
+
+    def orders(atoms: Atoms) -> np.ndarray | None:
+        with contextlib.suppress(CalculatorFailed):  # the verdict can do without
+            return surface.bond_orders(atoms)
+        return None
+
+    verdict = verdict_of((first.atoms, last.atoms), *aims, settings.verdict, orders)
     return dataclasses.replace(done, verdict=verdict)

@@ -160,6 +160,15 @@ class Surface(Calculator):
         bare = self._bare(atoms)
         return asked(lambda: [str(concern) for concern in own.concerns(bare)], [bare])
 
+    def bond_orders(self, atoms: Atoms) -> np.ndarray | None:
+        """(N, N), if the calculator has any (tblite does). Raises `CalculatorFailed`."""
+        if not self.capabilities.bond_orders:
+            return None
+        own: Any = self.calculator
+        bare = self._bare(atoms)
+        found = asked(lambda: own.bond_orders(bare), [bare])
+        return real_numbers(found, (len(bare), len(bare)), "bond orders")
+
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
         """Second derivatives of the energy, (3N, 3N), eV/Å², symmetric.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from ase import Atoms
 
 from horm_calc.chemistry.connectivity import (
@@ -31,18 +32,26 @@ from workflows.barrierless import changed_beyond_doubt
 from workflows.records import Label, Verdict
 from workflows.settings import VerdictSettings
 
+#: What gives the bond orders (n, n) of a structure, or None.
+BondOrders = Callable[[Atoms], np.ndarray | None]
+
 
 def verdict_of(
-    ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
+    ends: tuple[Atoms, Atoms],
+    reactant: Atoms,
+    product: Atoms,
+    settings: VerdictSettings,
+    orders: BondOrders = lambda atoms: None,
 ) -> Verdict:
     """Compare the relaxed IRC ends with reactant and product.
 
     *intended*: one end is the reactant and the other the product, atom by atom; where bonds cannot
     tell, the ends coincide with them. *partly intended*: one of them is reached.
     `relabelled` repeats the test on graphs without atom labels, where a degenerate rearrangement
-    or an exchange of equivalent hydrogens passes.
+    or an exchange of equivalent hydrogens passes. `orders` are asked for where distances leave the
+    verdict open.
     """
-    verdict = _by_bonds(ends, reactant, product, settings)
+    verdict = _by_bonds(ends, reactant, product, settings, orders)
     if verdict.label is Label.INTENDED:
         return verdict
     aims, limit = (reactant, product), settings.bond_factor
@@ -68,7 +77,11 @@ def _with_exchanged_atoms(
 
 
 def _by_bonds(
-    ends: tuple[Atoms, Atoms], reactant: Atoms, product: Atoms, settings: VerdictSettings
+    ends: tuple[Atoms, Atoms],
+    reactant: Atoms,
+    product: Atoms,
+    settings: VerdictSettings,
+    orders: BondOrders,
 ) -> Verdict:
     """The verdict of bonds and, where those do not tell, of configurations."""
     limit = settings.bond_factor
@@ -78,11 +91,15 @@ def _by_bonds(
     matches = [match_bonds(end, aim, limit, settings.margin) for end, aim in pairs]
     possible = _possible([match for match, _ in matches])
     doubts: tuple[str, ...] = ()
+    told = ""
+    if len(possible) > 1:
+        doubts = _doubts(pairs, [doubtful for _, doubtful in matches])
+        if decided := _by_orders(pairs, settings, orders):
+            possible, doubts, told = decided, (), f"bond orders decide: {'; '.join(doubts)}"
     if len(possible) == 1:
         label, side = possible.pop()  # where a bond in doubt makes no difference
-    else:
-        doubts = _doubts(pairs, [doubtful for _, doubtful in matches])
     reason = _reason(label, side, ends, {"reactant": reactant, "product": product}, limit)
+    reason = "; ".join(filter(None, (reason, told)))
     verdict = Verdict(label, reason, side, relabelled=relabelled, at_limit=label)
     if doubts:
         reason = f"'{label}' at the bond limit, but too close to it: {'; '.join(doubts)}"
@@ -92,6 +109,21 @@ def _by_bonds(
     if same_bonds(reactant, product, limit):
         return _by_configuration(verdict, ends, reactant, product, limit)
     return verdict
+
+
+def _by_orders(
+    pairs: Sequence[tuple[Atoms, Atoms]], settings: VerdictSettings, orders: BondOrders
+) -> set[tuple[Label, str]]:
+    """The only label and side that bond orders leave, as a set; empty where they leave more."""
+    matches = []
+    for pair in pairs:
+        known = orders(pair[0]), orders(pair[1])
+        if known[0] is None or known[1] is None:
+            return set()
+        match, _ = match_bonds(*pair, settings.bond_factor, settings.margin, (known[0], known[1]))
+        matches.append(match)
+    possible = _possible(matches)
+    return possible if len(possible) == 1 else set()
 
 
 def _by_configuration(

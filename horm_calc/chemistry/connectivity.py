@@ -23,6 +23,11 @@ Pair = tuple[int, int]
 RADII: np.ndarray = covalent_radii.copy()
 RADII[1] = 0.37
 
+#: Atoms are bonded if their Wiberg bond order (Tetrahedron 1968, 24, 1083) is above this; so near
+#: to it nothing is said. In GFN2-xTB a hydride bridge between boron atoms has 0.50 and 0.50, and
+#: 0.37 and 0.62 where it leans to one of them.
+HALF, UNCLEAR = 0.5, 0.05
+
 #: Two distances that differ by less than this part of the bond limit are the same bond in
 #: two relaxations, not two states of it.
 SAME_DISTANCE = 0.02
@@ -65,12 +70,17 @@ def same_molecule(a: Atoms, b: Atoms, bond_factor: float) -> bool:
 
 
 def match_bonds(
-    a: Atoms, b: Atoms, bond_factor: float, margin: float
+    a: Atoms,
+    b: Atoms,
+    bond_factor: float,
+    margin: float,
+    orders: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Match, tuple[Pair, ...]]:
     """Compare the bonds of two structures, with room for doubt at the limit.
 
     A pair is in doubt when one of its two distances lies within `margin` of the limit and
-    the distances differ, so that another limit would answer otherwise. Returns NO when a
+    the distances differ, so that another limit would answer otherwise; and when its bond orders
+    (N, N) in both structures, if they are known, do not answer either. Returns NO when a
     pair differs beyond doubt, UNSURE with the doubtful pairs when only such pairs could
     make a difference, and YES.
     """
@@ -82,7 +92,17 @@ def match_bonds(
     if (different & apart & ~close).any():
         return Match.NO, ()
     doubtful = [(int(i), int(j)) for i, j in zip(*np.nonzero(close & apart), strict=True)]
+    if orders is not None:
+        said = {pair: [_bonded(own[pair]) for own in orders] for pair in doubtful}
+        if any({True, False} <= set(answers) for answers in said.values()):
+            return Match.NO, ()
+        doubtful = [pair for pair, answers in said.items() if None in answers]
     return (Match.UNSURE, tuple(doubtful)) if doubtful else (Match.YES, ())
+
+
+def _bonded(order: float) -> bool | None:
+    """What a bond order says, None where it is close to that of half a bond."""
+    return None if abs(order - HALF) < UNCLEAR else bool(order > HALF)
 
 
 def describe_changes(before: Atoms, after: Atoms, bond_factor: float) -> str:

@@ -11,7 +11,7 @@ from ase.calculators.fd import calculate_numerical_forces
 from tblite.ase import TBLite
 
 from horm_calc.data.labelling.levels import LEVELS
-from horm_calc.xtb import XTB
+from horm_calc.xtb import XTB, gfn2_xtb
 
 
 def hydroxyls(distance: float) -> Atoms:
@@ -119,3 +119,12 @@ def test_labels_take_the_same_way(level) -> None:
     hessian = point.hessian()
     assert np.isfinite(hessian).all()
     assert np.abs(hessian).max() < 5
+
+
+def test_bond_orders_are_those_of_lewis_formulas() -> None:
+    """Symmetric, and near 1, 2 and 3 for ethane, ethene and ethyne."""
+    for name, order in (("C2H6", 1), ("C2H4", 2), ("C2H2", 3)):
+        orders = gfn2_xtb().bond_orders(molecule(name))
+        assert np.allclose(orders, orders.T)
+        assert orders[0, 1] == pytest.approx(order, abs=0.15)
+        assert orders[0, 2:].max() == pytest.approx(1, abs=0.15)

@@ -72,6 +72,31 @@ def test_a_bond_near_the_limit_that_decides_is_named() -> None:
     assert beyond.at_limit is Label.PARTLY
 
 
+@pytest.mark.parametrize(
+    ("order", "label"),
+    [(0.8, Label.INTENDED), (0.2, Label.PARTLY), (0.5, Label.AMBIGUOUS), (None, Label.AMBIGUOUS)],
+)
+@pytest.mark.parametrize("part", [0.98, 1.02])
+def test_a_bond_order_decides_where_the_distance_does_not(part, order, label) -> None:
+    """Whether the distance is a little below or above the limit."""
+    ends = hydrogen_at(ON_FIRST), hydrogen_at((1.4, part * 1.2 * (0.76 + 0.37)))
+    aims = hydrogen_at(ON_FIRST), hydrogen_at(ON_SECOND)
+
+    def orders(atoms: Atoms) -> np.ndarray | None:
+        if order is None:
+            return None
+        found = (atoms.get_all_distances() < 1.2).astype(float)
+        if atoms is ends[1]:
+            found[1, 3] = found[3, 1] = order
+        return found
+
+    found = verdict_of(ends, *aims, VerdictSettings(), orders)
+    assert found.label is label
+    decided = label is not Label.AMBIGUOUS
+    assert ("bond orders decide: C2-H4" in found.reason) == decided
+    assert (found.deciding_bonds == ()) == decided
+
+
 def test_a_bond_near_the_limit_that_decides_nothing_is_not_mentioned() -> None:
     limit = 1.2 * (0.76 + 0.37)
     # Close to the limit at both ends and in the references alike.
