@@ -20,6 +20,7 @@ Errors::
       * NotLabelled (RuntimeError)
       * SCFFailed (CalculationFailed)
       * SettingsError (ValueError)
+      * SmilesError (ValueError)
       * SplitError (ValueError)
       * ThermochemistryError (ValueError)
       * UnclearElectrons (ValueError)
