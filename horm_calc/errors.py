@@ -20,7 +20,7 @@ Errors::
       * NotLabelled (RuntimeError)
       * SCFFailed (CalculationFailed)
       * SettingsError (ValueError)
-      * SmilesError (ValueError)
+      * SmilesError (ValueError), internal
       * SplitError (ValueError)
       * ThermochemistryError (ValueError)
       * UnclearElectrons (ValueError)
