@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import numpy as np
 from ase import Atoms
 
 from horm_calc.chemistry.thermochemistry import normal_modes
+from workflows.errors import StageError
 from workflows.limits import run_with_limit
 from workflows.methods.contracts import SaddleOptimiser
 from workflows.methods.registry import SADDLE_OPTIMISERS, loaded
@@ -20,6 +22,10 @@ from workflows.trust import check_hessian
 
 METHODS: dict[str, SaddleOptimiser] = loaded(SADDLE_OPTIMISERS)
 
+#: Takes over where another does not come to rest, with an exact Hessian at every step. Only for
+#: calculators with Hessians of their own: others would take thousands of gradients.
+SECOND = "rsirfo"
+
 
 @stage
 def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
@@ -27,12 +33,25 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
 
     `converged` means both: the largest force component is within `settings.max_force`, and
     exactly one mode lies below `-settings.imaginary_threshold` cm⁻¹ after translations and
-    rotations are projected out. Otherwise `reason` says what is wrong. A calculator's own
-    Hessian is held against its forces. Raises `CalculatorFailed`, `StageTimeout`, or
-    `StageError` when the optimiser breaks.
+    rotations are projected out. Otherwise `reason` says what is wrong. Where the method does not
+    come to rest, another starts anew. A calculator's own Hessian is held against its forces.
+    Raises `CalculatorFailed`, `StageTimeout`, or `StageError` when the optimiser breaks.
     """
-    call = partial(_walk, guess, None, surface, settings)
-    return run_with_limit(call, settings.wall_time)
+
+    def walk() -> Saddle:
+        first = _walk(guess, None, surface, settings)
+        at_rest, _ = force_criterion(first.forces, settings)
+        if at_rest or settings.method == SECOND or not surface.capabilities.hessians:
+            return first
+        exact = dataclasses.replace(settings, method=SECOND, hessian_every=1)
+        try:
+            second = _walk(guess, None, surface, exact)
+        except StageError:
+            return first
+        note = f"\n{settings.method} {first.reason}; {SECOND} instead\n"
+        return dataclasses.replace(second, log=first.log + note + second.log)
+
+    return run_with_limit(walk, settings.wall_time)
 
 
 @stage
