@@ -202,7 +202,7 @@ def _charge(charge: int) -> str:
 
 
 def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+    return "" if value is None else format(value, f"z{form}")  # no -0.0
 
 
 def _line(*cells: object) -> str:
