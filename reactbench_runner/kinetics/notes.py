@@ -80,8 +80,8 @@ def _on_tunnelling(at: Sequence[Kinetics]) -> Iterator[str]:
     ]
     if deep:
         yield (
-            f"up to {max(deep):g} K, h|ν‡|/kT is above 2π: most of the reaction tunnels, and "
-            "Wigner's correction is too small"
+            f"up to {max(deep):g} K, h|ν‡|/kT is above 2π: most of the reaction tunnels; Wigner's "
+            "correction is too small there, and Eckart's is an estimate"
         )
 
 

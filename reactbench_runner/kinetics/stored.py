@@ -169,6 +169,6 @@ def _named(role: str) -> str:
 def _lacking(roles: list[str]) -> str:
     named = " and ".join(f"the {_named(role)}" for role in roles)
     return (
-        f"no Hessian of {named} is stored. Versions before this command kept that of the "
-        "transition state alone: search again with another --out"
+        f"no Hessian of {named} is stored. Runs of older versions have only that of the "
+        "transition state; search again with another --out"
     )
