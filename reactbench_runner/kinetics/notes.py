@@ -11,7 +11,6 @@ from horm_calc.chemistry.kinetics import Kinetics
 from horm_calc.chemistry.tunnelling import reduced_frequency
 from reactbench_runner.storage.rows import ResultRow
 from workflows.records import Label
-from workflows.settings import SaddleSettings
 
 IN_STEPS = (
     "in steps: the rate constant is that of crossing the highest saddle from the reactant, with "
@@ -51,18 +50,8 @@ def notes_of(
     ):
         yield SUBMERGED
     yield from _on_tunnelling(at)
-    lower = row.lower_path_barrier_kcal_per_mol
-    if lower is not None and row.barrier_kcal_per_mol is not None:
-        yield (
-            f"a path is known whose highest point lies {row.barrier_kcal_per_mol - lower:.1f} "
-            "kcal/mol below this saddle: over it the reaction is faster"
-        )
-    error, limit = row.curvature_error_ev_per_a2, SaddleSettings().max_curvature_error
-    if error is not None and error > limit:
-        yield (
-            f"the calculator's Hessian of the saddle deviates from its forces by {error:.2f} "
-            f"eV/Å² (more than {limit:g}): frequencies and tunnelling are uncertain"
-        )
+    if row.warnings:  # of lower-energy paths, other isomers, and Hessians that are uncertain
+        yield f"the search warned: {row.warnings}"
     if effects and effects[0].symmetry_factor != 1:
         yield (
             f"the isotope effects contain a factor of {effects[0].symmetry_factor:g} from "

@@ -41,7 +41,10 @@ def eckart_of(alphas: tuple[float, float], u: float, temperature: float = 300.0)
 
 @pytest.mark.parametrize("alphas", PUBLISHED)
 def test_eckart_is_that_of_johnston_and_heicklen(alphas: tuple[float, float]) -> None:
-    """They integrated by hand-made rules and print two or three digits, the last one uncertain."""
+    """A selection. They print two or three digits, of which the last one is uncertain.
+
+    So for α₁ = α₂ = 20 they have 3.2 at u = 5, where it is 3.32.
+    """
     for u, kappa in PUBLISHED[alphas].items():
         assert eckart_of(alphas, u) == pytest.approx(kappa, rel=0.015), u
 

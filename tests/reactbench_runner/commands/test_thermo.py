@@ -387,11 +387,16 @@ def test_shards_say_the_same_as_folders(tmp_path: Path) -> None:
     assert len(tables[0]) == 4
 
 
-def test_only_the_reactions_that_are_named(tmp_path: Path) -> None:
-    folder = run(tmp_path / "run", *(of_springs(name) for name in "abc"))
+def test_only_the_reactions_that_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(tmp_path / "run", *(of_springs(name, warnings=(f"of {name}",)) for name in "abc"))
     file = tmp_path / "rates.csv"
     assert call(folder, "--reaction", "c", "--reaction", "a", "--csv", file) == 0
     assert [row["reaction"] for row in table(file)] == ["a", "c"]
+    out = capsys.readouterr().out
+    assert "note: the search warned: of a" in out
+    assert "of b" not in out
 
 
 @pytest.mark.parametrize(
