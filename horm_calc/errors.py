@@ -28,6 +28,7 @@ Errors::
       * UnusableFile, internal
       * WorkflowError
         * InputError (ValueError)
+        * NoKinetics, internal
         * OtherVersions
         * StageError
           * CalculatorFailed

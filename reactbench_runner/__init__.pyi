@@ -6,6 +6,8 @@ from reactbench_runner.errors import WorkersLost as WorkersLost
 from reactbench_runner.inputs.large import open_reactions as open_reactions
 from reactbench_runner.inputs.reactions import Unreadable as Unreadable
 from reactbench_runner.inputs.reactions import read_reactions as read_reactions
+from reactbench_runner.kinetics.results import ReactionKinetics as ReactionKinetics
+from reactbench_runner.kinetics.results import stored_kinetics as stored_kinetics
 from reactbench_runner.large import Counts as Counts
 from reactbench_runner.large import run_large as run_large
 from reactbench_runner.storage.database import DamagedDatabase as DamagedDatabase

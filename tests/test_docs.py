@@ -71,17 +71,46 @@ def test_every_column_is_explained() -> None:
     assert set(COLUMNS) - of_stages <= named
 
 
-def test_the_profile_and_the_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ase.db import connect
-
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run in runs/first, as the examples have it."""
+    place = tmp_path_factory.mktemp("first")
     reactant = Atoms("HCN", [[-1.07, 0.3, 0], [0, 0, 0], [1.15, 0, 0]])
     product = Atoms("HCN", [[2.15, 0.3, 0], [0, 0, 0], [1.17, 0, 0]])
     settings = from_mapping({"path": {"method": "neb", "images": 5}, "attempts": 1})
-    monkeypatch.chdir(tmp_path)
-    out = Path("runs/first")
     run_batch(
-        [Reaction("hcn", reactant, product)], out, "gfn2-xtb", settings=settings, verify="gfn1-xtb"
+        [Reaction("hcn", reactant, product)],
+        place / "runs/first",
+        "gfn2-xtb",
+        settings=settings,
+        verify="gfn1-xtb",
     )
+    return place
+
+
+def test_rate_constants_from_python(
+    first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twice the same reaction: 68 kcal/mol at 350 K are ln k = 30 - 98."""
+    stored, own = examples("how-to/kinetics.md")
+    found: dict = {}
+    monkeypatch.chdir(first)
+    exec(stored, found)
+    words = capsys.readouterr().out.splitlines()[1].split()
+    assert words[:3] == ["hcn", "350.0", "K"]
+    monkeypatch.chdir(REPOSITORY)
+    exec(own, found)
+    rate, tunnelling, effect = map(float, capsys.readouterr().out.split())
+    assert rate == pytest.approx(-68, abs=2)
+    assert [rate, tunnelling] == pytest.approx(list(map(float, words[3:])), abs=0.05)
+    assert effect == pytest.approx(8.9, abs=0.2)  # as horm-thermo --isotope 3:D
+
+
+def test_the_profile_and_the_roles(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ase.db import connect
+
+    monkeypatch.chdir(first)
+    out = Path("runs/first")
     [example] = examples("reference/results.md")
     found: dict = {}
     exec(example, found)

@@ -259,6 +259,7 @@ class Verification:
 class SeparatedMolecule:
     """A molecule of an end in pieces, relaxed alone, and how many of it the end has.
 
+    `indices`: which atoms of the end it has, in its own order; of several molecules, the first.
     `thermochemistry` is None where there is none; `reason` then says why. `concerns`: why the
     calculator may be wrong here.
     """
@@ -267,8 +268,9 @@ class SeparatedMolecule:
     _: KW_ONLY
     charge: int
     multiplicity: int
-    count: int
     name: str
+    count: int = 1
+    indices: tuple[int, ...] = ()
     thermochemistry: Thermochemistry | None = None
     reason: str = ""
     concerns: tuple[str, ...] = ()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import ase.io
 from ase import Atoms
 
 from reactbench_runner.storage import shards
-from reactbench_runner.storage.database import read_entries
+from reactbench_runner.storage.database import Entry, read_entries
 from reactbench_runner.storage.progress import NAME
 from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.run_folder import UNFINISHED, read_record
@@ -43,6 +44,8 @@ class StoredRun:
         How many reactions it was given; None where that is not known.
     bond_factor
         Of its verdicts.
+    settings
+        Those of its searches that are stored, by stage.
     """
 
     folder: Path
@@ -50,6 +53,7 @@ class StoredRun:
     level_of_theory: str
     total: int | None
     bond_factor: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def rows(self, say: Say = lambda text: None) -> Iterator[ResultRow]:
         """Its finished reactions, one after the other; `say` hears of damaged records."""
@@ -57,6 +61,22 @@ class StoredRun:
             shards.check_installed()
             return shards.rows_of(self.folder)
         return stored_rows(self.folder, say)
+
+    def searches(
+        self, needed: Callable[[ResultRow], bool], say: Say = lambda text: None
+    ) -> Iterator[tuple[ResultRow, dict[str, Entry]]]:
+        """Its finished reactions, with all structures by role of those that are `needed`.
+
+        They come with forces, Hessians and keys, as far as these are stored. `say` hears of
+        damaged records.
+        """
+        if shards.is_sharded(self.folder):
+            shards.check_installed()
+            for row, found in shards.searches_of(self.folder, needed):
+                yield row, {keys["role"]: (atoms, keys, data) for atoms, keys, data in found}
+            return
+        for row in stored_rows(self.folder, say):
+            yield row, _entries(self.folder / row.id, say) if needed(row) else {}
 
     def points(self) -> Iterator[tuple[str, Points]]:
         """Of each reaction its id, relaxed ends and saddle, as far as they are stored.
@@ -86,13 +106,14 @@ def open_run(folder: Path) -> StoredRun:
         raise InputError(
             f"{folder} holds no run of horm-tssearch (run.json: {error}); give the folder of --out"
         ) from None
-    verdict = record.get("settings", {}).get("verdict", {})
+    settings = record.get("settings", {})
     return StoredRun(
         folder,
         folder.resolve().name,
         str(record.get("level_of_theory", "")),
         _total(folder),
-        float(verdict.get("bond_factor", VerdictSettings().bond_factor)),
+        float(settings.get("verdict", {}).get("bond_factor", VerdictSettings().bond_factor)),
+        settings,
     )
 
 
@@ -110,6 +131,18 @@ def points_in(folder: Path) -> Points:
     if (folder / "ts.xyz").exists():
         [found[SADDLE]] = ase.io.read(folder / "ts.xyz", ":", format="extxyz")
     return found
+
+
+def _entries(folder: Path, say: Say) -> dict[str, Entry]:
+    """The structures in the folder of a reaction by role; none where the file is unusable."""
+    try:
+        return {
+            keys["role"]: (row.toatoms(), keys, data)
+            for row, keys, data in read_entries(folder / STRUCTURES)
+        }
+    except ValueError as error:
+        say(str(error))
+        return {}
 
 
 def _total(folder: Path) -> int | None:

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 import typing
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -51,8 +51,11 @@ ROWS, STRUCTURES = "results.parquet", "structures.parquet"
 
 #: Arrays of a structure, as they are stored; those that it may lack are None there.
 _ARRAYS = ("positions", "masses", "forces")
-_DATA = ("hessian_ev_per_a2", "frequencies_cm1", "imaginary_mode")
+_DATA = ("hessian_ev_per_a2", "frequencies_cm1", "imaginary_mode", "atom_indices")
 _KEYS = ("role", "level_of_theory", "total_charge", "multiplicity")
+
+#: Of separate molecules alone; files of older versions lack it.
+_COUNT = "count"
 
 #: What is needed to know whether a reaction is finished, and how.
 _OF_INDEX = (
@@ -225,6 +228,30 @@ def positions_of(out: Path, roles: Collection[str]) -> Iterator[tuple[str, str, 
             return
 
 
+def searches_of(
+    out: Path, needed: Callable[[ResultRow], bool]
+) -> Iterator[tuple[ResultRow, list[Entry]]]:
+    """Every finished reaction once, with all structures of those that are `needed`.
+
+    In the order in which they finished; one thousand at a time are in memory.
+    """
+    last = {name: known.place for name, known in index(out).items()}
+    place = 0
+    for number, rows in enumerate(pieces(out)):
+        found: dict[str, ResultRow] = {}
+        for row in rows:
+            if last.get(row["id"]) == place:
+                found[row["id"]] = row_of(_with_costs(row))
+            place += 1
+        wanted = {name for name, row in found.items() if needed(row)}
+        entries: dict[str, list[Entry]] = {name: [] for name in wanted}
+        for stored in _structures(out, number) if wanted else ():
+            if stored["reaction"] in wanted:
+                entries[stored["reaction"]].append(_entry(stored))
+        for name, known in found.items():
+            yield known, entries.get(name, [])
+
+
 def is_sharded(out: Path) -> bool:
     """Whether the folder of a run holds its results in this form."""
     return (out / ROWS).is_dir()
@@ -394,6 +421,7 @@ def _structure_schema() -> pa.Schema:
             "level_of_theory": pa.string(),
             "total_charge": pa.int64(),
             "multiplicity": pa.int64(),
+            _COUNT: pa.int64(),
             "numbers": pa.list_(pa.int64()),
             "energy": pa.float64(),
             **dict.fromkeys((*_ARRAYS, *_DATA), numbers),
@@ -411,6 +439,7 @@ def _packed(entry: Entry) -> dict[str, Any]:
         arrays["masses"] = atoms.get_masses()
     return {
         **{name: keys[name] for name in _KEYS},
+        _COUNT: keys.get(_COUNT),
         "numbers": atoms.numbers.tolist(),
         "energy": float(found["energy"]),
         "curvature_error_ev_per_a2": _float(arrays.pop("curvature_error_ev_per_a2", None)),
@@ -447,20 +476,21 @@ def _atoms(stored: Mapping[str, Any]) -> Atoms:
 
 def _entry(stored: Mapping[str, Any]) -> Entry:
     """A structure as the ASE database takes it."""
-
-    def array(name: str) -> np.ndarray:
-        return np.asarray(stored[name], float)
-
     atoms = _atoms(stored)
-    forces = array("forces").reshape(-1, 3)
+    forces = np.asarray(stored["forces"], float).reshape(-1, 3)
     atoms.calc = SinglePointCalculator(atoms, energy=stored["energy"], forces=forces)
-    data: dict[str, Any] = {}
-    if stored.get("hessian_ev_per_a2") is not None:
-        size = 3 * len(atoms)
-        data = {
-            "hessian_ev_per_a2": array("hessian_ev_per_a2").reshape(size, size),
-            "frequencies_cm1": array("frequencies_cm1"),
-            "imaginary_mode": array("imaginary_mode").reshape(-1, 3),
-            "curvature_error_ev_per_a2": stored["curvature_error_ev_per_a2"],
-        }
-    return atoms, {name: stored[name] for name in _KEYS}, data
+    size = 3 * len(atoms)
+    shapes = {"hessian_ev_per_a2": (size, size), "imaginary_mode": (-1, 3)}
+    data: dict[str, Any] = {
+        name: np.asarray(stored[name], float).reshape(shapes.get(name, -1))
+        for name in _DATA
+        if stored.get(name) is not None
+    }
+    if "imaginary_mode" in data:  # of saddles
+        data["curvature_error_ev_per_a2"] = stored["curvature_error_ev_per_a2"]
+    if "atom_indices" in data:
+        data["atom_indices"] = data["atom_indices"].astype(int)
+    keys = {name: stored[name] for name in _KEYS}
+    if stored.get(_COUNT) is not None:
+        keys[_COUNT] = stored[_COUNT]
+    return atoms, keys, data

@@ -17,6 +17,7 @@ from workflows.records import (
     Reaction,
     Saddle,
     SearchResult,
+    SeparatedMolecule,
     Verdict,
 )
 
@@ -46,6 +47,7 @@ def points(result: SearchResult) -> dict[str, Point]:
             f"{VERIFY}product": verified.product,
             f"{VERIFY}transition_state": verified.saddle,
         }
+    found |= {role: one.minimum for role, one in molecules(result).items()}
     return {
         role: (_with_results(point), _curvature(point))
         for role, point in found.items()
@@ -53,24 +55,37 @@ def points(result: SearchResult) -> dict[str, Point]:
     }
 
 
+def molecules(result: SearchResult) -> dict[str, SeparatedMolecule]:
+    """The molecules of ends in pieces, each relaxed alone, by their role in the database."""
+    return {
+        f"{end}_molecule{number}": one
+        for end, separated in result.separated.items()
+        for number, one in enumerate(separated.molecules, 1)
+    }
+
+
 def entries(result: SearchResult, level: str, verify_level: str, roles: str = "") -> list[Entry]:
     """Those whose role begins with `roles`, as they stand in a database."""
-    return [
-        (
-            atoms,
-            {
-                "reaction": database_name(result.reaction.id),
-                "role": role,
-                "level_of_theory": verify_level if role.startswith(VERIFY) else level,
-                "verdict": str(result.verdict.label),
-                "total_charge": result.reaction.charge,
-                "multiplicity": result.reaction.multiplicity,
-            },
-            data,
-        )
-        for role, (atoms, data) in points(result).items()
-        if role.startswith(roles)
-    ]
+    alone = molecules(result)
+    found: list[Entry] = []
+    for role, (atoms, data) in points(result).items():
+        if not role.startswith(roles):
+            continue
+        one = alone.get(role)
+        electrons = one or result.reaction
+        keys = {
+            "reaction": database_name(result.reaction.id),
+            "role": role,
+            "level_of_theory": verify_level if role.startswith(VERIFY) else level,
+            "verdict": str(result.verdict.label),
+            "total_charge": electrons.charge,
+            "multiplicity": electrons.multiplicity,
+        }
+        if one:
+            keys["count"] = one.count
+            data = {**data, "atom_indices": np.array(one.indices)}
+        found.append((atoms, keys, data))
+    return found
 
 
 def points_of(rows: Iterable[Any]) -> dict[str, Point]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
+from ase.db import connect
 from ase.io import read
 
 from reactbench_runner import calculators
@@ -113,6 +114,15 @@ def test_the_molecules_are_kept_with_charge_and_energy(substitution) -> None:
         ("Cl", -1),
     ]
     assert {(f.info["multiplicity"], f.info["count"]) for f in frames} == {(1, 1)}
+    with connect(out / "results.db") as database:
+        stored = {one.role: one for one in database.select(reaction="sn2")}
+    for number, frame in enumerate(frames, 1):
+        one = stored[f"reactant_molecule{number}"]
+        assert (one.total_charge, one.count) == (frame.info["charge"], 1)
+        assert one.energy == pytest.approx(frame.get_potential_energy(), abs=1e-5)
+        assert one.data["hessian_ev_per_a2"].shape == (3 * len(frame), 3 * len(frame))
+        given = stored["reactant"].numbers[one.data["atom_indices"]]
+        assert given.tolist() == frame.numbers.tolist()
     total = sum(frame.get_potential_energy() for frame in frames)
     assert total == pytest.approx(float(row(out)["separated_reactants_energy_ev"]), abs=1e-5)
 

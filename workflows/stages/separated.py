@@ -42,8 +42,11 @@ SurfaceOf = Callable[[State], Surface]
 
 def in_pieces(atoms: Atoms, settings: VerdictSettings) -> list[Atoms]:
     """The molecules of a structure; bonds in doubt hold them together."""
-    limit = settings.bond_factor * (1 + settings.margin)
-    return [atoms[piece] for piece in pieces(atoms, limit)]
+    return [atoms[piece] for piece in _pieces(atoms, settings)]
+
+
+def _pieces(atoms: Atoms, settings: VerdictSettings) -> list[list[int]]:
+    return pieces(atoms, settings.bond_factor * (1 + settings.margin))
 
 
 def shortest_distance(molecules: Sequence[Atoms]) -> float:
@@ -104,7 +107,8 @@ def separate(
 def _molecules(
     atoms: Atoms, reaction: Reaction, surface_of: SurfaceOf, settings: SearchSettings
 ) -> list[SeparatedMolecule]:
-    found = in_pieces(atoms, settings.verdict)
+    members = _pieces(atoms, settings.verdict)
+    found = [atoms[piece] for piece in members]
     kinds = [isomer(molecule, settings.verdict.bond_factor) for molecule in found]
 
     @cache
@@ -120,15 +124,18 @@ def _molecules(
     total = reaction.charge, reaction.multiplicity
     states = shared(found, kinds, total, lambda place, state: of(kinds[place], state))
     alike = Counter(zip(kinds, states, strict=True))
-    return [
-        _alone(found[kinds.index(kind)], state, count, surface_of(state), settings)
-        for (kind, state), count in alike.items()
-    ]
+    made = []
+    for (kind, state), count in alike.items():
+        first = members[kinds.index(kind)]
+        one = _alone(atoms[first], state, surface_of(state), settings)
+        made.append(dataclasses.replace(one, count=count, indices=tuple(first)))
+    return made
 
 
 def _alone(
-    molecule: Atoms, state: State, count: int, surface: Surface, settings: SearchSettings
+    molecule: Atoms, state: State, surface: Surface, settings: SearchSettings
 ) -> SeparatedMolecule:
+    """One of it, wherever it comes from."""
     charge, multiplicity = state
     name = named(molecule, state)
     threshold = settings.saddle.imaginary_threshold
@@ -159,7 +166,6 @@ def _alone(
         minimum,
         charge=charge,
         multiplicity=multiplicity,
-        count=count,
         name=name,
         thermochemistry=gas,
         reason=reason,

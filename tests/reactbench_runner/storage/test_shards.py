@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -20,7 +21,7 @@ from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.shards import Shards, index, rows_of, write_database
 from reactbench_runner.storage.structures import entries
 from tests.reactbench_runner.stored import LEVEL, TRUSTED, searched, verified
-from workflows.records import Label, SearchResult
+from workflows.records import Label, SearchResult, SeparatedMolecule, SeparatedMolecules
 from workflows.stage_names import Stage
 
 
@@ -74,6 +75,35 @@ def test_structures_come_back_as_they_were(tmp_path: Path) -> None:
         expected = dict(entries(result, LEVEL, TRUSTED)[2][2])
         assert found.data.keys() == expected.keys()
         np.testing.assert_array_equal(found.data["imaginary_mode"], expected["imaginary_mode"])
+
+
+def test_minima_with_hessians_and_separate_molecules_come_back_too(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    store = Shards(tmp_path)
+    result = searched("a")
+    assert result.reactant and result.saddle
+    curved = dataclasses.replace(
+        result.reactant, hessian=result.saddle.hessian, modes=result.saddle.modes
+    )
+    alone = SeparatedMolecule(
+        curved, charge=-1, multiplicity=2, name="HCN-", count=2, indices=(2, 0, 1)
+    )
+    result = dataclasses.replace(
+        result, reactant=curved, separated={"reactant": SeparatedMolecules((alone,))}
+    )
+    store.add(row_of(result), entries(result, LEVEL, TRUSTED))
+    store.close()
+    for _ in ("journal", "parquet"):
+        with connect(write_database(tmp_path), use_lock_file=False) as database:
+            [reactant] = database.select(role="reactant")
+            [molecule] = database.select(role="reactant_molecule1")
+        assert reactant.data.keys() == {"hessian_ev_per_a2", "frequencies_cm1"}
+        np.testing.assert_array_equal(molecule.data["hessian_ev_per_a2"], curved.hessian)
+        assert molecule.data["atom_indices"].tolist() == [2, 0, 1]
+        assert (molecule.total_charge, molecule.multiplicity, molecule.count) == (-1, 2, 2)
+        assert "count" not in reactant.key_value_pairs
+        with contextlib.closing(Shards(tmp_path)) as again:
+            again.seal()
 
 
 def test_a_journal_becomes_a_parquet_file_while_it_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Rate constants from the Hessians of stored runs."""
