@@ -22,8 +22,8 @@ from workflows.trust import check_hessian
 
 METHODS: dict[str, SaddleOptimiser] = loaded(SADDLE_OPTIMISERS)
 
-#: Takes over where another does not come to rest, with an exact Hessian at every step. Only for
-#: calculators with Hessians of their own: others would take thousands of gradients.
+#: Takes over where another does not come to rest, in internal coordinates. With an exact Hessian at
+#: every step, if the calculator has Hessians of its own; others would take thousands of gradients.
 SECOND = "rsirfo"
 
 
@@ -41,11 +41,12 @@ def refine(guess: Atoms, surface: Surface, settings: SaddleSettings) -> Saddle:
     def walk() -> Saddle:
         first = _walk(guess, None, surface, settings)
         at_rest, _ = force_criterion(first.forces, settings)
-        if at_rest or settings.method == SECOND or not surface.capabilities.hessians:
+        if at_rest or settings.method == SECOND:
             return first
-        exact = dataclasses.replace(settings, method=SECOND, hessian_every=1)
+        every = 1 if surface.capabilities.hessians else settings.hessian_every
+        other = dataclasses.replace(settings, method=SECOND, hessian_every=every)
         try:
-            second = _walk(guess, None, surface, exact)
+            second = _walk(guess, None, surface, other)
         except StageError:
             return first
         note = f"\n{settings.method} {first.reason}; {SECOND} instead\n"
