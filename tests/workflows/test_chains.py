@@ -5,14 +5,19 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from ase.io import read
 
-from horm_calc.chemistry.connectivity import same_bonds
+from horm_calc import gfn2_xtb
+from horm_calc.chemistry.connectivity import describe_changes, same_bonds
+from tests.places import SHARED
 from tests.surfaces import MullerBrown, Relay
 from workflows.records import Label, SearchResult
 from workflows.settings import from_mapping
 from workflows.tssearch import search
 
 pytestmark = pytest.mark.slow
+
+REACTBENCH = SHARED / "data" / "reactbench"
 
 
 def relayed(first: int, last: int, **settings) -> SearchResult:
@@ -70,3 +75,22 @@ def test_who_wants_single_steps_gets_no_chain() -> None:
     found = relayed(0, 2, steps=1)
     assert found.verdict.label is Label.PARTLY
     assert found.steps == ()
+
+
+@pytest.mark.skipif(not REACTBENCH.exists(), reason="the reactions are not part of the project")
+def test_a_real_reaction_in_two_steps() -> None:
+    """No saddle of GFN2-xTB is known that connects the ends of rxn6930."""
+    result = search(*read(REACTBENCH / "rxn6930.xyz", ":"), gfn2_xtb())
+    assert result.verdict.label is Label.IN_STEPS
+    assert len(result.steps) == 2
+    changes = [describe_changes(step.first.atoms, step.last.atoms, 1.2) for step in result.steps]
+    assert changes == ["O1-C3 formed", "C2-C4 formed"]
+
+
+@pytest.mark.skipif(not REACTBENCH.exists(), reason="the reactions are not part of the project")
+def test_a_real_reaction_that_bond_orders_decide() -> None:
+    """C4-H11 is 1.33 Å long at an end of the IRC of rxn532, with a bond order of 0.32."""
+    settings = from_mapping({"attempts": 1, "steps": 1, "lower_path": {"steps": 0}})
+    result = search(*read(REACTBENCH / "rxn532.xyz", ":"), gfn2_xtb(), settings=settings)
+    assert result.verdict.label is Label.INTENDED
+    assert "bond orders decide: C4-H11 1.33 Å" in result.verdict.reason
