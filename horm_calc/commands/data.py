@@ -130,6 +130,8 @@ def _info(options: argparse.Namespace) -> None:
 
     if options.png and not options.png.absolute().parent.is_dir():
         raise DataError(options.png, "its folder does not exist")
+    if options.png and options.png.suffix.lower() != ".png":
+        raise DataError(options.png, "the picture is a PNG; give its file a name that ends in .png")
     facts = describing.describe(_filled(open_frames(*options.files), options.files))
     print(describing.report(facts))
     if options.png:

@@ -136,7 +136,8 @@ def _run(options: argparse.Namespace) -> int:
     with contextlib.closing(
         Journal(_beside(options.out, ".partial"), geometries, settings)
     ) as journal:
-        print(f"{len(geometries)} geometries, {level.description}")
+        number = len(geometries)
+        print(f"{number:,} {'geometry' if number == 1 else 'geometries'}, {level.description}")
         speed = _fill(journal, options.workers)
         outcomes = list(journal)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]

@@ -35,7 +35,7 @@ in Hugging Face's cache, then it is downloaded. On a machine without network: pu
 a folder and set {catalogue.FOLDER} to it.
 
 examples:
-  horm-models                              what is published, and what is here already
+  horm-models                              what is published, and what is on this machine
   horm-models path left                    where 'left' lies; downloads it if needed
   horm-models show left                    what is in it
   horm-models show my.ckpt                 the same for a file of your own
@@ -107,14 +107,14 @@ def _table(here: dict[str, Path | None]) -> Table:
     from rich.table import Table
 
     table = Table(
-        title="trained on energies (E), forces (F), Hessians (H) at ωB97X/6-31G(d), but "
+        title="trained on energies (E), forces (F) and Hessians (H) at ωB97X/6-31G(d); "
         f"{catalogue.SHIPPED} at GFN2-xTB",
         caption="errors: of Hessians and of their eigenvalues, mean absolute, in eV/Å², from "
         + catalogue.ERRORS_SOURCE,
         box=None,
         padding=(0, 2, 0, 0),
     )
-    for header in ("name", "network", "training", "errors", "licence", "here"):
+    for header in ("name", "network", "training", "errors", "licence", "local"):
         table.add_column(header, no_wrap=True)
     for name, entry in catalogue.CATALOGUE.items():
         errors = f"{_number(entry.hessian_error)} {_number(entry.eigenvalue_error)}"
