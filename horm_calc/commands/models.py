@@ -114,7 +114,7 @@ def _table(here: dict[str, Path | None]) -> Table:
         box=None,
         padding=(0, 2, 0, 0),
     )
-    for header in ("name", "network", "training", "errors", "licence", "local"):
+    for header in ("name", "network", "training", "errors", "licence", "disk"):
         table.add_column(header, no_wrap=True)
     for name, entry in catalogue.CATALOGUE.items():
         errors = f"{_number(entry.hessian_error)} {_number(entry.eigenvalue_error)}"
