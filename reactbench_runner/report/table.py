@@ -79,7 +79,7 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
     for row in rows[:MOST_ROWS]:
         colour = _COLOURS[row.verdict]
         numbers = [_number(column.value(row), column.digits) for column in columns]
-        table.add_row(row.id, f"[{colour}]{_verdict(row)}[/]", *numbers)
+        table.add_row(row.id, f"[{colour}]{verdict_words(row)}[/]", *numbers)
     return table
 
 
@@ -129,7 +129,8 @@ def _attempted(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return [row for row in rows if row.verify_converged is not None]
 
 
-def _verdict(row: ResultRow) -> str:
+def verdict_words(row: ResultRow) -> str:
+    """The verdict with the end, the steps or the stage that it is about."""
     if row.verdict is Label.IN_STEPS:
         return f"intended in {row.steps} steps"
     if row.verdict is Label.PARTLY and row.side:
@@ -144,14 +145,14 @@ def remarks(rows: Sequence[ResultRow]) -> list[str]:
     lines = []
     for row in rows[:MOST_ROWS]:
         lines += [f"{row.id}: {text}" for text in (row.reason, row.warnings) if text]
-        lines += [f"{row.id}: {text}" for text in _from_separated(row)]
+        lines += [f"{row.id}: {text}" for text in from_separated(row)]
         if row.verify_reason:
             outcome = "verified, but" if row.verify_converged else "not verified:"
             lines.append(f"{row.id}: {outcome} {row.verify_reason}")
     return lines
 
 
-def _from_separated(row: ResultRow) -> Iterator[str]:
+def from_separated(row: ResultRow) -> Iterator[str]:
     """The barriers from the molecules of an end that is in pieces."""
     for molecules, energy, gibbs, concentrated in (
         (
