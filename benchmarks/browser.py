@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 #: Seconds after which what has not come will not come.
-PATIENCE = 30.0
+PATIENCE = 20.0
 
 #: A picture in space needs WebGL, here without a graphics card.
 _OPTIONS = (
@@ -46,10 +46,10 @@ class Page:
         self.requests.clear()
         self.command("Page.navigate", url=file.resolve().as_uri() + fragment)
 
-    def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
+    def resize(self, width: int, height: int) -> None:
         """Of the window, in CSS pixels."""
         size: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1}
-        self.command("Emulation.setDeviceMetricsOverride", **size, mobile=mobile)
+        self.command("Emulation.setDeviceMetricsOverride", **size, mobile=False)
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in JavaScript; `RuntimeError` where it throws."""

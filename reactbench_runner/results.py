@@ -171,7 +171,7 @@ class Run:
             except ValueError as error:
                 raise StorageError(f"the structures of reaction '{row.id}': {error}") from None
 
-        return ReactionResult(row, self.stored.folder / row.id, read)
+        return ReactionResult(row, self.stored.folder_of(row.id), read)
 
 
 def load_run(folder: str | os.PathLike[str], *, say: Say = to_stderr) -> Run:

@@ -11,6 +11,8 @@ import base64
 import datetime
 import gzip
 import html
+import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -104,7 +106,7 @@ def _details(run: StoredRun, rows: Mapping[str, ResultRow], say: Say) -> dict[st
 
 
 def _packed_details(run: StoredRun, row: ResultRow, stored: Any, say: Say) -> str:
-    details = details_of(row, stored, run.folder / row.id, run.bond_factor)
+    details = details_of(row, stored, run.folder_of(row.id), run.bond_factor)
     for text in details["missing"]:
         if "damaged" in text:
             say(text)
@@ -130,11 +132,31 @@ def _summary(
         "costs": _costs(every),
         "methods": [[text, methods.numbers(names)] for text, names in methods.sentences],
         "references": _references(methods),
-        "record": run.record,
+        "provenance": [*_provenance(run.record)],
+        "record": json.dumps(run.record, indent=1, ensure_ascii=False),
         "factor": run.bond_factor,
         "radii": dict(zip(chemical_symbols, RADII.tolist(), strict=True)),
         "rows": [_row(row) for row in shown.values()],
     }
+
+
+def _provenance(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What made the run, in the words of people."""
+    identity, packages = record.get("identity"), record.get("versions")
+    told = {
+        "command": record.get("command"),
+        "started": record.get("started"),
+        "calculator": record.get("calculator"),
+        "level of theory": record.get("level_of_theory"),
+        "weights or code (SHA-256)": identity.get("sha256") if isinstance(identity, dict) else None,
+        "verified with": record.get("verify_level_of_theory"),
+        "Python": record.get("python"),
+        "platform": record.get("platform"),
+        "packages": ", ".join(f"{name} {value}" for name, value in packages.items())
+        if isinstance(packages, dict)
+        else None,
+    }
+    yield from ((name, str(value)) for name, value in told.items() if value)
 
 
 def _references(methods: Methods) -> list[list[str]]:
@@ -188,7 +210,9 @@ def _row(row: ResultRow) -> dict[str, Any]:
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits) + 0.0  # never -0.0
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, digits) + 0.0  # never -0.0
 
 
 def _failures(rows: Iterable[ResultRow]) -> list[dict[str, Any]]:

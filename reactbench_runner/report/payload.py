@@ -49,7 +49,7 @@ def details_of(row: ResultRow, points: Points, folder: Path, bond_factor: float)
         "separated": [*from_separated(row)],
         "frequencies": _frequencies(points),
         "missing": missing,
-        "cells": {name: value for name, value in cells(row).items() if value not in ("", None)},
+        "cells": {name: str(value) for name, value in cells(row).items() if value != ""},
     }
     if SADDLE in points and "imaginary_mode" in points[SADDLE][1]:
         atoms, data = points[SADDLE]

@@ -236,16 +236,11 @@ function methods() {
 }
 
 function provenance() {
-  const record = run.record;
   by("made").textContent = `Report made by horm-tssearch ${run.version}, ${run.made}.`;
-  const told = [["command", record.command], ["started", record.started], ["calculator", record.calculator],
-    ["level of theory", record.level_of_theory], ["weights (SHA-256)", (record.identity || {}).sha256],
-    ["verified with", record.verify_level_of_theory], ["Python", record.python], ["platform", record.platform],
-    ["packages", Object.entries(record.versions || {}).map((pair) => pair.join(" ")).join(", ")]];
-  for (const [name, value] of told) {
-    if (value) by("versions").append(make("dt", {}, name), make("dd", {}, String(value)));
+  for (const [name, value] of run.provenance) {
+    by("versions").append(make("dt", {}, name), make("dd", {}, value));
   }
-  by("record").textContent = JSON.stringify(record, null, 1);
+  by("record").textContent = run.record;
 }
 
 /* ---- one reaction ---- */
