@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from horm_calc.configuration import SettingsError
 from reactbench_runner import StorageError, load_run
 from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import entries
+from tests.places import REPOSITORY
 from tests.reactbench_runner.report.stored_runs import run_of
 from tests.reactbench_runner.stored import LEVEL, in_steps, searched
 from workflows.errors import InputError
@@ -138,3 +140,16 @@ def test_what_cannot_be_read_is_named(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(SettingsError, match="pip install pandas"):
         run.table()
+
+
+def test_the_example_of_the_guide(
+    tmp_path: Path, result: SearchResult, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pytest.importorskip("pandas")
+    text = (REPOSITORY / "docs" / "how-to" / "report.md").read_text("utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    run_of(tmp_path / "runs" / "first", result)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert capsys.readouterr().out.startswith("hcn ")

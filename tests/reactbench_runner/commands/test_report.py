@@ -69,7 +69,7 @@ def test_supporting_information(folder: Path, tmp_path: Path) -> None:
     told = [
         float(one.replace("−", "-"))
         for one in re.findall(r"−?[\d.]+(?=,|\n)", saddle.split("¹:")[1].split("```")[0])
-    ]  # noqa: E501
+    ]
     assert told == pytest.approx(result.saddle.modes.frequencies, abs=0.06)
     assert told == sorted(told)
     rows = saddle.split("```text\n")[1].split("```")[0].splitlines()

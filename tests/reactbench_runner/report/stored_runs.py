@@ -20,6 +20,7 @@ EVIL = "<script>document.title='broken'<!--"
 
 def run_of(folder: Path, *results: SearchResult, total: int | None = None) -> Path:
     """The folder of a run with these."""
+    folder.parent.mkdir(exist_ok=True)
     store(folder, *results)
     record = {
         "calculator": "gfn2-xtb",

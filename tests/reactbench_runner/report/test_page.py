@@ -116,6 +116,7 @@ def test_profile_and_structure_are_in_step(page: Page) -> None:
     assert count == 5
     assert page.evaluate("frame") == top
     assert "transition state" in text(page, "#place")
+    page.evaluate("chart.over.scrollIntoView()")
     place = page.evaluate("(({left, top, width, height}) => [left, top, width, height])"
                           "(chart.over.getBoundingClientRect())")  # fmt: skip
     along = page.evaluate("chart.valToPos(film.x[0], 'x')")
