@@ -177,7 +177,7 @@ class Run:
 def load_run(folder: str | os.PathLike[str], *, say: Say = to_stderr) -> Run:
     """The results of a run, finished or not. Nothing in the folder is changed.
 
-    Rows are read at once, about 5 kB of memory for each reaction; structures when they are asked
+    Rows are read at once, about 6 kB of memory for each reaction; structures when they are asked
     for.
 
     Parameters

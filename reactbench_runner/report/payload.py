@@ -15,7 +15,7 @@ from horm_calc.chemistry.connectivity import bonds
 from horm_calc.units import to_kcal_per_mol
 from reactbench_runner.errors import StorageError
 from reactbench_runner.report.drawings import draw
-from reactbench_runner.report.table import from_separated
+from reactbench_runner.report.table import further_energies
 from reactbench_runner.results import Profile, read_profile
 from reactbench_runner.storage.reading import PRODUCT, REACTANT, SADDLE
 from reactbench_runner.storage.rows import ResultRow
@@ -46,7 +46,7 @@ def details_of(row: ResultRow, points: Points, folder: Path, bond_factor: float)
         "symbols": [] if structure is None else structure.get_chemical_symbols(),
         "films": [_film(name, film, row.reactant_energy_ev) for name, film in films],
         "ladder": ladder(row),
-        "separated": [*from_separated(row)],
+        "further": further_energies(row),
         "frequencies": _frequencies(points),
         "missing": missing,
         "cells": {name: str(value) for name, value in cells(row).items() if value != ""},

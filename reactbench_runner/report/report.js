@@ -283,7 +283,7 @@ async function open(index) {
   if (turn !== opened) return; // another one has been opened meanwhile
   data = found;
   by("pictures").replaceChildren(pair(row, data.drawings));
-  by("separated").replaceChildren(...data.separated.map((text) => make("p", {}, text)));
+  by("further").replaceChildren(...data.further.map((text) => make("p", {}, text)));
   by("absent").replaceChildren(...data.missing.map((text) => make("p", { className: "quiet" }, text)),
     row.missing ? make("p", { className: "quiet" }, "not computed: " + row.missing) : "");
   by("cells").replaceChildren(...Object.entries(data.cells).map(([name, value]) =>

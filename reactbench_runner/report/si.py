@@ -12,7 +12,7 @@ from horm_calc.units import HARTREE
 from reactbench_runner.errors import StorageError
 from reactbench_runner.report.citations import REFERENCES, Methods, address, methods_of
 from reactbench_runner.report.markup import LATEX, MARKDOWN, Markup
-from reactbench_runner.report.table import from_separated, verdict_words
+from reactbench_runner.report.table import further_energies, verdict_words
 from reactbench_runner.results import Run
 from reactbench_runner.storage.reading import PRODUCT, REACTANT, SADDLE
 from reactbench_runner.storage.rows import ResultRow
@@ -111,7 +111,7 @@ def _reaction(row: ResultRow, points: Mapping[str, Point], markup: Markup) -> It
     if row.step_energies_kcal_per_mol:
         steps = row.step_energies_kcal_per_mol.replace("-", "−")
         told.append(f"Energies of saddles and intermediates in turn: {steps} kcal/mol.")
-    told += [f"{line[0].upper()}{line[1:]}." for line in from_separated(row)]
+    told += [f"{line[0].upper()}{line[1:]}." for line in further_energies(row)]
     told += [f"Note: {text}." for text in (row.reason, row.warnings) if text]
     yield markup.paragraph(" ".join(told))
     for assumed, name in (

@@ -152,6 +152,25 @@ def remarks(rows: Sequence[ResultRow]) -> list[str]:
     return lines
 
 
+def further_energies(row: ResultRow) -> list[str]:
+    """Barriers from separate molecules, and those at the level of a verification."""
+    lines = [*from_separated(row)]
+    if row.verify_converged:
+        told = {
+            "ΔE‡": _with_unit(row.verify_barrier_kcal_per_mol, 1, "kcal/mol"),
+            "ΔE": _with_unit(row.verify_reaction_energy_kcal_per_mol, 1, "kcal/mol"),
+            "ν‡": _with_unit(row.verify_imaginary_frequency_cm1, 0, "cm⁻¹"),
+            "RMSD of the two saddles": _with_unit(row.verify_ts_rmsd_a, 3, "Å"),
+        }
+        found = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+        lines.append(f"refined with {row.verify_level}: {found}")
+    return lines
+
+
+def _with_unit(value: float | None, digits: int, unit: str) -> str:
+    return f"{_number(value, digits)} {unit}" if value is not None else ""
+
+
 def from_separated(row: ResultRow) -> Iterator[str]:
     """The barriers from the molecules of an end that is in pieces."""
     for molecules, energy, gibbs, concentrated in (

@@ -167,3 +167,14 @@ def test_steps_are_counted_and_not_mixed_with_one_step() -> None:
 
 def test_nothing_is_minus_zero() -> None:
     assert "-0.0" not in printed(dataclasses.replace(PLAIN, reaction_energy_kcal_per_mol=-0.04))
+
+
+def test_further_energies_are_those_of_the_record() -> None:
+    [line] = table.further_energies(VERIFIED)
+    barrier, frequency = (
+        VERIFIED.verify_barrier_kcal_per_mol,
+        VERIFIED.verify_imaginary_frequency_cm1,
+    )
+    assert line.startswith(f"refined with DFT: ΔE‡ {barrier:.1f} kcal/mol, ΔE ")
+    assert f"ν‡ {frequency:.0f} cm⁻¹, RMSD of the two saddles 0.010 Å" in line
+    assert table.further_energies(PLAIN) == []
