@@ -106,7 +106,7 @@ class Methods:
     def numbers(self, names: Iterable[str]) -> list[int]:
         """Of these references, counted from 1."""
         order = self.references
-        return sorted(order.index(name) + 1 for name in names)
+        return sorted({order.index(name) + 1 for name in names})
 
 
 def methods_of(record: Mapping[str, Any], rows: Iterable[ResultRow]) -> Methods:

@@ -170,6 +170,7 @@ def _svg(molecule: Chem.Mol, colours: dict[tuple[int, int], tuple[float, float, 
     options.clearBackground = False
     options.fixedBondLength = 28
     options.bondLineWidth = 1.4
+    options.additionalAtomLabelPadding = 0.08
     options.padding = 0.06
     options.highlightBondWidthMultiplier = 12
     options.continuousHighlight = True

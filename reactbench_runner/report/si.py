@@ -21,9 +21,14 @@ from reactbench_runner.storage.structures import Point
 from workflows.errors import InputError
 
 #: Roles of the points that are written, in order, and what people call them.
-_POINTS = re.compile(rf"({REACTANT}|{SADDLE}|{PRODUCT}|step\d+_({REACTANT}|{SADDLE}|{PRODUCT}))")
+_POINTS = re.compile(
+    rf"(step\d+_)?({REACTANT}|{SADDLE}|{PRODUCT})|({REACTANT}|{PRODUCT})_molecule\d+"
+)
 _HEADS = ("reaction", "verdict", "ΔE‡", "ΔG‡", "ΔE", "ΔG", "ν‡")
 _ORDER = (REACTANT, SADDLE, PRODUCT)
+
+#: Molecules that are relaxed alone come behind every step.
+_LAST = 1000
 
 
 def write_si(file: Path, run: Run) -> Path:
@@ -130,16 +135,19 @@ def _reaction(row: ResultRow, points: Mapping[str, Point], markup: Markup) -> It
 
 
 def _place(role: str) -> tuple[int, int]:
-    """Reactant, saddle and product first, and then those of each step."""
+    """Reactant, saddle and product first, then those of each step, and molecules alone."""
     step, _, name = role.removeprefix("step").partition("_")
     if role.startswith("step"):
         return int(step), _ORDER.index(name)
+    if "_molecule" in role:
+        return _LAST, _ORDER.index(step)
     return 0, _ORDER.index(role)
 
 
 def _point(role: str, point: Point, markup: Markup) -> Iterator[str]:
     atoms, data = point
     words = re.sub(r"^step(\d+)_(.*)", r"step \1, \2", role).replace("_", " ")
+    words = re.sub(r"^(\w+) molecule(\d+)", r"molecule \2 of the \1, alone", words)
     yield markup.heading(3, f"{words[0].upper()}{words[1:]}")
     if atoms.calc is not None:
         energy = atoms.get_potential_energy()

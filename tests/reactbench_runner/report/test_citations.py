@@ -30,8 +30,9 @@ def test_every_method_has_references() -> None:
 
 
 def test_what_is_cited_here_is_cited_there() -> None:
-    """Every DOI of the page on citing is one of these."""
+    """Every DOI of the page on citing that is about searches is one of these."""
     page = (REPOSITORY / "docs/how-to/cite.md").read_text("utf-8")
+    page = "\n".join(line for line in page.splitlines() if "horm-thermo" not in line)
     dois = re.findall(r"https://doi\.org/([^)\s]+)\)", page)
     assert dois
     ours = {place.lower() for _, place in REFERENCES.values()}
@@ -64,6 +65,7 @@ def test_methods_of_later_attempts_are_named() -> None:
     assert "gsm" not in found.references
     text = " ".join(sentence for sentence, _ in found.sentences)
     assert "in later attempts: climbing-image NEB" in text
+    assert all(len(found.numbers(names)) == len(set(names)) for _, names in found.sentences)
     numbers = {number for _, names in found.sentences for number in found.numbers(names)}
     assert numbers == set(range(1, len(found.references) + 1))
 
