@@ -64,7 +64,7 @@ def printed(
 def test_all_commands_are_known() -> None:
     assert COMMANDS == [
         "horm-data", "horm-eval", "horm-label", "horm-merge", "horm-models", "horm-reactbench",
-        "horm-status", "horm-train", "horm-tssearch",
+        "horm-report", "horm-status", "horm-thermo", "horm-train", "horm-tssearch",
     ]  # fmt: skip
 
 
