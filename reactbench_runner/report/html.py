@@ -57,7 +57,7 @@ def write_html(
     parts = {
         "TITLE": html.escape(f"{run.name} – transition states"),
         "STYLE": _text(_PAGE / "report.css") + _text(_ASSETS / "uPlot.min.css"),
-        "SCRIPT": _text(_PAGE / "report.js"),
+        "SCRIPT": _text(_PAGE / "overview.js") + _text(_PAGE / "reaction.js"),
         "SUMMARY": packed(_summary(run, rows, shown)),
         "DETAILS": "\n".join(details.get(name, "") for name in shown),
         "UPLOT": _library("uPlot.iife.min.js"),
