@@ -20,7 +20,7 @@ from pathlib import Path
 from horm_calc.configuration import SettingsError
 from reactbench_runner.batch import run_batch
 from reactbench_runner.inputs.reactions import read_reactions
-from reactbench_runner.report import counts, verification
+from reactbench_runner.report.table import counts, verification
 from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.table import cells, cost_columns
 from workflows.errors import WorkflowError

@@ -31,6 +31,7 @@ COMMANDS = {
     "horm-status": "reactbench_runner.commands.status",
     "horm-merge": "reactbench_runner.commands.merge",
     "horm-reactbench": "reactbench_runner.commands.reactbench",
+    "horm-report": "reactbench_runner.commands.report",
     "horm-thermo": "reactbench_runner.commands.thermo",
     "horm-models": "horm_calc.commands.models",
     "horm-label": "horm_calc.commands.label",

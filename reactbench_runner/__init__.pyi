@@ -10,6 +10,10 @@ from reactbench_runner.kinetics.results import ReactionKinetics as ReactionKinet
 from reactbench_runner.kinetics.results import stored_kinetics as stored_kinetics
 from reactbench_runner.large import Counts as Counts
 from reactbench_runner.large import run_large as run_large
+from reactbench_runner.results import Profile as Profile
+from reactbench_runner.results import ReactionResult as ReactionResult
+from reactbench_runner.results import Run as Run
+from reactbench_runner.results import load_run as load_run
 from reactbench_runner.storage.database import DamagedDatabase as DamagedDatabase
 from reactbench_runner.storage.database import DatabaseError as DatabaseError
 from workflows.errors import InputError as InputError

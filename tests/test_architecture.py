@@ -12,6 +12,8 @@ from pathlib import Path
 import networkx as nx
 
 from tests.places import REPOSITORY
+from tests.reactbench_runner.report.stored_runs import run_of
+from tests.reactbench_runner.stored import searched
 
 #: `imports(package)`: the modules that each module of a package imports.
 imports = runpy.run_path(str(REPOSITORY / "docs/pictures/imports.py"))["imports"]
@@ -61,21 +63,25 @@ def test_one_file_speaks_pysisyphus() -> None:
                 assert "pysisyphus" not in roots(names), path
 
 
-def test_readme_python_examples_run() -> None:
+def test_readme_python_examples_run(tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    run_of(tmp_path / "runs" / "first", searched("hcn"))
     answers = []
     for example in examples:
         done = subprocess.run(
             [sys.executable, "-c", example],
-            cwd=REPOSITORY,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             text=True,
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
         answers.append(done.stdout)
-    search, hessian = answers
+    search, stored, hessian = answers
     assert search.startswith("intended -1")
+    assert re.fullmatch(r"hcn [\d.]+ -[\d.]+ 5\n", stored)
     assert hessian.endswith("(24, 24)\n")
 
 

@@ -154,8 +154,8 @@ def _search(
     console: Console,
 ) -> int:
     """With a folder for each reaction, and a table of all in the end."""
-    from reactbench_runner import report
     from reactbench_runner.batch import run_batch
+    from reactbench_runner.report import table
     from reactbench_runner.storage.rows import NOT_SEARCHED
 
     if options.files:
@@ -170,14 +170,14 @@ def _search(
         **common,
     )
     advance(None)
-    console.print(report.summary_table(rows))
-    for line in report.remarks(rows):
+    console.print(table.summary_table(rows))
+    for line in table.remarks(rows):
         console.print(line, style="dim", markup=False, highlight=False)
-    if len(rows) > report.MOST_ROWS:
-        console.print(f"... and {len(rows) - report.MOST_ROWS} more")
-    if line := report.verification(rows):
+    if len(rows) > table.MOST_ROWS:
+        console.print(f"... and {len(rows) - table.MOST_ROWS} more")
+    if line := table.verification(rows):
         console.print(line, markup=False, highlight=False)
-    console.print(f"{report.counts(rows)}; {options.out / 'results.csv'}")
+    console.print(f"{table.counts(rows)}; {options.out / 'results.csv'}")
     not_searched = sum(row.stage in NOT_SEARCHED for row in rows)
     return _exit_code(not_searched, len(reactions) - len(rows))
 
@@ -190,14 +190,14 @@ def _search_large(
     console: Console,
 ) -> int:
     """With files of a thousand reactions, and counts in the end."""
-    from reactbench_runner import report
     from reactbench_runner.large import run_large
+    from reactbench_runner.report import table
 
     if options.db:
         raise InputError("--db is for --storage folders; 'horm-merge RUN --db' makes results.db")
     counts = run_large(reactions, options.out, files=options.files, on_finished=advance, **common)
     advance(None)
-    console.print(f"{report.counted(counts.verdicts)}; {options.out / 'results.parquet'}")
+    console.print(f"{table.counted(counts.verdicts)}; {options.out / 'results.parquet'}")
     console.print(f"horm-merge {options.out} writes results.csv", markup=False, highlight=False)
     return _exit_code(counts.not_searched, counts.left)
 

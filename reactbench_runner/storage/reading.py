@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from reactbench_runner.storage.progress import NAME
 from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.run_folder import UNFINISHED, read_record
 from reactbench_runner.storage.store import STRUCTURES, Say, stored_rows
+from reactbench_runner.storage.structures import Point
 from workflows.errors import InputError
 from workflows.settings import VerdictSettings
 
@@ -44,8 +45,8 @@ class StoredRun:
         How many reactions it was given; None where that is not known.
     bond_factor
         Of its verdicts.
-    settings
-        Those of its searches that are stored, by stage.
+    record
+        The content of run.json: calculator, settings, versions.
     """
 
     folder: Path
@@ -53,7 +54,24 @@ class StoredRun:
     level_of_theory: str
     total: int | None
     bond_factor: float
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of its searches that are stored, by stage."""
+        stored: Mapping[str, Any] = self.record.get("settings", {})
+        return stored
+
+    @property
+    def sharded(self) -> bool:
+        """Whether it is stored in Parquet files."""
+        return shards.is_sharded(self.folder)
+
+    def folder_of(self, reaction: str) -> Path:
+        """Where the files of a reaction are. Raises `InputError` for an id that leads elsewhere."""
+        if Path(reaction).name != reaction:
+            raise InputError(f"{self.folder}: the id {reaction!r} cannot be a folder name")
+        return self.folder / reaction
 
     def rows(self, say: Say = lambda text: None) -> Iterator[ResultRow]:
         """Its finished reactions, one after the other; `say` hears of damaged records."""
@@ -77,6 +95,28 @@ class StoredRun:
             return
         for row in stored_rows(self.folder, say):
             yield row, _entries(self.folder / row.id, say) if needed(row) else {}
+
+    def stationary_points(self, wanted: Container[str]) -> Iterator[tuple[str, dict[str, Point]]]:
+        """Every stored structure by its role, with energies and Hessians, of reactions `wanted`.
+
+        Raises `ValueError` where the structures in a folder are damaged, `StorageError` where a
+        Parquet file is.
+        """
+        if not self.sharded:
+            for folder in sorted(self.folder.glob("*/")):
+                if folder.name in wanted and not folder.name.startswith(UNFINISHED):
+                    yield folder.name, stationary_points_in(folder)
+            return
+        shards.check_installed()
+        for row, entries in shards.searches_of(self.folder, lambda row: row.id in wanted):
+            if row.id in wanted:
+                yield row.id, {keys["role"]: (atoms, data) for atoms, keys, data in entries}
+
+    def stationary_points_of(self, reaction: str) -> dict[str, Point]:
+        """Those of one reaction."""
+        if not self.sharded:
+            return stationary_points_in(self.folder_of(reaction))
+        return next((points for _, points in self.stationary_points({reaction})), {})
 
     def points(self) -> Iterator[tuple[str, Points]]:
         """Of each reaction its id, relaxed ends and saddle, as far as they are stored.
@@ -113,7 +153,7 @@ def open_run(folder: Path) -> StoredRun:
         str(record.get("level_of_theory", "")),
         _total(folder),
         float(settings.get("verdict", {}).get("bond_factor", VerdictSettings().bond_factor)),
-        settings,
+        record,
     )
 
 
@@ -131,6 +171,16 @@ def points_in(folder: Path) -> Points:
     if (folder / "ts.xyz").exists():
         [found[SADDLE]] = ase.io.read(folder / "ts.xyz", ":", format="extxyz")
     return found
+
+
+def stationary_points_in(folder: Path) -> dict[str, Point]:
+    """Those in the folder of a reaction; from xyz files where there are no others."""
+    if (folder / STRUCTURES).exists():
+        entries = read_entries(folder / STRUCTURES)
+        return {
+            keys["role"]: (row.toatoms(), data) for row, keys, data in entries if "role" in keys
+        }
+    return {role: (atoms, {}) for role, atoms in points_in(folder).items()}
 
 
 def _entries(folder: Path, say: Say) -> dict[str, Entry]:

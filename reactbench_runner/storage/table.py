@@ -25,6 +25,12 @@ COLUMNS = (
     *(column for stage in COSTED for column in cost_columns(stage)),
 )
 
+#: Columns of numbers that are not whole.
+FRACTIONS = (
+    *(spec.name for spec in _FIELDS if spec.metadata.get("digits") is not None),
+    *(cost_columns(stage)[0] for stage in COSTED),
+)
+
 
 def cells(row: ResultRow) -> dict[str, object]:
     """A row as `results.csv` shows it, by column."""
@@ -39,6 +45,21 @@ def cells(row: ResultRow) -> dict[str, object]:
             values = _cell(cost.seconds, 2), calls.gradients, calls.hessians
         found |= dict(zip(cost_columns(stage), values, strict=True))
     return found
+
+
+def values(row: ResultRow) -> dict[str, object]:
+    """As `cells`, with all digits, and None where there is nothing to tell of a number."""
+    found: dict[str, object] = {spec.name: _plain(getattr(row, spec.name)) for spec in _FIELDS}
+    for stage, cost in row.costs.items():
+        calls = cost.evaluations
+        numbers = (cost.seconds, calls.gradients, calls.hessians)
+        found |= dict(zip(cost_columns(stage), numbers, strict=True))
+    return found
+
+
+def _plain(value: object) -> object:
+    """Text of a verdict or a stage as text alone."""
+    return str(value) if isinstance(value, str) else value
 
 
 def write_csv(file: TextIO, rows: Iterable[ResultRow]) -> None:

@@ -12,11 +12,12 @@ import pytest
 from ase.db import connect
 from ase.io import read
 
-from reactbench_runner import batch, report
+from reactbench_runner import batch
 from reactbench_runner.batch import run_batch
 from reactbench_runner.commands import tssearch as cli
 from reactbench_runner.execution import workers
 from reactbench_runner.execution.workers import RunSpec, search_one
+from reactbench_runner.report.table import remarks
 from reactbench_runner.storage import store
 from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.table import COLUMNS
@@ -298,7 +299,7 @@ def test_a_network_that_knows_nothing_does_not_change_the_verdict(
     assert row.verify_barrier_kcal_per_mol is None
     assert row.verify_ts_rmsd_a is None
     assert row.verify_gradients > 0
-    assert report.remarks([row]) == [f"hcn: not verified: {row.verify_reason}"]
+    assert remarks([row]) == [f"hcn: not verified: {row.verify_reason}"]
 
 
 def test_a_bug_in_a_verification_costs_that_alone(

@@ -64,7 +64,7 @@ def printed(
 def test_all_commands_are_known() -> None:
     assert COMMANDS == [
         "horm-data", "horm-eval", "horm-label", "horm-merge", "horm-models", "horm-reactbench",
-        "horm-status", "horm-train", "horm-tssearch",
+        "horm-report", "horm-status", "horm-thermo", "horm-train", "horm-tssearch",
     ]  # fmt: skip
 
 
@@ -148,13 +148,13 @@ def test_the_summary_in_a_terminal_without_unicode() -> None:
         "import dataclasses\n"
         "from horm_calc.commands.common import entry_point\n"
         "from rich.console import Console\n"
-        "from reactbench_runner import report\n"
+        "from reactbench_runner.report import table\n"
         "from reactbench_runner.storage.making import to_row\n"
         "from tests.reactbench_runner.stored import searched\n"
         "@entry_point\n"
         "def main():\n"
         "    row = dataclasses.replace(to_row(searched()), level_of_theory='ωB97X')\n"
-        "    Console(width=100).print(report.summary_table([row]))\n"
+        "    Console(width=100).print(table.summary_table([row]))\n"
         "    return 0\n"
         "raise SystemExit(main())"
     )

@@ -8,8 +8,8 @@ import io
 import pytest
 from rich.console import Console
 
-from reactbench_runner import report
 from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.report import table
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.rows import ResultRow
 from tests.reactbench_runner.stored import LEVEL, searched, verified
@@ -28,7 +28,7 @@ def row(verdict: Label = Label.INTENDED, stage: Stage = Stage.VERDICT, **more: o
 
 def printed(*rows: ResultRow, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(report.summary_table(rows))
+    console.print(table.summary_table(rows))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -74,15 +74,15 @@ def test_every_reaction_is_seen_in_a_narrow_terminal(width: int) -> None:
 
 
 def test_long_runs_show_their_beginning() -> None:
-    rows = [row(reason=f"why {number}") for number in range(report.MOST_ROWS + 5)]
-    assert len(report.remarks(rows)) == report.MOST_ROWS
-    assert report.counts(rows).startswith(f"{len(rows)} of {len(rows)} ")
+    rows = [row(reason=f"why {number}") for number in range(table.MOST_ROWS + 5)]
+    assert len(table.remarks(rows)) == table.MOST_ROWS
+    assert table.counts(rows).startswith(f"{len(rows)} of {len(rows)} ")
 
 
 def test_of_no_reactions_there_is_a_table_too() -> None:
     assert "reaction" in printed()
-    assert report.counts([]) == "0 of 0 intended"
-    assert report.remarks([]) == []
+    assert table.counts([]) == "0 of 0 intended"
+    assert table.remarks([]) == []
 
 
 def test_verdicts_say_the_end_or_the_stage() -> None:
@@ -99,7 +99,7 @@ def test_verdicts_say_the_end_or_the_stage() -> None:
 
 def test_counts_name_every_verdict_that_there_is() -> None:
     labels = [Label.FAILED, Label.INTENDED, Label.INTENDED, Label.BARRIERLESS, Label.FAILED]
-    assert report.counts([row(label) for label in labels]) == (
+    assert table.counts([row(label) for label in labels]) == (
         "2 of 5 intended, 1 barrierless, 2 failed"
     )
 
@@ -122,14 +122,14 @@ def test_remarks_tell_reasons_warnings_molecules_and_verification() -> None:
         verify_converged=True,
         verify_reason="the product did not relax",
     )
-    assert report.remarks([one]) == [
+    assert table.remarks([one]) == [
         "r: why",
         "r: read this",
         "r: from separated CH3Br + Cl-: ΔE‡ -10.0, ΔG‡ 1.2 (-0.6 at 1 mol/L) kcal/mol",
         "r: from separated CO + H2: ΔE‡ 0.0 kcal/mol",
         "r: verified, but the product did not relax",
     ]
-    [line] = report.remarks([row(verify_converged=False, verify_reason="no such saddle")])
+    [line] = table.remarks([row(verify_converged=False, verify_reason="no such saddle")])
     assert line == "r: not verified: no such saddle"
 
 
@@ -151,19 +151,30 @@ def test_the_summary_counts_all_and_measures_the_intended() -> None:
         compared(Label.UNINTENDED, True, 5.0, None, None),
         compared(Label.FAILED, None, None, None, None),
     ]
-    assert report.verification(rows) == (
+    assert table.verification(rows) == (
         "verified with DFT: 4 of 5 transition states; the intended ones: median RMSD 0.030 Å, "
         "MAE of ΔE‡ between the levels 2.00 kcal/mol"
     )
-    assert report.verification(rows[3:4]) == "verified with DFT: 0 of 1 transition states"
-    assert report.verification(rows[5:]) == ""
+    assert table.verification(rows[3:4]) == "verified with DFT: 0 of 1 transition states"
+    assert table.verification(rows[5:]) == ""
 
 
 def test_steps_are_counted_and_not_mixed_with_one_step() -> None:
     rows = [PLAIN, row(Label.IN_STEPS, steps=3)]
     assert "intended in 3 steps" in printed(*rows)
-    assert report.counts(rows) == "1 of 2 intended, 1 intended in steps"
+    assert table.counts(rows) == "1 of 2 intended, 1 intended in steps"
 
 
 def test_nothing_is_minus_zero() -> None:
     assert "-0.0" not in printed(dataclasses.replace(PLAIN, reaction_energy_kcal_per_mol=-0.04))
+
+
+def test_further_energies_are_those_of_the_record() -> None:
+    [line] = table.further_energies(VERIFIED)
+    barrier, frequency = (
+        VERIFIED.verify_barrier_kcal_per_mol,
+        VERIFIED.verify_imaginary_frequency_cm1,
+    )
+    assert line.startswith(f"refined with DFT: ΔE‡ {barrier:.1f} kcal/mol, ΔE ")
+    assert f"ν‡ {frequency:.0f} cm⁻¹, RMSD of the two saddles 0.010 Å" in line
+    assert table.further_energies(PLAIN) == []

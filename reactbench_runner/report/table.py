@@ -79,7 +79,7 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
     for row in rows[:MOST_ROWS]:
         colour = _COLOURS[row.verdict]
         numbers = [_number(column.value(row), column.digits) for column in columns]
-        table.add_row(row.id, f"[{colour}]{_verdict(row)}[/]", *numbers)
+        table.add_row(row.id, f"[{colour}]{verdict_words(row)}[/]", *numbers)
     return table
 
 
@@ -129,7 +129,8 @@ def _attempted(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return [row for row in rows if row.verify_converged is not None]
 
 
-def _verdict(row: ResultRow) -> str:
+def verdict_words(row: ResultRow) -> str:
+    """The verdict with the end, the steps or the stage that it is about."""
     if row.verdict is Label.IN_STEPS:
         return f"intended in {row.steps} steps"
     if row.verdict is Label.PARTLY and row.side:
@@ -144,14 +145,33 @@ def remarks(rows: Sequence[ResultRow]) -> list[str]:
     lines = []
     for row in rows[:MOST_ROWS]:
         lines += [f"{row.id}: {text}" for text in (row.reason, row.warnings) if text]
-        lines += [f"{row.id}: {text}" for text in _from_separated(row)]
+        lines += [f"{row.id}: {text}" for text in from_separated(row)]
         if row.verify_reason:
             outcome = "verified, but" if row.verify_converged else "not verified:"
             lines.append(f"{row.id}: {outcome} {row.verify_reason}")
     return lines
 
 
-def _from_separated(row: ResultRow) -> Iterator[str]:
+def further_energies(row: ResultRow) -> list[str]:
+    """Barriers from separate molecules, and those at the level of a verification."""
+    lines = [*from_separated(row)]
+    if row.verify_converged:
+        told = {
+            "ΔE‡": _with_unit(row.verify_barrier_kcal_per_mol, 1, "kcal/mol"),
+            "ΔE": _with_unit(row.verify_reaction_energy_kcal_per_mol, 1, "kcal/mol"),
+            "ν‡": _with_unit(row.verify_imaginary_frequency_cm1, 0, "cm⁻¹"),
+            "RMSD of the two saddles": _with_unit(row.verify_ts_rmsd_a, 3, "Å"),
+        }
+        found = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+        lines.append(f"refined with {row.verify_level}: {found}")
+    return lines
+
+
+def _with_unit(value: float | None, digits: int, unit: str) -> str:
+    return f"{_number(value, digits)} {unit}" if value is not None else ""
+
+
+def from_separated(row: ResultRow) -> Iterator[str]:
     """The barriers from the molecules of an end that is in pieces."""
     for molecules, energy, gibbs, concentrated in (
         (

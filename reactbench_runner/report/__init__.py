@@ -1,0 +1,1 @@
+"""What people read of a run: the summary in the terminal, and what `horm-report` writes."""
