@@ -34,8 +34,8 @@ REFERENCES: dict[str, tuple[str, str]] = {
             "10.1021/j100247a015"),
     "rsrfo": ("E. Besalú, J. M. Bofill, Theor. Chem. Acc. 1998, 100, 265", "10.1007/s002140050387"),
     "lqa": ("M. Page, J. W. McIver, J. Chem. Phys. 1988, 88, 922", "10.1063/1.454172"),
-    "eulerpc": ("H. P. Hratchian, H. B. Schlegel, J. Chem. Phys. 2004, 120, 9918",
-                "10.1063/1.1724823"),
+    "eulerpc": ("H. P. Hratchian, M. J. Frisch, H. B. Schlegel, J. Chem. Phys. 2010, 133, 224101",
+                "10.1063/1.3514202"),
     "pysisyphus": ("J. Steinmetzer, S. Kupfer, S. Gräfe, Int. J. Quantum Chem. 2021, 121, e26390",
                    "10.1002/qua.26390"),
     "sella": ("E. D. Hermes, K. Sargsyan, H. N. Najm, J. Zádor, J. Chem. Theory Comput. 2022, 18, "
