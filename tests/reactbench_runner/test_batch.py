@@ -266,10 +266,10 @@ def test_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
     run([hcn("first")], out)
     real = Path.write_text
 
-    def full(self: Path, *arguments: str) -> int:
+    def full(self: Path, *arguments: str, **named: str) -> int:
         if self.name == "result.json":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(self, *arguments)
+        return real(self, *arguments, **named)
 
     monkeypatch.setattr(store.Path, "write_text", full)
     with pytest.raises(StorageError, match=r"'second'.*No space left.*same command"):

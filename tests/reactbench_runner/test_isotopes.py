@@ -107,5 +107,5 @@ def test_without_isotopes_files_are_plain_xyz(tmp_path: Path) -> None:
     assert to_row(result).isotopes == ""
     write_search(result, tmp_path, "GFN2-xTB")
     lines = (tmp_path / "path.xyz").read_text().splitlines()
-    assert lines[1] == "level_of_theory=GFN2-xTB energy=-1.0"
+    assert lines[1] == "level_of_theory=GFN2-xTB charge=0 multiplicity=1 energy=-1.0"
     assert [len(line.split()) for line in lines[2:]] == [4, 4, 4]

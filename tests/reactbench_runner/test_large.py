@@ -155,7 +155,8 @@ def test_files_of_each_reaction_if_they_are_asked_for(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(write_table(tmp_path, 2), out, files=True)
     assert {path.name for path in (out / "r1").iterdir()} == {
-        "path.xyz", "ts.xyz", "irc.xyz", "log.txt",
+        "path.xyz", "ts.xyz", "irc.xyz", "reactant.xyz", "product.xyz", "log.txt",
+        "mode.xyz", "frequencies.txt", "ts.molden",
     }  # fmt: skip
     run(write_table(tmp_path, 4), out)
     assert not (out / "r3").exists()
