@@ -56,8 +56,10 @@ def main(options: argparse.Namespace) -> None:
     reactions = [Reaction(Path(name).stem, *read(options.data / name, ":")) for name in names]
     figures["hessians"] = _hessians(checkpoint, device)
     print(figures["hessians"], flush=True)
+    needed: list[int] = []
     for in_flight in IN_FLIGHT:
-        figures[f"{in_flight} in flight"] = _searches(reactions, checkpoint, device, in_flight)
+        found = _searches(reactions, checkpoint, device, in_flight, needed)
+        figures[f"{in_flight} in flight"] = found
         print(f"{in_flight} in flight: {figures[f'{in_flight} in flight']}", flush=True)
     figures["largest"] = _largest(checkpoint, device)
     print(figures["largest"], flush=True)
@@ -68,9 +70,16 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _searches(
-    reactions: Sequence[Reaction], checkpoint: str, device: str, in_flight: int
+    reactions: Sequence[Reaction],
+    checkpoint: str,
+    device: str,
+    in_flight: int,
+    needed: list[int],
 ) -> dict[str, float]:
-    """Finished searches per hour; those under way when the time is up count as nothing."""
+    """Searches per hour from evaluations per second, as many searches are under way at the end.
+
+    needed: evaluations of each search that has finished, of all numbers in flight.
+    """
     calculator = Timed(checkpoint, device)
     calculator.evaluate([reactions[0].reactant])  # what the first call loads
     calculator.busy, calculator.sizes = 0.0, []
@@ -79,14 +88,19 @@ def _searches(
     for result in searches:
         finished += 1
         intended += result.verdict.label is Label.INTENDED
+        calls = [cost.evaluations for cost in result.costs.values()]
+        needed.append(sum(one.gradients + one.hessians for one in calls))
         if time.perf_counter() - start > PATIENCE:
             break
     seconds = time.perf_counter() - start
     searches.close()  # type: ignore[attr-defined]
     sizes = calculator.sizes
+    rate = sum(sizes) / seconds
     return {
-        "searches per hour": round(3600 * finished / seconds),
-        "intended per hour": round(3600 * intended / seconds),
+        "evaluations per second": round(rate, 1),
+        "searches per hour": round(3600 * rate * len(needed) / sum(needed)),
+        "finished": finished,
+        "intended": intended,
         "mean batch": round(sum(sizes) / len(sizes), 1),
         "largest batch": max(sizes),
         "idle share": round(1 - calculator.busy / seconds, 3),
@@ -99,7 +113,7 @@ def _hessians(checkpoint: str, device: str) -> dict[str, float]:
     many = rattled(atoms, 64)
     rows = list(range(3 * len(atoms)))
     return {
-        "one": _seconds(lambda: calculator.get_hessian(atoms)),
+        "one": _seconds(lambda: calculator.evaluate([atoms], ["hessian"])),
         "one, row by row": _seconds(lambda: calculator.potential.hessian_rows(atoms, rows)),
         "64": _seconds(lambda: calculator.evaluate(many, ["hessian"])),
     }

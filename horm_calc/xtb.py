@@ -68,6 +68,15 @@ class XTB(TBLite):
         orders = np.asarray(self.results["bond-orders"])
         return orders.reshape(len(atoms), len(atoms), -1).sum(axis=2)
 
+    def concerns(self, atoms: Atoms) -> list[str]:
+        """That an open shell is one: reactions of radicals are far too easy."""
+        if self.parameters.get("multiplicity", 1) == 1:
+            return []
+        return [
+            f"{self.parameters['method']} is unreliable for open shells: barriers of radicals can "
+            "be far too low (1.3 kcal/mol for CH3 + CH4, a tenth of what accurate methods give)"
+        ]
+
     def _damped(self, cooling: tuple[float, ...], memory: int) -> tuple[dict[str, Any], Any] | None:
         """Results and density of an SCF from the beginning, cooled down; None where it fails."""
         usual = dict(self.parameters)

@@ -251,7 +251,7 @@ def _search(
         steps=steps if len(steps) > 1 else (),
         thermochemistry=free.found,
         skipped=free.skipped | tried.skipped | not_separated,
-        warnings=warnings,
+        warnings=tuple(dict.fromkeys(warnings)),
         attempts=len(attempts),
         first_verdict=first,
         lower_path=tried.lower_path,

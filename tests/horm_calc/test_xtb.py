@@ -128,3 +128,9 @@ def test_bond_orders_are_those_of_lewis_formulas() -> None:
         assert np.allclose(orders, orders.T)
         assert orders[0, 1] == pytest.approx(order, abs=0.15)
         assert orders[0, 2:].max() == pytest.approx(1, abs=0.15)
+
+
+def test_open_shells_are_a_concern_and_closed_ones_are_not() -> None:
+    assert gfn2_xtb().concerns(molecule("CH4")) == []
+    [concern] = gfn2_xtb(multiplicity=2).concerns(molecule("CH3"))
+    assert concern.startswith("GFN2-xTB is unreliable for open shells")
