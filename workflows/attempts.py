@@ -266,7 +266,8 @@ def order_of_atoms(
         return []
     words = in_words(product.atoms, mapping.order)
     positions = product.atoms.positions[list(mapping.order)]
-    other = dataclasses.replace(product, atoms=with_positions(product.atoms, positions), modes=None)
+    moved = with_positions(product.atoms, positions)
+    other = dataclasses.replace(product, atoms=moved, hessian=None, modes=None)
     guess = partial(find_path, reactant.atoms, other.atoms, surface, settings.path)
     attempt = attempt_from(guess, reactant, other, surface, settings, account)
     account.note(f"with {words}: {attempt.outcome(reactant)}")

@@ -94,7 +94,7 @@ def _by_bonds(
     told = ""
     if len(possible) > 1:
         doubts = _doubts(pairs, [doubtful for _, doubtful in matches])
-        if decided := _by_orders(pairs, settings, orders):
+        if decided := _by_orders(ends, (reactant, product), settings, orders):
             possible, doubts, told = decided, (), f"bond orders decide: {'; '.join(doubts)}"
     if len(possible) == 1:
         label, side = possible.pop()  # where a bond in doubt makes no difference
@@ -112,15 +112,18 @@ def _by_bonds(
 
 
 def _by_orders(
-    pairs: Sequence[tuple[Atoms, Atoms]], settings: VerdictSettings, orders: BondOrders
+    ends: tuple[Atoms, Atoms],
+    aims: tuple[Atoms, Atoms],
+    settings: VerdictSettings,
+    orders: BondOrders,
 ) -> set[tuple[Label, str]]:
     """The only label and side that bond orders leave, as a set; empty where they leave more."""
+    of_ends, of_aims = ([(one, orders(one)) for one in pair] for pair in (ends, aims))
     matches = []
-    for pair in pairs:
-        known = orders(pair[0]), orders(pair[1])
-        if known[0] is None or known[1] is None:
+    for (end, here), (aim, there) in itertools.product(of_ends, of_aims):
+        if here is None or there is None:
             return set()
-        match, _ = match_bonds(*pair, settings.bond_factor, settings.margin, (known[0], known[1]))
+        match, _ = match_bonds(end, aim, settings.bond_factor, settings.margin, (here, there))
         matches.append(match)
     possible = _possible(matches)
     return possible if len(possible) == 1 else set()
