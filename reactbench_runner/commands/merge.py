@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from horm_calc.commands.common import entry_point, parser_of
-from horm_calc.configuration import SettingsError
-from workflows.errors import InputError, WorkflowError
+from reactbench_runner.commands.common import exit_code
+from workflows.errors import InputError
 
 _DESCRIPTION = """\
 Write results.csv, and with --db results.db, of a run that horm-tssearch has stored in Parquet
@@ -31,14 +31,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return _merge(options)
-    except (InputError, SettingsError) as error:
-        print(f"horm-merge: {error}", file=sys.stderr)
-        return 2
-    except (WorkflowError, OSError) as error:
-        print(f"horm-merge: {error}", file=sys.stderr)
-        return 1
+    return exit_code("horm-merge", lambda: _merge(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from horm_calc.commands.common import entry_point, parser_of
-from horm_calc.configuration import SettingsError
-from workflows.errors import InputError, WorkflowError
+from reactbench_runner.commands.common import exit_code
 
 if TYPE_CHECKING:
     from reactbench_runner.metrics.results import Results
@@ -42,14 +41,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return _report(options)
-    except (InputError, SettingsError) as error:
-        print(f"horm-reactbench: {error}", file=sys.stderr)
-        return 2
-    except (WorkflowError, OSError) as error:
-        print(f"horm-reactbench: {error}", file=sys.stderr)
-        return 1
+    return exit_code("horm-reactbench", lambda: _report(options))
 
 
 def _parser() -> argparse.ArgumentParser:

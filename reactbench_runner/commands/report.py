@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from horm_calc.commands.common import entry_point, parser_of
-from horm_calc.configuration import SettingsError
-from workflows.errors import InputError, WorkflowError
+from reactbench_runner.commands.common import exit_code
+from workflows.errors import InputError
 
 if TYPE_CHECKING:
     from reactbench_runner.results import Run
@@ -40,15 +40,12 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        for path in _written(options):
-            print(path)
-    except (InputError, SettingsError) as error:
-        print(f"horm-report: {error}", file=sys.stderr)
-        return 2
-    except (WorkflowError, OSError) as error:
-        print(f"horm-report: {error}", file=sys.stderr)
-        return 1
+    return exit_code("horm-report", lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> int:
+    for path in _written(options):
+        print(path)
     return 0
 
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from horm_calc.commands.common import entry_point, parser_of
-from horm_calc.configuration import SettingsError
-from workflows.errors import InputError, WorkflowError
+from reactbench_runner.commands.common import exit_code
 
 _DESCRIPTION = """\
 Compute free energies, rate constants with tunnelling, equilibrium constants and kinetic isotope
@@ -55,14 +54,7 @@ _ATMOSPHERE = 101325.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return _report(options)
-    except (InputError, SettingsError) as error:
-        print(f"horm-thermo: {error}", file=sys.stderr)
-        return 2
-    except (WorkflowError, OSError) as error:
-        print(f"horm-thermo: {error}", file=sys.stderr)
-        return 1
+    return exit_code("horm-thermo", lambda: _report(options))
 
 
 def _parser() -> argparse.ArgumentParser:

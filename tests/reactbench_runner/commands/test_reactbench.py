@@ -8,6 +8,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import ase.io
@@ -22,6 +23,7 @@ from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.reading import SADDLE, open_run
 from reactbench_runner.storage.store import Store
 from reactbench_runner.storage.structures import entries
+from tests.reactbench_runner import calling
 from tests.reactbench_runner.stored import LEVEL, searched
 from workflows.records import Label, SearchResult, Verdict
 from workflows.stage_names import Stage
@@ -72,16 +74,8 @@ def funnel_of(folder: Path) -> dict[str, int]:
     return {key: rate.count for key, rate in report.funnel.items()}
 
 
-def call(*arguments: object) -> int:
-    return reactbench.main([str(argument) for argument in arguments])
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert call(*arguments) == 2
-    out, error = capsys.readouterr()
-    assert out == ""
-    assert "Traceback" not in error
-    return error
+call = partial(calling.call, main=reactbench.main)
+refused = partial(calling.refused, main=reactbench.main)
 
 
 @pytest.fixture

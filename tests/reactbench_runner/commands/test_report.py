@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,12 @@ import pytest
 from reactbench_runner.commands import report
 from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import entries
+from tests.reactbench_runner import calling
 from tests.reactbench_runner.report.stored_runs import EVIL, failed, mixed, run_of
 from tests.reactbench_runner.stored import LEVEL, in_steps, searched
 
-
-def call(*arguments: object) -> int:
-    return report.main([str(argument) for argument in arguments])
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert call(*arguments) == 2
-    out, error = capsys.readouterr()
-    assert out == ""
-    assert "Traceback" not in error
-    return error
+call = partial(calling.call, main=report.main)
+refused = partial(calling.refused, main=report.main)
 
 
 @pytest.fixture
