@@ -67,7 +67,7 @@ interrupted.
 
 examples:
   horm-tssearch reactions.csv --out runs/first
-  horm-tssearch 'C=CC=C.C=C>>C1=CCCCC1' --out runs/diels-alder
+  horm-tssearch 'C=CC=C.C=C>>C1=CCCCC1' --out runs/diels-alder --report
   horm-tssearch reactions.csv --out runs/second --verify gfn2-xtb --workers 8
   horm-tssearch reactions.csv --out runs/third --calculator gfn2-xtb --path.method neb
 """
@@ -141,9 +141,11 @@ def _run(options: argparse.Namespace) -> int:
     head = "\n".join(heading)
     with _bar(len(reactions), head, console) as (on_started, advance):
         common["on_started"] = on_started
-        if _in_shards(reactions, options):
-            return _search_large(reactions, options, common, advance, console)
-        return _search(reactions, options, common, advance, console)
+        search = _search_large if _in_shards(reactions, options) else _search
+        code = search(reactions, options, common, advance, console)
+    if options.report:
+        console.print(str(_page(options.out)), markup=False, highlight=False)
+    return code
 
 
 def _search(
@@ -200,6 +202,15 @@ def _search_large(
     console.print(f"{table.counted(counts.verdicts)}; {options.out / 'results.parquet'}")
     console.print(f"horm-merge {options.out} writes results.csv", markup=False, highlight=False)
     return _exit_code(counts.not_searched, counts.left)
+
+
+def _page(out: Path) -> Path:
+    """Write the page that `horm-report` writes, where that would."""
+    from reactbench_runner.report.html import write_html
+    from reactbench_runner.results import load_run
+
+    run = load_run(out)
+    return write_html(run.stored, run.rows, out / "report.html")
 
 
 def _exit_code(not_searched: int, left: int) -> int:
@@ -439,6 +450,11 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run",
         action="store_true",
         help="check all inputs, print what would run and roughly how long it takes, and stop",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="in the end, write OUT/report.html, as horm-report does",
     )
     parser.add_argument(
         "--dask", metavar="tcp://HOST:PORT", help="search on this Dask cluster instead"
