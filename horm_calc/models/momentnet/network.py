@@ -17,7 +17,7 @@ training on Hessians needs, affordable. Molecules are therefore worked on as den
 pairs, padded where sizes differ.
 
 The energy is smooth: SiLU and polynomials throughout, no frames, and an envelope whose second
-derivative is zero at the cut-off.
+derivative is zero at the cut-off. Where atoms overlap, the repulsion of their nuclei can be added.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -34,6 +35,7 @@ from torch.nn import functional as F  # noqa: N812
 from horm_calc.graphs import Molecules, pairs
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, require_sizes, shape_of
 from horm_calc.models.ops import gaussian, radial_function
+from horm_calc.models.repulsion import pair_constants, repulsion
 from horm_calc.models.settings import MomentNetSettings
 from horm_calc.references import ELEMENTS
 
@@ -50,13 +52,15 @@ class DenseGraph(Graph):
     place: (atoms,) where each atom stands among molecules × largest size, or None where all
     sizes are equal. distinct: (molecules, size, size) whether the pair is of two different atoms.
     kinds: (molecules, size) the atom's place in the network's `elements`. present: (molecules,
-    size), 1 or 0.
+    size), 1 or 0. repelling: of each row of pairs what `repulsion` needs, (3, pairs, 1), or None
+    where the network has none.
     """
 
     place: Tensor | None
     distinct: Tensor
     kinds: Tensor
     present: Tensor
+    repelling: Tensor | None
 
     @property
     def rows(self) -> list[tuple[int, ...]]:
@@ -164,10 +168,16 @@ class MomentNet(Network):
     conservative: ClassVar[bool] = True
     Settings = MomentNetSettings
 
-    def __init__(self, sizes: Sizes, cutoff: float, elements: tuple[int, ...] = ELEMENTS) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        cutoff: float,
+        repulsion: float = 0.0,
+        elements: tuple[int, ...] = ELEMENTS,
+    ) -> None:
         super().__init__()
         self.elements = elements
-        self.cutoff, self.heads = cutoff, sizes.heads
+        self.cutoff, self.repulsion, self.heads = cutoff, repulsion, sizes.heads
         paths = FIRST_PATHS + PATHS * (sizes.layers - 1)
         self.edge_width = 8 * sizes.heads
         self.species = nn.Embedding(len(elements), sizes.channels)
@@ -182,8 +192,8 @@ class MomentNet(Network):
 
     @classmethod
     def fresh(cls, config: Mapping[str, Any], elements: tuple[int, ...] = ELEMENTS) -> Self:
-        *sizes, cutoff = astuple(cls.said(config))
-        return cls(Sizes(*sizes), cutoff, elements)
+        *sizes, cutoff, repulsion = astuple(cls.said(config))
+        return cls(Sizes(*sizes), cutoff, repulsion, elements)
 
     @classmethod
     def from_shapes(
@@ -201,7 +211,8 @@ class MomentNet(Network):
             raise ArchitectureMismatch("numbers of layers, filters and channels do not agree")
         sizes = Sizes(layers, channels, heads, radial, hidden)
         require_sizes(MomentNetSettings, *astuple(sizes))
-        return cls.unfilled(sizes, MomentNetSettings.claimed(config).cutoff, elements)
+        said = MomentNetSettings.claimed(config)
+        return cls.unfilled(sizes, said.cutoff, said.repulsion, elements)
 
     def prepare(self, molecules: Molecules) -> DenseGraph:
         sizes, device = molecules.sizes, molecules.positions.device
@@ -218,6 +229,11 @@ class MomentNet(Network):
                 0, place, kind
             )
         both = present[:, None] & present[:, :, None]
+        kinds = kind.reshape(count, size)
+        repelling = None
+        if self.repulsion:
+            numbers = torch.tensor(self.elements, device=device)[kinds]
+            repelling = pair_constants(numbers, self.repulsion).reshape(3, -1, 1)
         return DenseGraph(
             molecules.numbers,
             molecules.molecule,
@@ -225,8 +241,9 @@ class MomentNet(Network):
             *pairs(sizes, device),
             place=place,
             distinct=both & ~torch.eye(size, dtype=torch.bool, device=device),
-            kinds=kind.reshape(count, size),
+            kinds=kinds,
             present=present.to(molecules.positions.dtype),
+            repelling=repelling,
         )
 
     def forward(self, graph: Graph, positions: Tensor) -> tuple[Tensor, None]:
@@ -241,32 +258,49 @@ class MomentNet(Network):
         distance = squared.sqrt()
         # Split once, not indexed where used: each indexing costs a table of zeros backwards.
         geometry = harmonics(vector / distance.unsqueeze(-1)).unsqueeze(1).split([3, 5], dim=2)
-        filters = self._filters(distance, graph)
+        filters, repelled = self._of_pairs(distance, graph)
         scalars, state, start = self.species(graph.kinds), (), 0
         for layer in self.layers:
             stop = start + (PATHS if state else FIRST_PATHS)
             scalars, state = layer(filters[start:stop], geometry, scalars, state)
             start = stop
         energy = self.outer(F.silu(self.inner(scalars))).squeeze(-1) + self.shift[graph.kinds]
+        if repelled is not None:
+            energy = energy + repelled
         return (energy * graph.present).sum(1), None
 
-    def _filters(self, distance: Tensor, graph: DenseGraph) -> tuple[Tensor, ...]:
-        """Of each path, (molecules, heads, 1, size, size); zero unless two atoms are there."""
+    def _of_pairs(
+        self, distance: Tensor, graph: DenseGraph
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """What depends on distances alone: filters, and energies of repulsion.
+
+        Filters of each path, (molecules, heads, 1, size, size), are zero unless two atoms are
+        there. The energies are those of the atoms, (molecules, size), eV.
+        """
         count, size = graph.kinds.shape
-        [filters] = radial_function(self._of_distance, distance.reshape(-1, 1))
+        function = partial(self._of_distance, graph.repelling)
+        filters, *pairwise = radial_function(function, distance.reshape(-1, 1))
         filters = filters.reshape(count, size * size, -1).transpose(1, 2)
         distinct = graph.distinct.to(filters.dtype).reshape(count, 1, size, size)
         filters = filters.reshape(count, -1, size, size) * distinct
-        return filters.reshape(count, -1, self.heads, 1, size, size).unbind(1)
+        of_paths = filters.reshape(count, -1, self.heads, 1, size, size).unbind(1)
+        if not pairwise:
+            return of_paths, None
+        repelled = 0.5 * pairwise[0].reshape(count, size, size) * distinct.squeeze(1)
+        return of_paths, repelled.sum(2)
 
-    def _of_distance(self, distance: Tensor) -> tuple[Tensor]:
-        """The radial functions (pairs, paths · heads) of the distances (pairs, 1), Å."""
+    def _of_distance(self, repelling: Tensor | None, distance: Tensor) -> tuple[Tensor, ...]:
+        """Of the distances (pairs, 1), Å: the radial functions (pairs, paths · heads).
+
+        And the energies of repulsion (pairs, 1), if the network has any.
+        """
         x = (distance / self.cutoff).clamp(max=1.0)
         envelope = 1 + x**6 * (-28 + x * (48 - 21 * x))
         least, count = math.exp(-self.cutoff), self.filters.in_features
         means = torch.linspace(least, 1.0, count, dtype=x.dtype, device=x.device)
         gap = (torch.exp(-distance) - means) * (count / (2 * (1 - least)))
-        return (self.filters(gaussian(gap) * envelope),)
+        filters = self.filters(gaussian(gap) * envelope)
+        return (filters,) if repelling is None else (filters, repulsion(distance, repelling))
 
 
 def harmonics(unit: Tensor) -> Tensor:
