@@ -177,12 +177,8 @@ class MomentNetSettings(ModelSettings):
     radial: int = _width(16, "Gaussians of the distance")
     hidden: int = _width(128, "width of the perceptrons")
     cutoff: float = _cutoff(6.0)
-    repulsion: float = setting(
-        0.0,
-        "the repulsion of nuclei (ZBL) is added below this times the sum of covalent radii; bonds "
-        "are longer than 0.75 times it; 0: none",
-        least=0,
-        most=1,
+    repulsion: bool = setting(
+        False, "nuclei repel each other (ZBL) where atoms are much nearer than bonds are long"
     )
 
     def __post_init__(self) -> None:

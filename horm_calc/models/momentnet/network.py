@@ -35,7 +35,7 @@ from torch.nn import functional as F  # noqa: N812
 from horm_calc.graphs import Molecules, pairs
 from horm_calc.models.contract import ArchitectureMismatch, Graph, Network, require_sizes, shape_of
 from horm_calc.models.ops import gaussian, radial_function
-from horm_calc.models.repulsion import pair_constants, repulsion
+from horm_calc.models.repulsion import ending, pair_constants, repulsion, visibility
 from horm_calc.models.settings import MomentNetSettings
 from horm_calc.references import ELEMENTS
 
@@ -53,7 +53,7 @@ class DenseGraph(Graph):
     sizes are equal. distinct: (molecules, size, size) whether the pair is of two different atoms.
     kinds: (molecules, size) the atom's place in the network's `elements`. present: (molecules,
     size), 1 or 0. repelling: of each row of pairs what `repulsion` needs, (3, pairs, 1), or None
-    where the network has none.
+    where nuclei do not repel each other.
     """
 
     place: Tensor | None
@@ -172,7 +172,7 @@ class MomentNet(Network):
         self,
         sizes: Sizes,
         cutoff: float,
-        repulsion: float = 0.0,
+        repulsion: bool = False,
         elements: tuple[int, ...] = ELEMENTS,
     ) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class MomentNet(Network):
         repelling = None
         if self.repulsion:
             numbers = torch.tensor(self.elements, device=device)[kinds]
-            repelling = pair_constants(numbers, self.repulsion).reshape(3, -1, 1)
+            repelling = pair_constants(numbers).reshape(3, -1, 1)
         return DenseGraph(
             molecules.numbers,
             molecules.molecule,
@@ -294,13 +294,14 @@ class MomentNet(Network):
 
         And the energies of repulsion (pairs, 1), if the network has any.
         """
-        x = (distance / self.cutoff).clamp(max=1.0)
-        envelope = 1 + x**6 * (-28 + x * (48 - 21 * x))
+        envelope = ending(distance / self.cutoff)
         least, count = math.exp(-self.cutoff), self.filters.in_features
-        means = torch.linspace(least, 1.0, count, dtype=x.dtype, device=x.device)
+        means = torch.linspace(least, 1.0, count, dtype=distance.dtype, device=distance.device)
         gap = (torch.exp(-distance) - means) * (count / (2 * (1 - least)))
         filters = self.filters(gaussian(gap) * envelope)
-        return (filters,) if repelling is None else (filters, repulsion(distance, repelling))
+        if repelling is None:
+            return (filters,)
+        return filters * visibility(distance, repelling), repulsion(distance, repelling)
 
 
 def harmonics(unit: Tensor) -> Tensor:

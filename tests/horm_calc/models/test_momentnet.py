@@ -11,11 +11,13 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
+from horm_calc.checkpoints.catalogue import find
+from horm_calc.checkpoints.files import read
 from horm_calc.configuration import SettingsError
 from horm_calc.derivatives.hessian import energies_and_forces, hessians
 from horm_calc.graphs import Molecules
 from horm_calc.models.momentnet.network import MomentNet, applied, harmonics, traceless
-from horm_calc.models.repulsion import pair_constants, repulsion
+from horm_calc.models.repulsion import pair_constants, repulsion, visibility
 from tests.horm_calc.models.published import network
 from tests.horm_calc.molecules import crooked
 from tests.horm_calc.small_networks import CONFIGS, small
@@ -125,12 +127,10 @@ def test_channels_must_divide_among_heads() -> None:
         MomentNet.fresh({"channels": 10, "heads": 4})
 
 
-def repelling(reach: float = 0.75) -> MomentNet:
+def repelling() -> MomentNet:
     """The small network with the repulsion of nuclei."""
-    plain = small("MomentNet")
-    config = CONFIGS["MomentNet"] | {"repulsion": reach}
-    found = MomentNet.fresh(config).double()
-    found.load_state_dict(plain.state_dict())
+    found = MomentNet.fresh(CONFIGS["MomentNet"] | {"repulsion": True}).double()
+    found.load_state_dict(small("MomentNet").state_dict())
     return found
 
 
@@ -154,8 +154,8 @@ def test_molecules_are_not_changed_by_the_repulsion_of_nuclei() -> None:
 
 
 def test_nuclei_repel_each_other_as_published() -> None:
-    """Ziegler, Biersack and Littmark for C and O, by hand, at 0.3 Å; the envelope apart."""
-    distance = 0.3
+    """Ziegler, Biersack and Littmark for C and O, by hand, at 0.1 Å, where nothing else counts."""
+    distance = 0.1
     a = 0.4685 / (6**0.23 + 8**0.23)
     x = distance / a
     screening = (
@@ -164,10 +164,11 @@ def test_nuclei_repel_each_other_as_published() -> None:
         + 0.28022 * math.exp(-0.4029 * x)
         + 0.02817 * math.exp(-0.20162 * x)
     )
-    constants = pair_constants(torch.tensor([6, 8]), 1e9)[:, 0, 1].reshape(3, 1, 1)
-    found = repulsion(torch.tensor([[distance]], dtype=torch.float64), constants)
-    # A reach of a billion radii makes the envelope one.
-    assert found.item() == pytest.approx(14.399645 * 6 * 8 / distance * screening, rel=1e-6)
+    constants = pair_constants(torch.tensor([6, 8]))[:, 0, 1].reshape(3, 1, 1)
+    at = torch.tensor([[distance]], dtype=torch.float64)
+    expected = 14.399645 * 6 * 8 / distance * screening
+    assert repulsion(at, constants).item() == pytest.approx(expected, rel=1e-4)  # the envelope
+    assert visibility(at, constants).item() == 0
 
 
 @pytest.mark.parametrize("distance", [0.5, 0.9])
@@ -184,10 +185,20 @@ def test_derivatives_hold_where_nuclei_repel_each_other(distance: float) -> None
     np.testing.assert_allclose(hessian.numpy()[0], row, rtol=1e-5, atol=1e-3)
 
 
-def test_overlapping_atoms_have_no_hole() -> None:
-    energies = [
-        energies_and_forces(repelling(), Molecules.from_atoms([squeezed(distance)]))[0].item()
-        for distance in np.linspace(0.1, 0.95, 18)
-    ]
-    assert all(np.diff(energies) < 0)
-    assert energies[0] > 1000
+@pytest.mark.parametrize("pair", [("C", "O"), ("C", "H"), ("O", "H")])
+def test_overlapping_atoms_have_no_hole(pair: tuple[str, str]) -> None:
+    """horm-mini alone finds energies of ±1e7 eV there. Where the repulsion takes over, at half of a
+    bond's length, there may be a step, but nothing as low as the molecule.
+    """
+    contents = read(find("horm-mini"))
+    sizes = {key: value for key, value in contents.config.items() if key != "name"}
+    network = MomentNet.fresh(sizes | {"repulsion": True}).double()
+    network.load_state_dict(contents.state)
+    first, second = (list(molecule("CH3OH").symbols).index(symbol) for symbol in pair)
+    distances, energies = np.linspace(0.05, 0.9, 35), []
+    for distance in distances:
+        atoms = molecule("CH3OH")
+        atoms.set_distance(first, second, distance, fix=0)
+        energies.append(energies_and_forces(network, Molecules.from_atoms([atoms]))[0].item())
+    assert min(energies) == energies[-1]
+    assert all(np.diff(energies)[distances[1:] < 0.35] < 0)
