@@ -11,6 +11,7 @@ from rich.table import Table
 from horm_calc.wording import counted
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
+from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
@@ -36,19 +37,21 @@ def rehearse(
     entry = calculators.entry(calculator)
     trusted = calculators.entry(verify) if verify is not None else None
     problems = {item.id: _problem(item, entry, trusted) for item in reactions}
-    table = Table("reaction", "formula", "atoms", "charge", "multiplicity", "would run")
+    table = Table("reaction", "formula", "atoms", "charge", "multiplicity", "solvent", "would run")
     for item in reactions:
-        cells = ["", "", "", ""]
+        cells = ["", "", "", "", ""]
         if isinstance(item, Reaction):
             formula = item.reactant.get_chemical_formula()
             cells = [formula, *map(str, (len(item.reactant), item.charge, item.multiplicity))]
+            cells.append(item.solvent or "–")
         table.add_row(item.id, *cells, "no" if problems[item.id] else "yes")
     console.print(table)
     for name, problem in problems.items():
         if problem:
             console.print(f"{name}: {problem}", markup=False, highlight=False)
     fine = [one for one in reactions if isinstance(one, Reaction) and not problems[one.id]]
-    console.print(f"{len(fine)} of {len(reactions)} would run with {entry.level_of_theory}")
+    level = entry.level_in_all(solvents_of(fine))
+    console.print(f"{len(fine)} of {len(reactions)} would run with {level}")
     if fine:
         console.print(_estimate(fine, calculator, workers), markup=False)
     return 0 if len(fine) == len(reactions) else 3
@@ -80,7 +83,7 @@ def _estimate(reactions: Sequence[Reaction], calculator: str, workers: int) -> s
 
 def _seconds(reaction: Reaction, calculator: str) -> float:
     """Of an energy with forces, when the calculator is warm."""
-    built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
+    built = calculators.build(calculator, reaction.charge, reaction.multiplicity, reaction.solvent)
     surface = Surface(built, reaction.charge, reaction.multiplicity)
     surface.at(reaction.reactant)
     start = time.perf_counter()

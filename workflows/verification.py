@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator
 from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds
 from horm_calc.chemistry.superposition import superposition
 from workflows.errors import InputError, StageError, StageTimeout
+from workflows.input_checks import other_solvent
 from workflows.records import Minimum, Saddle, SearchResult, Verification
 from workflows.settings import SaddleSettings, SearchSettings
 from workflows.stages.endpoints import relax
@@ -59,12 +60,14 @@ def verify(
     Raises
     ------
     InputError
-        When `result` has no converged saddle.
+        When `result` has no converged saddle, or `calculator` is not built for the solvent.
     """
     if result.saddle is None or not result.saddle.converged:
         raise InputError(f"'{result.reaction.id}' has no converged transition state to verify")
     reaction = result.reaction
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
+    if problem := other_solvent(reaction.solvent, surface.capabilities):
+        raise InputError(problem)
     verification: Verification = _verify(result, surface, settings or SearchSettings())
     return verification
 

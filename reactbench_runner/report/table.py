@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import ResultRow, levels_of
 from workflows.records import Label
 
 _COLOURS = {
@@ -55,12 +55,13 @@ _NUMBERS = (
 def summary_table(rows: Sequence[ResultRow]) -> Table:
     """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹.
 
-    The error of the curvature has a column only where the calculator has its own Hessian, and
-    the verification where there was one.
+    The error of the curvature has a column only where the calculator has its own Hessian, the
+    verification where there was one, and solvents where there are several.
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
     if rows:
-        caption = f"{escape(rows[0].level_of_theory)}; {caption}"
+        caption = f"{escape(levels_of(rows) or rows[0].level_of_theory)}; {caption}"
+    in_several = len({row.solvent for row in rows}) > 1
     columns = list(_NUMBERS)
     if any(row.curvature_error_ev_per_a2 is not None for row in rows):
         caption += ", δH: deviation of the Hessian from forces, eV/Å²"
@@ -73,13 +74,16 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
     # Two more columns than fit into 80 characters with room around them.
     table = Table(caption=caption, padding=0 if _attempted(rows) else (0, 1))
     table.add_column("reaction")
+    if in_several:
+        table.add_column("solvent")
     table.add_column("verdict")
     for column in columns:
         table.add_column(column.title, justify="right")
     for row in rows[:MOST_ROWS]:
         colour = _COLOURS[row.verdict]
         numbers = [_number(column.value(row), column.digits) for column in columns]
-        table.add_row(row.id, f"[{colour}]{verdict_words(row)}[/]", *numbers)
+        solvent = [row.solvent or "–"] if in_several else []
+        table.add_row(row.id, *solvent, f"[{colour}]{verdict_words(row)}[/]", *numbers)
     return table
 
 
@@ -106,7 +110,7 @@ def verification(rows: Sequence[ResultRow]) -> str:
     if not attempted:
         return ""
     converged = [row for row in attempted if row.verify_converged]
-    line = f"verified with {attempted[0].verify_level}: "
+    line = f"verified with {levels_of(attempted, verified=True)}: "
     line += f"{len(converged)} of {len(attempted)} transition states"
     intended = [row for row in converged if row.verdict is Label.INTENDED]
     differences = [

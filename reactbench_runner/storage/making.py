@@ -34,6 +34,7 @@ def to_row(result: SearchResult) -> ResultRow:
         charge=reaction.charge,
         multiplicity=reaction.multiplicity,
         isotopes=isotopes(reaction.reactant),
+        solvent=reaction.solvent,
         verdict=verdict.label,
         side=verdict.side,
         verdict_at_limit=verdict.at_limit,
