@@ -242,6 +242,8 @@ class Verification:
         How near both saddles are, superposed: in Å, and of the imaginary modes, 0 to 1.
     reactant, product
         None where the saddle does not connect with it, or where `reason` says why there is none.
+    thermochemistry
+        Of "reactant", "saddle" and "product", as far as it is defined at that level.
     converged
         The other level has the saddle too.
     reason
@@ -256,6 +258,7 @@ class Verification:
     overlap: float | None = None
     reactant: Minimum | None = None
     product: Minimum | None = None
+    thermochemistry: dict[str, Thermochemistry] = field(default_factory=dict)
     converged: bool = False
     reason: str = ""
     cost: Cost = field(default_factory=Cost)

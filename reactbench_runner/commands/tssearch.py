@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         for line in heading:
             console.print(line, markup=False, highlight=False)
-        return _rehearse(reactions, options.out, run, console)
+        return _rehearse(reactions, options.out, run, settings, console)
     common = {
         **run,
         "settings": settings,
@@ -137,6 +137,11 @@ def _run(options: argparse.Namespace) -> int:
     heading.insert(0, f"{counted(len(reactions), 'reaction')}, {level}, results in {options.out}")
     if isinstance(reactions, list) and (warning := _large(reactions)):
         heading.append(warning)
+    if isinstance(reactions, list) and run["verify"] is not None:
+        from reactbench_runner.rehearsal import of_verification
+
+        line = of_verification(reactions, run["verify"], run["workers"], settings)
+        heading += [line] * bool(line)
     head = "\n".join(heading)
     with _bar(len(reactions), head, console) as (on_started, advance):
         common["on_started"] = on_started
@@ -276,6 +281,7 @@ def _rehearse(
     reactions: list[Reaction | Unreadable] | LargeInput,
     out: Path,
     run: dict[str, Any],
+    settings: SearchSettings,
     console: Console,
 ) -> int:
     from reactbench_runner.inputs.large import LARGE
@@ -286,7 +292,8 @@ def _rehearse(
     if not isinstance(reactions, list):
         console.print(f"The first {LARGE} of {len(reactions)} reactions are looked at.")
         reactions = [listed.read() for listed in itertools.islice(reactions, LARGE)]
-    return rehearse(reactions, run["calculator"], run["verify"], run["workers"], console)
+    how = run["calculator"], run["verify"], run["workers"]
+    return rehearse(reactions, *how, settings, console)
 
 
 def _large(reactions: Sequence[Reaction | Unreadable]) -> str:

@@ -38,6 +38,7 @@ class _Column(NamedTuple):
 _CURVATURE_ERROR = _Column("δH", lambda row: row.curvature_error_ev_per_a2, 2)
 _VERIFIED = (
     _Column("ΔE‡ verified", lambda row: row.verify_barrier_kcal_per_mol, 1),
+    _Column("ΔG‡ verified", lambda row: row.verify_gibbs_barrier_kcal_per_mol, 1),
     _Column("RMSD", lambda row: row.verify_ts_rmsd_a, 3),
 )
 _NUMBERS = (
@@ -71,7 +72,7 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
         caption += ", RMSD between the two saddles in Å"
     else:
         columns = [column for column in columns if column not in _VERIFIED]
-    # Two more columns than fit into 80 characters with room around them.
+    # Three more columns than fit into 80 characters with room around them.
     table = Table(caption=caption, padding=0 if _attempted(rows) else (0, 1))
     table.add_column("reaction")
     if in_several:
@@ -162,7 +163,9 @@ def further_energies(row: ResultRow) -> list[str]:
     if row.verify_converged:
         told = {
             "ΔE‡": _with_unit(row.verify_barrier_kcal_per_mol, 1, "kcal/mol"),
+            "ΔG‡": _with_unit(row.verify_gibbs_barrier_kcal_per_mol, 1, "kcal/mol"),
             "ΔE": _with_unit(row.verify_reaction_energy_kcal_per_mol, 1, "kcal/mol"),
+            "ΔG": _with_unit(row.verify_reaction_gibbs_kcal_per_mol, 1, "kcal/mol"),
             "ν‡": _with_unit(row.verify_imaginary_frequency_cm1, 0, "cm⁻¹"),
             "RMSD of the two saddles": _with_unit(row.verify_ts_rmsd_a, 3, "Å"),
         }

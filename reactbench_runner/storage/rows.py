@@ -221,6 +221,15 @@ class ResultRow:
     verify_reaction_energy_kcal_per_mol: float | None = _optional(
         "electronic reaction energy at that level", 3
     )
+    verify_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle relative to the reactant, at that level", 3
+    )
+    verify_reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle relative to the product, at that level", 3
+    )
+    verify_reaction_gibbs_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the product relative to the reactant, at that level", 3
+    )
     verify_imaginary_frequency_cm1: float | None = _optional(
         "lowest frequency of the saddle at that level", 1
     )
