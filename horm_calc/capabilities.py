@@ -72,13 +72,26 @@ class Capabilities:
         )
 
     def level_in(self, solvent: str, level: str) -> str:
-        """A level of theory in a solvent, 'GFN2-xTB (tblite), ALPB(water)'; "" is no solvent."""
+        """A level of theory in a solvent, as in "GFN2-xTB (tblite), ALPB(water)".
+
+        Parameters
+        ----------
+        solvent
+            Its name; "" for the gas phase.
+        level
+            That of the gas phase.
+
+        Returns
+        -------
+        str
+            That in the solvent; the same for the gas phase.
+        """
         if not (solvent and level):
             return level
         return f"{level}, {self.solvation or 'solvent'}({solvent})"
 
     def refusal(
-        self, numbers: Sequence[int], charge: int, multiplicity: int, solvent: str = ""
+        self, numbers: Sequence[int], charge: int, multiplicity: int, *, solvent: str = ""
     ) -> str:
         """Why there is no answer for these atoms; "" where there is one.
 

@@ -23,6 +23,7 @@ from reactbench_runner.batch import (
     levels_of,
     prepared,
 )
+from reactbench_runner.calculators import Entry
 from reactbench_runner.calculators.entries import Builder
 from reactbench_runner.errors import StorageError
 from reactbench_runner.execution.workers import (
@@ -143,7 +144,9 @@ def run_large(
         check_form(out, sharded=True)
         before = index(out) if is_sharded(out) else {}
         _check_levels(before, levels("")[1], out)
-        solvents = with_solvents_there(out, solvents_of(reactions))
+        asked = solvents_of(reactions)
+        _check_solvents(entry, trusted, asked)
+        solvents = with_solvents_there(out, asked)
         start_or_resume(out, describe_run(entry, spec.settings, trusted, solvents))
         clear_leftovers(out)
         total = len(reactions) if isinstance(reactions, Sized) else None
@@ -262,6 +265,19 @@ def _still_valid(item: Item, known: Known, out: Path) -> bool:
             "in one of the two commands only; use another --out, or another id"
         )
     return True
+
+
+def _check_solvents(entry: Entry, trusted: Entry | None, solvents: Iterable[str]) -> None:
+    """Refuse, by `InputError`, to verify with a level that lacks a solvent of the search."""
+    if trusted is None:
+        return
+    for solvent in solvents:
+        problem = trusted.capabilities.refusal_of_solvent(solvent)
+        if problem and not entry.capabilities.refusal_of_solvent(solvent):
+            raise InputError(
+                f"{trusted.level_of_theory} cannot verify reactions in {problem}; put them into "
+                "a run of their own, with another level for the verification or none"
+            )
 
 
 def _check_levels(before: dict[str, Known], verify_level: str, out: Path) -> None:

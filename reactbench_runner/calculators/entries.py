@@ -135,7 +135,7 @@ class Entry:
             reaction.reactant.numbers.tolist(),
             reaction.charge,
             reaction.multiplicity,
-            reaction.solvent,
+            solvent=reaction.solvent,
         )
 
     def refusal(self, reaction: Reaction) -> str:

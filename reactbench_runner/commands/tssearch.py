@@ -43,8 +43,8 @@ input:
   reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
                   product) or 'reactant' and 'product' (files; opt.log@-1 is the last
                   geometry of opt.log) or 'smiles'; optional: charge, multiplicity, solvent.
-                  Paths are relative to the CSV. Both ends need the same atoms in the same order, or
-                  --remap finds it.
+                  Paths are relative to the CSV. Both ends need the same atoms in the same
+                  order, or --remap finds it.
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
   'A.B>>C'        a reaction SMILES; atom maps are used, or else found

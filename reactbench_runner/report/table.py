@@ -37,8 +37,8 @@ class _Column(NamedTuple):
 
 _CURVATURE_ERROR = _Column("δH", lambda row: row.curvature_error_ev_per_a2, 2)
 _VERIFIED = (
-    _Column("ΔE‡ verified", lambda row: row.verify_barrier_kcal_per_mol, 1),
-    _Column("ΔG‡ verified", lambda row: row.verify_gibbs_barrier_kcal_per_mol, 1),
+    _Column("ΔE‡*", lambda row: row.verify_barrier_kcal_per_mol, 1),
+    _Column("ΔG‡*", lambda row: row.verify_gibbs_barrier_kcal_per_mol, 1),
     _Column("RMSD", lambda row: row.verify_ts_rmsd_a, 3),
 )
 _NUMBERS = (
@@ -69,7 +69,7 @@ def summary_table(rows: Sequence[ResultRow]) -> Table:
     else:
         columns.remove(_CURVATURE_ERROR)
     if _attempted(rows):
-        caption += ", RMSD between the two saddles in Å"
+        caption += ", *: verified, RMSD between the two saddles in Å"
     else:
         columns = [column for column in columns if column not in _VERIFIED]
     # Three more columns than fit into 80 characters with room around them.

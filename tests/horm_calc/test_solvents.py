@@ -136,11 +136,11 @@ def test_levels_name_their_solvent() -> None:
 
 def test_what_says_nothing_of_solvents_has_none() -> None:
     assert Capabilities().refusal([1], 0, 1) == ""
-    assert "gas phase only" in Capabilities().refusal([1], 0, 1, "water")
-    assert Capabilities(solvents=None).refusal([1], 0, 1, "water") == ""
+    assert "gas phase only" in Capabilities().refusal([1], 0, 1, solvent="water")
+    assert Capabilities(solvents=None).refusal([1], 0, 1, solvent="water") == ""
 
     @calculator_factory(level_of_theory="mine", solvents=["H2O"])
     def mine(charge: int, multiplicity: int, solvent: str = "") -> None: ...
 
-    assert mine.capabilities.refusal([1], 0, 1, "water") == ""
+    assert mine.capabilities.refusal([1], 0, 1, solvent="water") == ""
     assert mine.capabilities.in_solvent("water").level_of_theory == "mine, solvent(water)"

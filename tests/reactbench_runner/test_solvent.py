@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def test_every_output_names_the_solvent(tmp_path: Path, capsys: pytest.CaptureFi
     assert "free energy of solvation" in text
     assert "2021, 17, 4250" in text
 
+    capsys.readouterr()
     # The same table with another solvent, or with none, is another set of reactions.
     for flags, now in (([], "in the gas phase now"), (["--solvent", "dmso"], "in dmso now")):
         error = refused(capsys, source, "--out", out, "--calculator", "gfn1-xtb", *FLAGS, *flags)
@@ -137,8 +139,11 @@ def test_what_has_no_solvents_is_refused_before_anything_is_searched(
     assert "gas phase only" in capsys.readouterr().out
 
 
-def test_calculators_of_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "mine.py"
+def test_calculators_of_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the folders of files are searched
+    file = tmp_path / "in_solvents.py"
     file.write_text(FACTORIES)
     hcn, named = STRUCTURES / "hcn.xyz", ["--solvent", "water"]
     out = tmp_path / "taking"
@@ -146,6 +151,7 @@ def test_calculators_of_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     [row] = rows_in(out)
     assert row["verdict"] == "intended"
     assert row["level_of_theory"].endswith("taking, solvent(water)")
+    capsys.readouterr()
     for factory, words in (
         ("few", ""),
         ("deaf", "it knows the gas phase only"),

@@ -138,7 +138,8 @@ def test_the_same_command_goes_on_and_prints_the_comparison(
     row = rows_in(fast)["hcn"]
     barriers = [float(row[f"{prefix}barrier_kcal_per_mol"]) for prefix in ("", "verify_")]
     assert "GFN1-xTB (tblite) verified with GFN2-xTB (tblite)" in text
-    assert "ΔE‡ verified" in text
+    assert "ΔE‡*" in text
+    assert "ΔG‡*" in text
     assert f"{barriers[1]:.1f}" in text
     assert f"median RMSD {float(row['verify_ts_rmsd_a']):.3f} Å" in text
     assert f"{abs(barriers[1] - barriers[0]):.2f} kcal/mol" in text
