@@ -32,9 +32,9 @@ def test_the_model_is_near_what_was_measured() -> None:
 
 def test_each_reaction_has_its_time() -> None:
     words = of_verification([HCN, VINYL], "wb97x", 1, SearchSettings())
-    # 3 x (10 x 3.0 + 7.7) s and 3 x (10 x 10.8 + 64) s
-    assert "roughly 2 minutes (hcn), 9 minutes (vinyl_alcohol) on one core" in words
-    assert "all of them 10 minutes with 1 worker" in words
+    # 3 x (6 x 3.0 + 7.7) s and 3 x (6 x 10.8 + 64) s
+    assert "roughly 77 seconds (hcn), 6 minutes (vinyl_alcohol) on one core" in words
+    assert "all of them 8 minutes with 1 worker" in words
     assert "time limits" not in words
     assert of_verification([HCN], "gfn2-xtb", 1, SearchSettings()) == ""
     bromide = Reaction("sn2", *read(STRUCTURES / "sn2.xyz", ":"), charge=-1)
@@ -51,7 +51,7 @@ def test_time_limits_that_are_too_short_are_named() -> None:
 
 def test_the_command_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [STRUCTURES / "hcn.xyz", "--out", tmp_path / "out", "--calculator", "gfn2-xtb"]
-    said = "ωB97X/6-31G(d) (PySCF) takes roughly 2 minutes on one core"
+    said = "ωB97X/6-31G(d) (PySCF) takes roughly 77 seconds on one core"
     assert call(*command, "--verify", "wb97x", "--dry-run") == 0
     assert said in " ".join(capsys.readouterr().out.split())
     # The time is up before the first search, and after what stands above it.
