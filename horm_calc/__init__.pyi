@@ -40,6 +40,7 @@ from horm_calc.training.settings import RunSettings as RunSettings
 from horm_calc.training.settings import TrainingSettings as TrainingSettings
 from horm_calc.training.train import WorseThanStart as WorseThanStart
 from horm_calc.training.train import train as train
+from horm_calc.xtb import UnknownSolvent as UnknownSolvent
 from horm_calc.xtb import gfn1_xtb as gfn1_xtb
 from horm_calc.xtb import gfn2_xtb as gfn2_xtb
 

@@ -16,6 +16,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
+from horm_calc.chemistry.solvents import solvent_name, unknown_solvent
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -31,6 +33,12 @@ class Capabilities:
         Atomic numbers that it knows; None: not limited.
     charges, multiplicities
         Total charges and spin multiplicities (2S + 1) that it knows; None: not limited.
+    solvents
+        Those for which it can be built; none unless it says so, None: not limited.
+    solvation
+        Name of the model by which it describes them, such as "ALPB".
+    solvent
+        Of a calculator that is built: that in which it computes; "" for the gas phase.
     device
         Where it computes, such as "cpu" or "cuda:0".
     hessians, batches, concerns, bond_orders
@@ -42,13 +50,49 @@ class Capabilities:
     elements: frozenset[int] | None = None
     charges: frozenset[int] | None = None
     multiplicities: frozenset[int] | None = None
+    solvents: frozenset[str] | None = frozenset()
+    solvation: str = ""
+    solvent: str = ""
     device: str = "cpu"
     hessians: bool = False
     batches: bool = False
     concerns: bool = False
     bond_orders: bool = False
 
-    def refusal(self, numbers: Sequence[int], charge: int, multiplicity: int) -> str:
+    def in_solvent(self, solvent: str) -> Capabilities:
+        """Those of a calculator that is built for a solvent, with the solvent in its level.
+
+        Parameters
+        ----------
+        solvent
+            Its name; "" for the gas phase, of which the level says nothing.
+        """
+        return replace(
+            self, solvent=solvent, level_of_theory=self.level_in(solvent, self.level_of_theory)
+        )
+
+    def level_in(self, solvent: str, level: str) -> str:
+        """A level of theory in a solvent, as in "GFN2-xTB (tblite), ALPB(water)".
+
+        Parameters
+        ----------
+        solvent
+            Its name; "" for the gas phase.
+        level
+            That of the gas phase.
+
+        Returns
+        -------
+        str
+            That in the solvent; the same for the gas phase.
+        """
+        if not (solvent and level):
+            return level
+        return f"{level}, {self.solvation or 'solvent'}({solvent})"
+
+    def refusal(
+        self, numbers: Sequence[int], charge: int, multiplicity: int, *, solvent: str = ""
+    ) -> str:
         """Why there is no answer for these atoms; "" where there is one.
 
         Parameters
@@ -57,6 +101,8 @@ class Capabilities:
             Atomic numbers.
         charge, multiplicity
             Total charge and spin multiplicity (2S + 1).
+        solvent
+            Name of the solvent; "" for the gas phase.
 
         Returns
         -------
@@ -72,7 +118,17 @@ class Capabilities:
         if self.multiplicities is not None and multiplicity not in self.multiplicities:
             known = ", ".join(map(str, sorted(self.multiplicities)))
             problems.append(f"multiplicity {multiplicity} (it knows {known})")
+        if problem := self.refusal_of_solvent(solvent):
+            problems.append(problem)
         return "; ".join(problems)
+
+    def refusal_of_solvent(self, solvent: str) -> str:
+        """Why it cannot be built for a solvent; "" where it can, and for the gas phase."""
+        if not solvent or self.solvents is None or solvent in self.solvents:
+            return ""
+        if not self.solvents:
+            return f"the solvent '{solvent}' (it knows the gas phase only)"
+        return unknown_solvent(solvent, self.solvents)
 
 
 class SearchCalculator(Protocol):
@@ -181,6 +237,8 @@ def calculator_factory(
     elements: str | Iterable[int] | None = None,
     charges: Iterable[int] | None = None,
     multiplicities: Iterable[int] | None = None,
+    solvents: Iterable[str] = (),
+    solvation: str = "",
     device: str = "cpu",
 ) -> Callable[[F], F]:
     """Decorator that says of a factory's calculators what must be known before one is built.
@@ -190,6 +248,8 @@ def calculator_factory(
         @calculator_factory(level_of_theory="MACE-OFF23 (small)", elements="H C N O", charges=[0])
         def mace(charge, multiplicity): ...
 
+    For a reaction in a solvent it is called with ``solvent="water"`` too, if it takes that.
+
     Parameters
     ----------
     level_of_theory
@@ -198,6 +258,11 @@ def calculator_factory(
         Symbols, separated by spaces, or atomic numbers; None: not limited.
     charges, multiplicities
         Those it has answers for; None: not limited.
+    solvents
+        Those it has answers for. If there are none, and the factory takes an argument `solvent`,
+        every name is passed on to it.
+    solvation
+        Name of the model by which it describes them, such as "ALPB".
     device
         Where it computes.
 
@@ -216,6 +281,8 @@ def calculator_factory(
         elements=None if elements is None else _numbers(elements),
         charges=None if charges is None else frozenset(charges),
         multiplicities=None if multiplicities is None else frozenset(multiplicities),
+        solvents=frozenset(map(solvent_name, solvents)),
+        solvation=solvation,
         device=device,
     )
 

@@ -24,6 +24,7 @@ Errors::
       * SplitError (ValueError)
       * ThermochemistryError (ValueError)
       * UnclearElectrons (ValueError)
+      * UnknownSolvent (ValueError)
       * UnsupportedInput (ValueError)
       * UnusableFile, internal
       * WorkflowError

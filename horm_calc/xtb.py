@@ -19,7 +19,9 @@ from ase.units import Hartree, kB
 from scipy.spatial import KDTree
 from tblite.ase import TBLite
 
-from horm_calc.capabilities import calculator_factory
+from horm_calc.capabilities import Capabilities, calculator_factory, stated_capabilities
+from horm_calc.chemistry.solvents import solvent_name
+from horm_calc.errors import HormError
 
 #: With the mixing of a few vectors only. tblite keeps as many as there are cycles unless told
 #: otherwise; for a thousand cycles that takes minutes, and converges less often.
@@ -34,11 +36,18 @@ COOLING = (5000.0, 3000.0, 2000.0, 1500.0, 1000.0, 700.0, 500.0, 400.0)
 WAYS = (((), 20), (COOLING, 20), (COOLING, 5))
 
 
+class UnknownSolvent(HormError, ValueError):
+    """A solvent for which a method has no parameters."""
+
+
 class XTB(TBLite):
     """tblite's ASE calculator, whose SCF is given more than one chance.
 
     Raises `CalculationFailed`, with the way to mend it, where none of them helps.
     """
+
+    #: What the factory that has made it says of it.
+    capabilities = Capabilities()
 
     def calculate(
         self,
@@ -117,44 +126,93 @@ def _remedy(atoms: Atoms) -> str:
 #: Both methods are parametrised for hydrogen to radon.
 _ELEMENTS = range(1, 87)
 
+#: Those for which ALPB has parameters with both methods, by tblite's names; `woctanol` is octanol
+#: saturated with water.
+SOLVENTS = (
+    *("acetone", "acetonitrile", "aniline", "benzaldehyde", "benzene", "ch2cl2", "chcl3", "cs2"),
+    *("dioxane", "dmf", "dmso", "ethanol", "ether", "ethylacetate", "furan", "hexadecane"),
+    *("hexane", "methanol", "nitromethane", "octanol", "phenol", "thf", "toluene", "water"),
+    "woctanol",
+)
 
-@calculator_factory(level_of_theory="GFN2-xTB (tblite)", elements=_ELEMENTS)
-def gfn2_xtb(charge: int = 0, multiplicity: int = 1) -> XTB:
+#: Of the solvation energy: from a gas to a solution of the same concentration, so that the energy
+#: at 1 mol/L is the one in solution, and the usual corrections for concentrations hold.
+SOLUTION_STATE = "gsolv"
+
+
+def _made(
+    method: str, charge: int, multiplicity: int, solvent: str, capabilities: Capabilities
+) -> XTB:
+    solvent = solvent_name(solvent)
+    if problem := capabilities.refusal_of_solvent(solvent):
+        raise UnknownSolvent(f"{capabilities.level_of_theory} has no parameters for {problem}")
+    made = XTB(
+        method=method,
+        charge=charge,
+        multiplicity=multiplicity,
+        solvation=("alpb", solvent, SOLUTION_STATE) if solvent else None,
+        verbosity=0,
+    )
+    made.capabilities = capabilities.in_solvent(solvent)
+    return made
+
+
+@calculator_factory(
+    level_of_theory="GFN2-xTB (tblite)", elements=_ELEMENTS, solvents=SOLVENTS, solvation="ALPB"
+)
+def gfn2_xtb(charge: int = 0, multiplicity: int = 1, solvent: str = "") -> XTB:
     """GFN2-xTB, as an ASE calculator with tblite.
 
     Parameters
     ----------
     charge, multiplicity
         Total charge and spin multiplicity (2S + 1).
+    solvent
+        Name of a solvent, described by ALPB: one of `SOLVENTS`; "" for the gas phase.
 
     Returns
     -------
     XTB
         Raises ASE's `CalculationFailed` where its SCF does not converge.
 
+    Raises
+    ------
+    UnknownSolvent
+        For a solvent without parameters.
+
     References
     ----------
-    Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 2019, 15, 1652.
+    Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 2019, 15, 1652. ALPB: Ehlert, Stahn,
+    Spicher and Grimme, J. Chem. Theory Comput. 2021, 17, 4250.
     """
-    return XTB(method="GFN2-xTB", charge=charge, multiplicity=multiplicity, verbosity=0)
+    return _made("GFN2-xTB", charge, multiplicity, solvent, stated_capabilities(gfn2_xtb))
 
 
-@calculator_factory(level_of_theory="GFN1-xTB (tblite)", elements=_ELEMENTS)
-def gfn1_xtb(charge: int = 0, multiplicity: int = 1) -> XTB:
+@calculator_factory(
+    level_of_theory="GFN1-xTB (tblite)", elements=_ELEMENTS, solvents=SOLVENTS, solvation="ALPB"
+)
+def gfn1_xtb(charge: int = 0, multiplicity: int = 1, solvent: str = "") -> XTB:
     """GFN1-xTB, as an ASE calculator with tblite.
 
     Parameters
     ----------
     charge, multiplicity
         Total charge and spin multiplicity (2S + 1).
+    solvent
+        As of `gfn2_xtb`.
 
     Returns
     -------
     XTB
         Raises ASE's `CalculationFailed` where its SCF does not converge.
 
+    Raises
+    ------
+    UnknownSolvent
+        For a solvent without parameters.
+
     References
     ----------
-    Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 2017, 13, 1989.
+    Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 2017, 13, 1989. ALPB: as of `gfn2_xtb`.
     """
-    return XTB(method="GFN1-xTB", charge=charge, multiplicity=multiplicity, verbosity=0)
+    return _made("GFN1-xTB", charge, multiplicity, solvent, stated_capabilities(gfn1_xtb))

@@ -25,10 +25,16 @@ from reactbench_runner.execution.workers import (
     search_all,
     workers_of,
 )
+from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.progress import Progress
-from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
+from reactbench_runner.storage.provenance import (
+    describe_run,
+    fingerprint,
+    start_or_resume,
+    with_solvents_there,
+)
 from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
 from reactbench_runner.storage.run_folder import claimed, clear_leftovers
 from reactbench_runner.storage.shards import is_sharded
@@ -126,10 +132,11 @@ def run_batch(
     spec, entry, trusted = prepared(calculator, settings, verify, search, in_flight)
     if trusted is not None:
         _check_verification(trusted, entry, reactions)
-    levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
+    levels = levels_of(entry, trusted)
     with explained(out), claimed(out):
         check_form(out, sharded=False)
-        name = start_or_resume(out, describe_run(entry, spec.settings, trusted))
+        solvents = with_solvents_there(out, solvents_of(reactions))
+        name = start_or_resume(out, describe_run(entry, spec.settings, trusted, solvents))
         clear_leftovers(out)
         run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
         try:
@@ -146,6 +153,18 @@ def run_batch(
                 run.store.write_table(run.table())
         run.complete_database()
         return run.in_order()
+
+
+#: What of a solvent gives the levels of theory of a search and of its verification, "" without one.
+Levels = Callable[[str], tuple[str, str]]
+
+
+def levels_of(entry: Entry, trusted: Entry | None) -> Levels:
+    """Those of the calculators of a run."""
+    return lambda solvent: (
+        entry.level_in(solvent),
+        trusted.level_in(solvent) if trusted else "",
+    )
 
 
 def end_after(seconds: float | None) -> float:
@@ -265,28 +284,28 @@ class _Run:
         self,
         store: Store,
         reactions: Sequence[Reaction | Unreadable],
-        levels: tuple[str, str],
+        levels: Levels,
         on_finished: Callable[[ResultRow], None],
         say: Say,
     ) -> None:
-        """levels: of the search and of its verification, "" without one."""
         self.store, self.reactions, self.levels = store, reactions, levels
         self.on_finished, self.say = on_finished, say
         before = {
-            name: dataclasses.replace(row, level_of_theory=row.level_of_theory or levels[0])
+            name: dataclasses.replace(row, level_of_theory=row.level_of_theory or levels("")[0])
             for name, row in finished(store.out, say).items()  # older versions name no level
         }
         self.rows = _still_valid(before, reactions, store.out)
         asked = {item.id for item in reactions}
         self.others = [row for name, row in before.items() if name not in asked]
         self.unverified = {
-            name for name, row in self.rows.items() if levels[1] and _unverified(row)
+            name for name, row in self.rows.items() if levels("")[1] and _unverified(row)
         }
         self.lost: list[str] = []
         self.progress = Progress(store.out, len(reactions))
         self.complete_database()
         for name, row in self.rows.items():
-            self.rows[name] = dataclasses.replace(row, verify_level=row.verify_level or levels[1])
+            verify_level = row.verify_level or levels(row.solvent)[1]
+            self.rows[name] = dataclasses.replace(row, verify_level=verify_level)
             if name not in self.unverified:
                 self._tell(self.rows[name], now=False)
 
@@ -324,20 +343,20 @@ class _Run:
                 continue
             elif isinstance(item, Unreadable):
                 add = self.store.add_unreadable
-                self._keep(item.id, partial(add, item, fingerprint(item), *self.levels))
+                self._keep(item.id, partial(add, item, fingerprint(item), *self.levels("")))
             else:
                 waiting.append(item)
         return waiting
 
     def keep(self, result: SearchResult) -> None:
         """Store a result. Raises `StorageError` saying what is safe."""
-        name = result.reaction.id
+        name, levels = result.reaction.id, self.levels(result.reaction.solvent)
         if name in self.unverified:
             add = self.store.add_verification
-            self._keep(name, partial(add, result, self.rows[name], self.levels[1]))
+            self._keep(name, partial(add, result, self.rows[name], levels[1]))
         else:
             digest = fingerprint(result.reaction)
-            self._keep(name, partial(self.store.add, result, digest, *self.levels))
+            self._keep(name, partial(self.store.add, result, digest, *levels))
 
     def _keep(self, name: str, store: Callable[[], ResultRow]) -> None:
         """Have a row stored and shown. Raises `StorageError` saying what is safe."""
@@ -380,7 +399,7 @@ def _check_verification(
 ) -> None:
     """Refuse a level that has no answer for what the search can do."""
     beyond = [
-        f"{reaction.id} (charge {reaction.charge:+d}, multiplicity {reaction.multiplicity})"
+        f"{reaction.id} ({trusted.problem(reaction)})"
         for reaction in reactions
         if isinstance(reaction, Reaction)
         and not entry.refusal(reaction)
@@ -389,9 +408,8 @@ def _check_verification(
     if beyond:
         more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
         raise InputError(
-            f"{trusted.level_of_theory} cannot verify {', '.join(beyond[:3])}{more}: it has no "
-            "answer for these; put them into a run of their own, with another level for the "
-            "verification or none"
+            f"{trusted.level_of_theory} cannot verify {', '.join(beyond[:3])}{more}; put such "
+            "reactions into a run of their own, with another level for the verification or none"
         )
 
 
@@ -406,13 +424,22 @@ def _still_valid(
             continue
         if row.fingerprint != fingerprint(item):
             raise InputError(
-                f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
-                "or multiplicity have changed since, as they also do with --remap in one of the "
-                "two commands only; use another --out, or delete its folder "
-                f"{out / item.id} to search it again"
+                f"reaction '{item.id}' is finished in {out} but {_changed(item, row.solvent)}; use "
+                f"another --out, or delete its folder {out / item.id} to search it again"
             )
         valid[item.id] = row
     return valid
+
+
+def _changed(item: Reaction | Unreadable, before: str) -> str:
+    """What is other than it was in a search that has finished, in the solvent `before`."""
+    if isinstance(item, Reaction) and item.solvent != before:
+        was, now = (f"in {one}" if one else "in the gas phase" for one in (before, item.solvent))
+        return f"it was searched {was} there, and is {now} now (column 'solvent' or --solvent)"
+    return (
+        "its structures, isotopes, charge or multiplicity have changed since, as they also do with "
+        "--remap in one of the two commands only"
+    )
 
 
 def _unverified(row: ResultRow) -> bool:

@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reactbench_runner import calculators
-from reactbench_runner.batch import Pooling, check_form, end_after, explained, prepared
+from reactbench_runner.batch import (
+    Levels,
+    Pooling,
+    check_form,
+    end_after,
+    explained,
+    levels_of,
+    prepared,
+)
+from reactbench_runner.calculators import Entry
 from reactbench_runner.calculators.entries import Builder
 from reactbench_runner.errors import StorageError
 from reactbench_runner.execution.workers import (
@@ -23,10 +32,16 @@ from reactbench_runner.execution.workers import (
     Task,
     not_verified,
 )
+from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Listed, Unreadable
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.progress import Progress
-from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
+from reactbench_runner.storage.provenance import (
+    describe_run,
+    fingerprint,
+    start_or_resume,
+    with_solvents_there,
+)
 from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
 from reactbench_runner.storage.run_folder import claimed, clear_leftovers
 from reactbench_runner.storage.shards import Known, Shards, check_installed, index, is_sharded
@@ -124,12 +139,15 @@ def run_large(
     end = end_after(seconds)
     check_installed()
     spec, entry, trusted = prepared(calculator, settings, verify, search, in_flight)
-    levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
+    levels = levels_of(entry, trusted)
     with explained(out), claimed(out):
         check_form(out, sharded=True)
         before = index(out) if is_sharded(out) else {}
-        _check_levels(before, levels[1], out)
-        start_or_resume(out, describe_run(entry, spec.settings, trusted))
+        _check_levels(before, levels("")[1], out)
+        asked = solvents_of(reactions)
+        _check_solvents(entry, trusted, asked)
+        solvents = with_solvents_there(out, asked)
+        start_or_resume(out, describe_run(entry, spec.settings, trusted, solvents))
         clear_leftovers(out)
         total = len(reactions) if isinstance(reactions, Sized) else None
         progress = Progress(out, total)
@@ -159,7 +177,7 @@ class _Run:
         out: Path,
         shards: Shards,
         progress: Progress,
-        levels: tuple[str, str],
+        levels: Levels,
         on_finished: Callable[[str], None],
         *,
         files: bool,
@@ -187,12 +205,12 @@ class _Run:
     def keep(self, result: SearchResult) -> None:
         """Store a result. Raises `StorageError`."""
         if self.files:
-            write_files(result, self.out, *self.levels)
+            write_files(result, self.out, *self.levels(result.reaction.solvent))
         stamp = self.stamps.pop(result.reaction.id, "")
         self._add(to_row(result), fingerprint(result.reaction), stamp, result)
 
     def _add(self, row: ResultRow, digest: str, stamp: str, result: SearchResult | None) -> None:
-        level, verify_level = self.levels
+        level, verify_level = self.levels(row.solvent)
         row = replace(row, fingerprint=digest, level_of_theory=level, verify_level=verify_level)
         structures = entries(result, level, verify_level) if result else []
         try:
@@ -242,11 +260,24 @@ def _still_valid(item: Item, known: Known, out: Path) -> bool:
         return same and isinstance(found, Unreadable)
     if not same:
         raise InputError(
-            f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge "
-            "or multiplicity have changed since, as they also do with --remap in one of the two "
-            "commands only; use another --out, or another id"
+            f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge, "
+            "multiplicity or solvent have changed since, as they also do with --remap or --solvent "
+            "in one of the two commands only; use another --out, or another id"
         )
     return True
+
+
+def _check_solvents(entry: Entry, trusted: Entry | None, solvents: Iterable[str]) -> None:
+    """Refuse, by `InputError`, to verify with a level that lacks a solvent of the search."""
+    if trusted is None:
+        return
+    for solvent in solvents:
+        problem = trusted.capabilities.refusal_of_solvent(solvent)
+        if problem and not entry.capabilities.refusal_of_solvent(solvent):
+            raise InputError(
+                f"{trusted.level_of_theory} cannot verify reactions in {problem}; put them into "
+                "a run of their own, with another level for the verification or none"
+            )
 
 
 def _check_levels(before: dict[str, Known], verify_level: str, out: Path) -> None:

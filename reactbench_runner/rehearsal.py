@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,10 +11,12 @@ from rich.table import Table
 from horm_calc.wording import counted
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
+from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
 from workflows.records import Reaction
+from workflows.settings import SearchSettings
 from workflows.surface import Surface
 
 #: Energies with forces that a search asks for (median), and what the search takes beside each of
@@ -22,11 +24,20 @@ from workflows.surface import Surface
 EVALUATIONS, BESIDE = 1400, 0.0012
 
 
+#: Energies with forces for each saddle and end that `--verify` refines, beside a Hessian. For HCN,
+#: vinyl alcohol and cyclobutene from GFN1-xTB to GFN2-xTB they were 3, 5 and 6.
+TO_REFINE = 6
+
+#: Reactions that are told one by one.
+_EACH = 5
+
+
 def rehearse(
     reactions: Sequence[Reaction | Unreadable],
     calculator: str,
     verify: str | None,
     workers: int,
+    settings: SearchSettings,
     console: Console,
 ) -> int:
     """Print what would run; returns the exit code that tells whether all of it could.
@@ -36,22 +47,76 @@ def rehearse(
     entry = calculators.entry(calculator)
     trusted = calculators.entry(verify) if verify is not None else None
     problems = {item.id: _problem(item, entry, trusted) for item in reactions}
-    table = Table("reaction", "formula", "atoms", "charge", "multiplicity", "would run")
+    table = Table("reaction", "formula", "atoms", "charge", "multiplicity", "solvent", "would run")
     for item in reactions:
-        cells = ["", "", "", ""]
+        cells = ["", "", "", "", ""]
         if isinstance(item, Reaction):
             formula = item.reactant.get_chemical_formula()
             cells = [formula, *map(str, (len(item.reactant), item.charge, item.multiplicity))]
+            cells.append(item.solvent or "–")
         table.add_row(item.id, *cells, "no" if problems[item.id] else "yes")
     console.print(table)
     for name, problem in problems.items():
         if problem:
             console.print(f"{name}: {problem}", markup=False, highlight=False)
     fine = [one for one in reactions if isinstance(one, Reaction) and not problems[one.id]]
-    console.print(f"{len(fine)} of {len(reactions)} would run with {entry.level_of_theory}")
+    level = entry.level_in_all(solvents_of(fine))
+    console.print(f"{len(fine)} of {len(reactions)} would run with {level}")
     if fine:
         console.print(_estimate(fine, calculator, workers), markup=False)
+        if verify is not None and (line := of_verification(fine, verify, workers, settings)):
+            console.print(line, markup=False, highlight=False)
     return 0 if len(fine) == len(reactions) else 3
+
+
+def of_verification(
+    reactions: Sequence[Reaction | Unreadable],
+    verify: str,
+    workers: int,
+    settings: SearchSettings,
+) -> str:
+    """How long the verification of each reaction takes, if the calculator can say; else "".
+
+    A calculator says it by a method `expected_seconds` of its factory, see `WB97X`. Names the
+    reactions for which the time limits are too short.
+    """
+    entry = calculators.entry(verify)
+    expected = getattr(entry.build, "expected_seconds", None)
+    found = [one for one in reactions if isinstance(one, Reaction) and not entry.refusal(one)]
+    if expected is None or not found:
+        return ""
+    each, late = {}, []
+    for one in found:
+        gradient, hessian = expected(one.reactant.numbers)
+        each[one.id] = 3 * (TO_REFINE * gradient + hessian)
+        relaxing, second = TO_REFINE * gradient, hessian
+        if (
+            relaxing + second > settings.saddle.wall_time
+            or max(relaxing, second) > settings.endpoints.wall_time
+        ):
+            late.append(one.id)
+    total = sum(each.values()) / min(workers, len(each))
+    words = (
+        f"Each verification with {entry.level_of_theory} takes roughly {_told(each)} on one core, "
+        f"and all of them {_span(total)} with {counted(workers, 'worker')}."
+    )
+    if late:
+        more = ", ..." if len(late) > _EACH else ""
+        words += (
+            f" That is too long for the time limits of {', '.join(late[:_EACH])}{more}: raise "
+            "--saddle.wall_time and --endpoints.wall_time (s)."
+        )
+    return words
+
+
+def _told(seconds: Mapping[str, float]) -> str:
+    """Each of a few, or the range of many."""
+    if len(seconds) == 1:
+        return _span(*seconds.values())
+    if len(seconds) <= _EACH:
+        return ", ".join(f"{_span(value)} ({name})" for name, value in seconds.items())
+    shortest, longest = (pick(seconds, key=seconds.__getitem__) for pick in (min, max))
+    return f"{_span(seconds[shortest])} ({shortest}) to {_span(seconds[longest])} ({longest})"
 
 
 def _problem(item: Reaction | Unreadable, entry: Entry, trusted: Entry | None) -> str:
@@ -80,7 +145,7 @@ def _estimate(reactions: Sequence[Reaction], calculator: str, workers: int) -> s
 
 def _seconds(reaction: Reaction, calculator: str) -> float:
     """Of an energy with forces, when the calculator is warm."""
-    built = calculators.build(calculator, reaction.charge, reaction.multiplicity)
+    built = calculators.build(calculator, reaction.charge, reaction.multiplicity, reaction.solvent)
     surface = Surface(built, reaction.charge, reaction.multiplicity)
     surface.at(reaction.reactant)
     start = time.perf_counter()

@@ -18,7 +18,7 @@ from ase import Atoms
 from horm_calc.configuration import SettingsError
 from reactbench_runner.errors import StorageError
 from reactbench_runner.storage.reading import PRODUCT, REACTANT, SADDLE, StoredRun, open_run
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import ResultRow, levels_of
 from reactbench_runner.storage.store import Say, to_stderr
 from reactbench_runner.storage.structures import Point, minimum_of, saddle_of
 from reactbench_runner.storage.table import COLUMNS, FRACTIONS, values
@@ -131,8 +131,8 @@ class Run:
 
     @property
     def level_of_theory(self) -> str:
-        """Of its energies and structures."""
-        return self.stored.level_of_theory
+        """Of its energies and structures; with all solvents where there are several."""
+        return levels_of(self.rows.values()) or self.stored.level_of_theory
 
     @property
     def record(self) -> Mapping[str, Any]:

@@ -61,7 +61,10 @@ def check_structures(reaction: Reaction) -> None:
 
 
 def check_calculator(reaction: Reaction, capabilities: Capabilities) -> None:
-    """Raise `InputError` where the calculator has no answer for such atoms, charges and spins."""
+    """Raise `InputError` where the calculator has no answer for such atoms, charges and spins.
+
+    And where it is not built for the solvent of the reaction.
+    """
     problem = capabilities.refusal(
         reaction.reactant.numbers.tolist(), reaction.charge, reaction.multiplicity
     )
@@ -70,6 +73,26 @@ def check_calculator(reaction: Reaction, capabilities: Capabilities) -> None:
             f"the calculator has no answer for {problem}; search this reaction with another one, "
             "such as gfn2-xtb"
         )
+    if problem := other_solvent(reaction.solvent, capabilities):
+        raise InputError(problem)
+
+
+def other_solvent(solvent: str, capabilities: Capabilities) -> str:
+    """Why a calculator that is built cannot stand for this solvent; "" where it can."""
+    there = capabilities.solvent
+    if there == solvent:
+        return ""
+    if not solvent:
+        return (
+            f"the calculator computes in {there} and the reaction is in the gas phase; say so in "
+            f"Reaction(..., solvent='{there}'), or build the calculator without a solvent"
+        )
+    computes = f"in {there}" if there else "in the gas phase"
+    return (
+        f"the reaction is in {solvent}, and the calculator computes {computes} as far as it says; "
+        f"build it with that solvent, such as gfn2_xtb(charge, multiplicity, solvent='{solvent}'). "
+        f"A calculator of your own says so by capabilities = Capabilities(solvent='{solvent}')"
+    )
 
 
 def _closest(atoms: Atoms) -> tuple[int, int, float]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from horm_calc.chemistry.solvents import solvent_name
 from workflows.stage_names import Stage
 from workflows.surface import Evaluations
 
@@ -33,6 +34,8 @@ class Reaction:
         Positions in Å.
     charge, multiplicity
         Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    solvent
+        By any of its names: 'water', 'H2O'; "" (or 'none', 'gas') for the gas phase.
     remapped
         In which other order the product's atoms were given, in words; "" if they have theirs still.
     """
@@ -42,7 +45,11 @@ class Reaction:
     product: Atoms
     charge: int = field(default=0, kw_only=True)
     multiplicity: int = field(default=1, kw_only=True)
+    solvent: str = field(default="", kw_only=True)
     remapped: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "solvent", solvent_name(self.solvent))
 
 
 @dataclass(frozen=True)
@@ -235,6 +242,8 @@ class Verification:
         How near both saddles are, superposed: in Å, and of the imaginary modes, 0 to 1.
     reactant, product
         None where the saddle does not connect with it, or where `reason` says why there is none.
+    thermochemistry
+        Of "reactant", "saddle" and "product", as far as it is defined at that level.
     converged
         The other level has the saddle too.
     reason
@@ -249,6 +258,7 @@ class Verification:
     overlap: float | None = None
     reactant: Minimum | None = None
     product: Minimum | None = None
+    thermochemistry: dict[str, Thermochemistry] = field(default_factory=dict)
     converged: bool = False
     reason: str = ""
     cost: Cost = field(default_factory=Cost)

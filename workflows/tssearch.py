@@ -12,6 +12,7 @@ from typing import Any, overload
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from horm_calc.capabilities import stated_capabilities
 from horm_calc.chemistry.connectivity import describe_changes
 from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
@@ -60,6 +61,7 @@ def search(
     settings: SearchSettings | None = None,
     charge: int = 0,
     multiplicity: int = 1,
+    solvent: str | None = None,
     progress: Progress | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
@@ -72,6 +74,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     settings: SearchSettings | None = None,
     charge: int | None = None,
     multiplicity: int | None = None,
+    solvent: str | None = None,
     progress: Progress | None = None,
     build: Build | None = None,
 ) -> SearchResult:
@@ -98,12 +101,14 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         Of all stages.
     charge, multiplicity : int, optional
         Of the two ends: total charge and spin multiplicity (2S + 1); 0 and 1 unless given.
+    solvent : str, optional
+        Of the two ends; by default that of the calculator. The calculator must compute in it.
     progress : callable, optional
         Called with the name of each stage as it begins.
     build : callable, optional
         ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
-        pieces. Without it they share `calculator`, as far as they are like the reaction (neutral
-        singlets of a neutral singlet).
+        pieces, in the solvent of the reaction. Without it they share `calculator`, as far as they
+        are like the reaction (neutral singlets of a neutral singlet).
 
     Returns
     -------
@@ -122,9 +127,13 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         calculator, settings = _after_reaction(product, calculator, settings)
         product = None
     if reaction is None:
-        reaction = _reaction_of(reactant, product, charge, multiplicity)
-    elif any(one is not None for one in (reactant, product, charge, multiplicity)):
-        raise TypeError(f"{_FORMS}: a Reaction has ends, charge and multiplicity of its own")
+        if solvent is None and isinstance(calculator, Calculator):
+            solvent = stated_capabilities(calculator).solvent
+        reaction = _reaction_of(reactant, product, charge, multiplicity, solvent)
+    elif any(one is not None for one in (reactant, product, charge, multiplicity, solvent)):
+        raise TypeError(
+            f"{_FORMS}: a Reaction has ends, charge, multiplicity and solvent of its own"
+        )
     if calculator is None or isinstance(calculator, str | type | Atoms | SearchSettings):
         raise InputError(
             f"the calculator is {calculator!r}; give an ASE calculator, such as "
@@ -151,7 +160,11 @@ def _after_reaction(product: Any, calculator: Any, settings: Any) -> tuple[Any, 
 
 
 def _reaction_of(
-    reactant: object, product: object, charge: int | None, multiplicity: int | None
+    reactant: object,
+    product: object,
+    charge: int | None,
+    multiplicity: int | None,
+    solvent: str | None,
 ) -> Reaction:
     if not isinstance(reactant, Atoms) or not isinstance(product, Atoms):
         kinds = " and ".join(type(one).__name__ for one in (reactant, product))
@@ -162,6 +175,7 @@ def _reaction_of(
         product,
         charge=0 if charge is None else charge,
         multiplicity=1 if multiplicity is None else multiplicity,
+        solvent=solvent or "",
     )
 
 

@@ -2,8 +2,9 @@
 
 The saddle is refined once more at the other level of theory, from the geometry and the Hessian
 that the search has found, and the ends it connects are relaxed there, so that barriers of both
-levels compare. The IRC is not followed again: that the saddle connects the same ends is what the
-search has shown at its own level, and the distance between both saddles says how far that goes.
+levels compare; each of these gets a Hessian, as the saddle has one, for Gibbs free energies. The
+IRC is not followed again: that the saddle connects the same ends is what the search has shown at
+its own level, and the distance between both saddles says how far that goes.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from ase.calculators.calculator import Calculator
 
 from horm_calc.chemistry.connectivity import Match, describe_changes, match_bonds
 from horm_calc.chemistry.superposition import superposition
+from horm_calc.chemistry.thermochemistry import Thermochemistry, ThermochemistryError
 from workflows.errors import InputError, StageError, StageTimeout
+from workflows.input_checks import other_solvent
+from workflows.logs import log_with_cause
 from workflows.records import Minimum, Saddle, SearchResult, Verification
 from workflows.settings import SaddleSettings, SearchSettings
 from workflows.stages.endpoints import relax
-from workflows.stages.free_energy import connected_sides
+from workflows.stages.free_energy import connected_sides, ideal_gas, with_modes
 from workflows.stages.saddle import refine, refine_again
 from workflows.stages.stage import stage
 from workflows.surface import Surface
@@ -59,12 +63,14 @@ def verify(
     Raises
     ------
     InputError
-        When `result` has no converged saddle.
+        When `result` has no converged saddle, or `calculator` is not built for the solvent.
     """
     if result.saddle is None or not result.saddle.converged:
         raise InputError(f"'{result.reaction.id}' has no converged transition state to verify")
     reaction = result.reaction
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
+    if problem := other_solvent(reaction.solvent, surface.capabilities):
+        raise InputError(problem)
     verification: Verification = _verify(result, surface, settings or SearchSettings())
     return verification
 
@@ -91,12 +97,14 @@ def _verify(result: SearchResult, surface: Surface, settings: SearchSettings) ->
             else:
                 ends[name] = end
     rmsd, overlap = superpose(result.saddle, saddle)
+    found = _free_energies(saddle, ends, surface, settings, reasons, logs)
     return Verification(
         saddle,
         rmsd=rmsd,
         overlap=overlap,
         reactant=ends.get("reactant"),
         product=ends.get("product"),
+        thermochemistry=found,
         converged=True,
         reason="; ".join(reasons),
         log="\n".join(logs),
@@ -156,6 +164,30 @@ def _end(
         changes = describe_changes(before, end.atoms, limit)
         return None, f"relaxation changed its bonds: {changes}", end.log
     return end, "", end.log
+
+
+def _free_energies(
+    saddle: Saddle,
+    ends: dict[str, Minimum],
+    surface: Surface,
+    settings: SearchSettings,
+    reasons: list[str],
+    logs: list[str],
+) -> dict[str, Thermochemistry]:
+    """Of the saddle and of the ends, which get their modes; to reasons: why one has none."""
+    found: dict[str, Thermochemistry] = {}
+    for name, point in ({"saddle": saddle} | ends if ends else {}).items():
+        try:
+            known = with_modes(point, surface, settings)
+            if isinstance(known, Minimum):
+                ends[name] = known
+            found[name] = ideal_gas(known, int(name == "saddle"), surface, settings)
+        except ThermochemistryError as error:
+            reasons.append(f"no free energy of the {name}: {error}")
+        except StageError as error:
+            reasons.append(f"no free energy of the {name}: {error}")
+            logs.append(log_with_cause(error))
+    return found
 
 
 def superpose(a: Saddle, b: Saddle) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """Calculators as Python code: 'package.module:factory', or 'path/to/file.py:factory'.
 
 A factory takes a charge and a multiplicity and returns an ASE calculator. What is to be known of
-it before it is called, it says in an attribute `capabilities` (a `horm_calc.Capabilities`).
+it before it is called, it says in an attribute `capabilities` (a `horm_calc.Capabilities`). One
+that takes an argument `solvent` has calculators for solvents.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -56,9 +59,24 @@ def code_entry(name: str, called: str = "") -> Entry:
 def capabilities_of_factory(factory: Builder, name: str) -> Capabilities:
     """What a factory says of its calculators before it is called. Raises `SettingsError`."""
     try:
-        return stated_capabilities(factory)
+        said = stated_capabilities(factory)
     except TypeError as error:
         raise SettingsError(f"calculator '{name}': {error}") from error
+    takes_solvent = _takes_solvent(factory)
+    if said.solvents and not takes_solvent:
+        raise SettingsError(
+            f"calculator '{name}' names solvents, but takes no argument 'solvent' to be told which"
+        )
+    if takes_solvent and said.solvents == frozenset():
+        return replace(said, solvents=None)  # it says itself which it does not know
+    return said
+
+
+def _takes_solvent(factory: Builder) -> bool:
+    try:
+        return "solvent" in inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # of code that is not Python
+        return False
 
 
 @cache

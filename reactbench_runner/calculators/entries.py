@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ase.calculators.calculator import Calculator
 
-from horm_calc.capabilities import Capabilities
+from horm_calc.capabilities import Capabilities, stated_capabilities
+from horm_calc.chemistry.solvents import levels_in_words
+from horm_calc.configuration import SettingsError
 from workflows.records import Reaction
 
-#: (charge, multiplicity) -> an ASE calculator.
-Builder = Callable[[int, int], Calculator]
+#: (charge, multiplicity) -> an ASE calculator. One for solvents takes `solvent=` too.
+Builder = Callable[..., Calculator]
 
 
 @dataclass(frozen=True)
@@ -89,20 +91,65 @@ class Entry:
 
     @property
     def level_of_theory(self) -> str:
-        """For tables and files."""
-        return self.capabilities.level_of_theory or self.name
+        """For tables and files, in the gas phase."""
+        return self.level_in("")
+
+    def level_in(self, solvent: str) -> str:
+        """For tables and files, in a solvent that it has; "" for the gas phase."""
+        told = self.capabilities
+        known = "" if told.refusal_of_solvent(solvent) else solvent
+        return told.level_in(known, told.level_of_theory or self.name)
+
+    def level_in_all(self, solvents: Sequence[str]) -> str:
+        """In those of several solvents that it has, in words."""
+        known = [one for one in solvents if not self.capabilities.refusal_of_solvent(one)]
+        return levels_in_words((self.level_in(one), one) for one in known or [""])
+
+    def made(self, charge: int, multiplicity: int, solvent: str) -> Calculator:
+        """A calculator that says in which solvent it computes.
+
+        Raises `SettingsError` for a solvent that it has not, and for a factory whose calculator
+        says that it computes in another one.
+        """
+        if not solvent:
+            return self.build(charge, multiplicity)
+        if problem := self.capabilities.refusal_of_solvent(solvent):
+            raise SettingsError(f"{self.level_of_theory} has no answer for {problem}")
+        built = self.build(charge, multiplicity, solvent=solvent)
+        said = stated_capabilities(built)
+        if said.solvent not in ("", solvent):
+            raise SettingsError(
+                f"calculator '{self.name}' was asked for the solvent '{solvent}', and its "
+                f"calculator computes in '{said.solvent}'"
+            )
+        if said.solvent != solvent:
+            built.capabilities = replace(said, solvent=solvent)  # type: ignore[attr-defined]
+        return built
+
+    def problem(self, reaction: Reaction) -> str:
+        """For what of a reaction there is no answer; "" where there is, or where it does not say.
+
+        In words such as "charge -1 (it knows 0)".
+        """
+        return self.capabilities.refusal(
+            reaction.reactant.numbers.tolist(),
+            reaction.charge,
+            reaction.multiplicity,
+            solvent=reaction.solvent,
+        )
 
     def refusal(self, reaction: Reaction) -> str:
-        """Why there is no answer for a reaction; "" where there is, or where it does not say."""
-        problem = self.capabilities.refusal(
-            reaction.reactant.numbers.tolist(), reaction.charge, reaction.multiplicity
-        )
+        """The same as a sentence, with what a person can do."""
+        problem = self.problem(reaction)
         if not problem:
             return ""
-        return (
-            f"{self.level_of_theory} has no answer for {problem}; search this reaction with "
-            "another --calculator, such as gfn2-xtb, and another --out"
+        remedy = (
+            "search this reaction with another --calculator, such as gfn2-xtb, and another --out"
         )
+        told = self.capabilities
+        if told.solvents and problem == told.refusal_of_solvent(reaction.solvent):
+            remedy = "name one of these in the column 'solvent', or 'none' for the gas phase"
+        return f"{self.level_of_theory} has no answer for {problem}; {remedy}"
 
     def same_as(self, other: Entry) -> bool:
         """Whether both give the same results."""

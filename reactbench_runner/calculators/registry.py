@@ -51,16 +51,15 @@ def known() -> list[str]:
     return sorted({*BUILT_IN, *_registered()}, key=lambda name: (name not in BUILT_IN, name))
 
 
-def build(source: Source, charge: int = 0, multiplicity: int = 1) -> Calculator:
-    """An ASE calculator for molecules of that charge and multiplicity. Raises `SettingsError`.
+def build(source: Source, charge: int = 0, multiplicity: int = 1, solvent: str = "") -> Calculator:
+    """An ASE calculator for molecules of that charge and multiplicity, in a solvent if it is named.
 
-    Networks refuse what they do not know when they are asked, see `Entry.refusal`.
+    Raises `SettingsError`. Networks refuse what they do not know when they are asked, see
+    `Entry.refusal`, but solvents at once.
     """
-    if isinstance(source, Factory):
-        return source.load()(charge, multiplicity)
-    if source.startswith(HORM):  # without `entry`, which reads the weights once more
-        return build_network(checkpoint_of(source))
-    return entry(source).build(charge, multiplicity)
+    if isinstance(source, str) and source.startswith(HORM) and not solvent:
+        return build_network(checkpoint_of(source))  # `entry` would read the weights once more
+    return entry(source).made(charge, multiplicity, solvent)
 
 
 def refusal(source: Source, reaction: Reaction) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from horm_calc.chemistry.solvents import solvent_name
 from horm_calc.commands.common import entry_point, parser_of
 from horm_calc.configuration import SettingsError, read_yaml
 from horm_calc.wording import counted
@@ -41,9 +42,9 @@ _EPILOG = """\
 input:
   reactions.csv   columns: id, and either 'reaction' (a file with two frames: reactant,
                   product) or 'reactant' and 'product' (files; opt.log@-1 is the last
-                  geometry of opt.log) or 'smiles'; optional: charge, multiplicity. Paths are
-                  relative to the CSV. Both ends need the same atoms in the same order, or
-                  --remap finds it.
+                  geometry of opt.log) or 'smiles'; optional: charge, multiplicity, solvent.
+                  Paths are relative to the CSV. Both ends need the same atoms in the same
+                  order, or --remap finds it.
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
   'A.B>>C'        a reaction SMILES; atom maps are used, or else found
@@ -77,7 +78,7 @@ examples:
 _Advance = Callable[[str | None], None]
 
 #: Settings of the run itself, which a file of settings may hold beside those of the stages.
-_OF_THE_RUN = ("calculator", "verify", "workers")
+_OF_THE_RUN = ("calculator", "verify", "workers", "solvent")
 
 
 #: Seconds for checks of the order of atoms before the first search, which each search repeats.
@@ -109,23 +110,21 @@ def _run(options: argparse.Namespace) -> int:
     # Heavy imports only now: --help and wrong flags answer at once.
     from rich.console import Console
 
-    from reactbench_runner import calculators
-    from reactbench_runner.inputs.large import open_reactions
+    from reactbench_runner.inputs.large import open_reactions, solvents_of
 
     console = Console()
     limit = settings.verdict.bond_factor
     # Before a network is loaded.
-    reactions = open_reactions(options.reactions, limit if options.remap else None)
-    level = calculators.entry(run["calculator"]).level_of_theory
-    if run["verify"] is not None:
-        level += f" verified with {calculators.entry(run['verify']).level_of_theory}"
+    solvent = run.pop("solvent")
+    reactions = open_reactions(options.reactions, limit if options.remap else None, solvent)
+    level = _level(run, solvent, solvents_of(reactions))
     heading = []
     if isinstance(reactions, list):
         heading = [_placed(*found, options.reactions) for found in _on_the_order(reactions, limit)]
     if options.dry_run:
         for line in heading:
             console.print(line, markup=False, highlight=False)
-        return _rehearse(reactions, options.out, run, console)
+        return _rehearse(reactions, options.out, run, settings, console)
     common = {
         **run,
         "settings": settings,
@@ -138,6 +137,11 @@ def _run(options: argparse.Namespace) -> int:
     heading.insert(0, f"{counted(len(reactions), 'reaction')}, {level}, results in {options.out}")
     if isinstance(reactions, list) and (warning := _large(reactions)):
         heading.append(warning)
+    if isinstance(reactions, list) and run["verify"] is not None:
+        from reactbench_runner.rehearsal import of_verification
+
+        line = of_verification(reactions, run["verify"], run["workers"], settings)
+        heading += [line] * bool(line)
     head = "\n".join(heading)
     with _bar(len(reactions), head, console) as (on_started, advance):
         common["on_started"] = on_started
@@ -146,6 +150,22 @@ def _run(options: argparse.Namespace) -> int:
     if options.report:
         console.print(str(_page(options.out)), markup=False, highlight=False)
     return code
+
+
+def _level(run: dict[str, Any], solvent: str, solvents: Sequence[str]) -> str:
+    """The levels of theory in words. Raises `SettingsError` for a solvent that one has not."""
+    from reactbench_runner import calculators
+
+    levels = []
+    for name in filter(None, (run["calculator"], run["verify"])):
+        entry = calculators.entry(name)
+        if problem := entry.capabilities.refusal_of_solvent(solvent):
+            raise SettingsError(
+                f"--solvent {solvent}: {entry.level_of_theory} has no answer for {problem}; "
+                "gfn2-xtb and gfn1-xtb have solvents"
+            )
+        levels.append(entry.level_in_all(solvents))
+    return " verified with ".join(levels)
 
 
 def _search(
@@ -272,6 +292,7 @@ def _rehearse(
     reactions: list[Reaction | Unreadable] | LargeInput,
     out: Path,
     run: dict[str, Any],
+    settings: SearchSettings,
     console: Console,
 ) -> int:
     from reactbench_runner.inputs.large import LARGE
@@ -282,7 +303,8 @@ def _rehearse(
     if not isinstance(reactions, list):
         console.print(f"The first {LARGE} of {len(reactions)} reactions are looked at.")
         reactions = [listed.read() for listed in itertools.islice(reactions, LARGE)]
-    return rehearse(reactions, run["calculator"], run["verify"], run["workers"], console)
+    how = run["calculator"], run["verify"], run["workers"]
+    return rehearse(reactions, *how, settings, console)
 
 
 def _large(reactions: Sequence[Reaction | Unreadable]) -> str:
@@ -347,13 +369,14 @@ def _configuration(options: argparse.Namespace) -> tuple[dict[str, Any], SearchS
             raise SettingsError(
                 f"unknown setting '{name}' in {options.config}{hint} Known: {', '.join(known)}"
             )
-    run = {"calculator": DEFAULT, "verify": None, "workers": 1}
+    run = {"calculator": DEFAULT, "verify": None, "workers": 1, "solvent": ""}
     run |= {
         name: _from_file(name, values.pop(name), options.config)
         for name in _OF_THE_RUN
         if values.get(name) is not None
     }
     run |= {name: given for name in _OF_THE_RUN if (given := getattr(options, name)) is not None}
+    run["solvent"] = solvent_name(str(run["solvent"]))
     for name, value in vars(options).items():
         if not name.startswith("set:") or value is None:
             continue
@@ -420,10 +443,18 @@ def _parser() -> argparse.ArgumentParser:
         "refined once more with it and compared; a finished run can be verified later",
     )
     parser.add_argument(
+        "--solvent",
+        metavar="NAME",
+        help="implicit solvent, with gfn2-xtb and gfn1-xtb (ALPB): water, acetonitrile, dmso, thf, "
+        "toluene and 20 others; none for the gas phase, which is the default. A column 'solvent' "
+        "of the table goes before it",
+    )
+    parser.add_argument(
         "--config",
         type=Path,
         metavar="YAML",
-        help="file of settings by stage and name; it may also set calculator, verify and workers",
+        help="file of settings by stage and name; it may also set calculator, verify, solvent and "
+        "workers",
     )
     parser.add_argument(
         "--workers",

@@ -159,7 +159,9 @@ def search_one(task: Task, spec: RunSpec) -> SearchResult:
     reaction = result.reaction
     end_when_stuck(reaction.id)(Stage.VERIFICATION)
     try:
-        built = calculators.build(spec.verify, reaction.charge, reaction.multiplicity)
+        built = calculators.build(
+            spec.verify, reaction.charge, reaction.multiplicity, reaction.solvent
+        )
         verification = verify_saddle(result, built, spec.settings)
     except (Exception, SystemExit) as error:  # it must not cost what the search has found
         verification = _broken_verification(error)
@@ -171,10 +173,10 @@ def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
         check_reaction(reaction)
         if problem := calculators.refusal(spec.calculator, reaction):
             raise InputError(problem)
-        built = calculators.build(spec.calculator, reaction.charge, reaction.multiplicity)
+        build = partial(calculators.build, spec.calculator, solvent=reaction.solvent)
+        built = build(reaction.charge, reaction.multiplicity)
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
-            build = partial(calculators.build, spec.calculator)
             return search(
                 reaction,
                 built,

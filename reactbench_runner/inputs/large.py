@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,10 +22,11 @@ class LargeInput:
     `read_reactions`, and where the table is changed while it is in use.
     """
 
-    def __init__(self, source: Path, remap: float | None = None) -> None:
-        self.source, self.remap = source, remap
+    def __init__(self, source: Path, remap: float | None = None, solvent: str = "") -> None:
+        self.source, self.remap, self.solvent = source, remap, solvent
         self._state = self._seen()
-        self._count = sum(1 for _ in listed_in(source))
+        found = Counter(listed.solvent for listed in listed_in(source, solvent=solvent))
+        self._count, self.solvents = found.total(), frozenset(found)
 
     def __len__(self) -> int:
         return self._count
@@ -32,7 +34,7 @@ class LargeInput:
     def __iter__(self) -> Iterator[Listed]:
         if self._seen() != self._state:
             raise InputError(f"{self.source} has been changed; run the same command to go on")
-        return listed_in(self.source, self.remap)
+        return listed_in(self.source, self.remap, self.solvent)
 
     def _seen(self) -> tuple[int, int] | None:
         """What changes with a table; that of a folder changes with anything that is put there."""
@@ -44,7 +46,7 @@ class LargeInput:
 
 
 def open_reactions(
-    source: Path | str, remap: float | None = None
+    source: Path | str, remap: float | None = None, solvent: str = ""
 ) -> list[Reaction | Unreadable] | LargeInput:
     """All reactions of an input; those of a large one are read when their turn comes.
 
@@ -55,6 +57,8 @@ def open_reactions(
     remap
         The bond factor for `workflows.atom_order.remapped`, which puts the atoms of each product
         into the order with which the fewest bonds change; None to leave them as they are.
+    solvent
+        As of `read_reactions`.
 
     Returns
     -------
@@ -66,7 +70,14 @@ def open_reactions(
     InputError
         For what makes the whole input unusable.
     """
-    beginning = list(islice(listed_in(source, remap), LARGE + 1))
+    beginning = list(islice(listed_in(source, remap, solvent), LARGE + 1))
     if len(beginning) > LARGE:
-        return LargeInput(Path(source), remap)
+        return LargeInput(Path(source), remap, solvent)
     return [listed.read() for listed in beginning]
+
+
+def solvents_of(reactions: Iterable[Reaction | Unreadable | Listed]) -> list[str]:
+    """Those of an input, each once and sorted; "" is the gas phase."""
+    if isinstance(reactions, LargeInput):
+        return sorted(reactions.solvents)
+    return sorted({item.solvent for item in reactions if not isinstance(item, Unreadable)})

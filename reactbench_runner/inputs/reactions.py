@@ -10,13 +10,14 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
 from ase.data import atomic_masses
 
 from horm_calc.chemistry.embedding import SmilesError, embedded
+from horm_calc.chemistry.solvents import solvent_name
 from horm_calc.errors import HormError
 from horm_calc.structure_files.electrons import (
     KEY,
@@ -61,16 +62,18 @@ class _BadRow(HormError):
     """What is wrong with one row."""
 
 
-def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
+def read_reactions(source: Path | str, *, solvent: str = "") -> list[Reaction | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
     Parameters
     ----------
     source
         A CSV with the columns `id` and either `reaction`, or `reactant` and `product`, or `smiles`,
-        and perhaps `charge` and `multiplicity`; file names are relative to the CSV. Or an .xyz or
-        .sdf file with two structures, which is a reaction, or a folder of such files; a neutral
-        singlet, unless the file says otherwise. Or a reaction SMILES, as text.
+        and perhaps `charge`, `multiplicity` and `solvent`; file names are relative to the CSV. Or
+        an .xyz or .sdf file with two structures, which is a reaction, or a folder of such files; a
+        neutral singlet, unless the file says otherwise. Or a reaction SMILES, as text.
+    solvent
+        Of the reactions for which the table names none; "" for the gas phase.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def read_reactions(source: Path | str) -> list[Reaction | Unreadable]:
     InputError
         For what makes the whole input unusable.
     """
-    return [listed.read() for listed in list(listed_in(source))]
+    return [listed.read() for listed in list(listed_in(source, solvent=solvent))]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Listed:
     remap
         The bond factor by which the atoms are put into the order with the fewest changes of bonds;
         None to leave them as they are.
+    default_solvent
+        That of a row that names none; "" for the gas phase.
     """
 
     id: str
@@ -109,10 +114,18 @@ class Listed:
     folder: Path
     where: str
     remap: float | None = None
+    default_solvent: str = ""
+
+    @property
+    def solvent(self) -> str:
+        """That of the row, or else the default; "" for the gas phase."""
+        return solvent_name(self.row.get("solvent") or self.default_solvent)
 
     def read(self) -> Reaction | Unreadable:
         """The reaction, or why there is none."""
         found = _make(self.id, self.row, self.folder, self.where)
+        if isinstance(found, Reaction):
+            found = replace(found, solvent=self.solvent)
         if self.remap is None or isinstance(found, Unreadable):
             return found
         try:
@@ -125,16 +138,22 @@ class Listed:
         """Changes whenever the reaction does; "" where a file is missing."""
         names = [self.row[column] for column in FILES if column in self.row]
         files = stamp_of(self.folder, names)
-        cells = "\n".join(f"{name}={value}" for name, value in sorted(self.row.items()))
+        row = {name: value for name, value in self.row.items() if name != "solvent"}
+        if self.solvent:
+            row["solvent"] = self.solvent
+        cells = "\n".join(f"{name}={value}" for name, value in sorted(row.items()))
         if self.remap is not None:
             cells += f"\nremap={self.remap}"
         return hashlib.sha256(f"{cells}\n{files}".encode()).hexdigest()[:16] if files else ""
 
 
-def listed_in(source: Path | str, remap: float | None = None) -> Iterator[Listed]:
+def listed_in(
+    source: Path | str, remap: float | None = None, solvent: str = ""
+) -> Iterator[Listed]:
     """As `read_reactions`, of structures that are read later. All is checked at the end."""
+    more = remap, solvent
     if is_smiles(source):
-        yield Listed(OF_SMILES, {"smiles": str(source)}, Path(), "the SMILES", remap)
+        yield Listed(OF_SMILES, {"smiles": str(source)}, Path(), "the SMILES", *more)
         return
     source = Path(source)
     if source.is_dir():
@@ -143,12 +162,12 @@ def listed_in(source: Path | str, remap: float | None = None) -> Iterator[Listed
         files = [source]
     else:
         for line, row in rows_of(source):
-            yield Listed(row["id"], row, source.parent, f"{source}, line {line}", remap)
+            yield Listed(row["id"], row, source.parent, f"{source}, line {line}", *more)
         return
     for file in files:
         check_id(file.stem, str(file))
     for file in files:
-        yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file), remap)
+        yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file), *more)
 
 
 def is_smiles(source: Path | str) -> bool:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from workflows.errors import InputError
 
-COLUMNS = ("id", "reaction", "reactant", "product", "smiles", "charge", "multiplicity")
+COLUMNS = ("id", "reaction", "reactant", "product", "smiles", "charge", "multiplicity", "solvent")
 _NUMBERS, FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product")
 
 #: Columns that people keep for themselves, as all whose names begin with #.
@@ -247,6 +247,8 @@ def _check_header(header: list[str], where: str) -> None:
 def _value(name: str, cell: str, folder: Path) -> str:
     if name in _NUMBERS:
         return "" if cell.lower() in _MISSING else _whole_number(cell)
+    if name == "solvent":  # 'none' is the gas phase, and not what was left out
+        return "" if cell.lower() in _MISSING - {"none"} else cell
     missing = name in FILES and cell.lower() in _MISSING and not (folder / cell).exists()
     return "" if missing else cell
 

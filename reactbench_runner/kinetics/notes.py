@@ -27,6 +27,11 @@ TRAPPED = (
     "next saddles counts from it (energetic span), and the reaction is slower still"
 )
 
+IN_SOLUTION = (
+    "the electronic energies contain the free energy of solvation at 298.15 K. Where molecules "
+    "meet or part, the numbers at a concentration are those in solution"
+)
+
 
 def notes_of(
     row: ResultRow, at: Sequence[Kinetics], effects: Sequence[IsotopeEffect]
@@ -37,6 +42,8 @@ def notes_of(
         heights = [float(word) for word in row.step_energies_kcal_per_mol.split(",") if word]
         if any(height < 0 for height in heights[1::2]):
             yield TRAPPED
+    if row.solvent:
+        yield f"in {row.solvent}: {IN_SOLUTION}"
     for end, names in (("reactants", row.reactant_molecules), ("products", row.product_molecules)):
         if names:
             yield f"the {end} are separate molecules, {names}"

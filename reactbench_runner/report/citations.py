@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from horm_calc.checkpoints.catalogue import CATALOGUE, SHIPPED
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import ResultRow, levels_of
 from workflows.methods.registry import METHODS
 
 #: References by a short name: authors, title or journal, and a DOI or an address.
@@ -49,6 +49,8 @@ REFERENCES: dict[str, tuple[str, str]] = {
              "10.1021/acs.jctc.7b00118"),
     "gfn2": ("C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 2019, 15, 1652",
              "10.1021/acs.jctc.8b01176"),
+    "alpb": ("S. Ehlert, M. Stahn, S. Spicher, S. Grimme, J. Chem. Theory Comput. 2021, 17, 4250",
+             "10.1021/acs.jctc.1c00471"),
     "wb97x": ("J.-D. Chai, M. Head-Gordon, J. Chem. Phys. 2008, 128, 084106", "10.1063/1.2834918"),
     "pyscf": ("Q. Sun et al., J. Chem. Phys. 2020, 153, 024109", "10.1063/5.0006074"),
     "transition1x": ("M. Schreiner, A. Bhowmik, T. Vegge, J. Busk, O. Winther, Sci. Data 2022, 9, "
@@ -82,7 +84,13 @@ OF_METHODS: dict[tuple[str, str], tuple[str, ...]] = {
 
 #: Of the calculators that come with this package.
 _OF_CALCULATORS = {"gfn1-xtb": ("gfn1",), "gfn2-xtb": ("gfn2",), "wb97x": ("wb97x", "pyscf")}
+_OF_SOLVENTS = {"gfn1-xtb": ("alpb",), "gfn2-xtb": ("alpb",)}
 _OF_SHIPPED = ("transition1x", "reactbench", "hint")
+
+_IN_SOLUTION = (
+    "Structures, frequencies and energies are those in the implicit solvent; the electronic energy "
+    "contains the free energy of solvation, from a gas to a solution of the same concentration"
+)
 
 #: Quasi-RRHO treatments, as people call them.
 _TREATMENTS = {
@@ -128,12 +136,15 @@ def _sentences(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     settings = record.get("settings", {})
     version = record.get("versions", {}).get("horm-tssearch", "")
-    level = record.get("level_of_theory", "") or "an unknown level of theory"
+    level = levels_of(rows) or record.get("level_of_theory", "") or "an unknown level of theory"
+    solvated = any(row.solvent for row in rows)
     yield (
         f"Transition states were searched with horm-tssearch {version}".rstrip()
         + f" at the level of theory {level}",
-        calculator_references(str(record.get("calculator", ""))),
+        calculator_references(str(record.get("calculator", "")), solvated=solvated),
     )
+    if solvated:
+        yield _IN_SOLUTION, ()
     yield from _stage(settings, "endpoints", "Reactants and products were relaxed", [])
     paths = _used(row.path_method for row in rows)
     yield from _stage(settings, "path", "Paths between them were found", paths)
@@ -155,8 +166,8 @@ def _sentences(
     if record.get("verify"):
         yield (
             "Transition states were refined again at the level of theory "
-            f"{record.get('verify_level_of_theory')}",
-            calculator_references(str(record["verify"])),
+            f"{levels_of(rows, verified=True) or record.get('verify_level_of_theory')}",
+            calculator_references(str(record["verify"]), solvated=solvated),
         )
 
 
@@ -193,10 +204,13 @@ def _free_energies(thermo: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, 
     yield text, (treatment, "ase") if treatment in REFERENCES else ("ase",)
 
 
-def calculator_references(name: str) -> tuple[str, ...]:
-    """Of a calculator by the name that run.json has of it; none for one of a user's own."""
+def calculator_references(name: str, *, solvated: bool = False) -> tuple[str, ...]:
+    """Of a calculator by the name that run.json has of it; none for one of a user's own.
+
+    solvated: with those of its model for solvents.
+    """
     if not name.startswith("horm:"):
-        return _OF_CALCULATORS.get(name, ())
+        return _OF_CALCULATORS.get(name, ()) + (_OF_SOLVENTS.get(name, ()) if solvated else ())
     network = name.removeprefix("horm:").rpartition("/")[2].partition(".")[0]
     if network.startswith(SHIPPED):
         return _OF_SHIPPED

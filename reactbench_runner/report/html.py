@@ -28,7 +28,7 @@ from reactbench_runner.report.citations import REFERENCES, Methods, address, met
 from reactbench_runner.report.payload import details_of, packed
 from reactbench_runner.report.table import counted, verdict_words, verification
 from reactbench_runner.storage.reading import StoredRun
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import ResultRow, levels_of
 from reactbench_runner.storage.run_folder import replacing
 from reactbench_runner.storage.store import Say, to_stderr
 from workflows.records import Label
@@ -122,7 +122,7 @@ def _summary(
     methods = methods_of(run.record, every)
     return {
         "name": run.name,
-        "level": run.level_of_theory,
+        "level": levels_of(every) or run.level_of_theory,
         "made": datetime.datetime.now(datetime.UTC).isoformat(" ", "minutes")[:16] + " UTC",
         "version": version(),
         "counts": counted(verdicts),
@@ -193,6 +193,8 @@ def _row(row: ResultRow) -> dict[str, Any]:
         "atoms": row.atoms,
         "charge": row.charge,
         "multiplicity": row.multiplicity,
+        "solvent": row.solvent,
+        "level": row.level_of_theory,
         "verdict": row.verdict,
         "words": verdict_words(row),
         "reason": row.reason,

@@ -78,7 +78,8 @@ async function drawInto(cell, index) {
 function cellOf(column, row, index) {
   if (column.kind === "id") {
     const electrons = [row.charge ? `charge ${minus(String(row.charge))}` : "",
-      row.multiplicity > 1 ? `multiplicity ${row.multiplicity}` : ""].filter(Boolean);
+      row.multiplicity > 1 ? `multiplicity ${row.multiplicity}` : "",
+      row.solvent ? `in ${row.solvent}` : ""].filter(Boolean);
     const below = [row.formula, ...electrons].filter(Boolean).join(", ");
     return make("td", { className: "id" }, make("a", { href: address(index) }, row.id),
       make("span", {}, below));
@@ -114,7 +115,7 @@ function addRows() {
 
 function matches(row) {
   const words = by("words").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = [row.id, row.formula, row.words, row.reason, row.missing, ...row.warnings,
+  const text = [row.id, row.formula, row.words, row.reason, row.missing, row.solvent, ...row.warnings,
     ...row.molecules].join(" ").toLowerCase();
   const [least, most] = ["least", "most"].map((id) => by(id).value);
   return (!verdict || row.verdict === verdict) && words.every((word) => text.includes(word))

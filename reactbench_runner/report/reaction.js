@@ -24,7 +24,7 @@ async function open(index) {
   const row = run.rows[index], turn = ++opened;
   stop();
   current = index;
-  by("title").textContent = row.formula ? `${row.id} · ${row.formula}` : row.id;
+  by("title").textContent = [row.id, row.formula, row.solvent && `in ${row.solvent}`].filter(Boolean).join(" · ");
   by("verdict").replaceChildren(make("span", { className: `word ${TONE[row.verdict] || ""}` }, row.words),
     row.reason ? ` – ${row.reason}` : "");
   by("warnings").replaceChildren(...row.warnings.map((text) => make("p", { className: "note" }, "⚠ " + text)));
@@ -272,7 +272,7 @@ function frequencies() {
 function saveFrame() {
   const row = run.rows[current], places = frames[frame];
   const lines = data.symbols.map((symbol, i) => [symbol, ...[0, 1, 2].map((k) => places[3 * i + k].toFixed(3))].join(" "));
-  const comment = `${row.id.replace(/\s+/g, " ")}, ${film.name}, frame ${frame + 1}, ${run.level}`;
+  const comment = `${row.id.replace(/\s+/g, " ")}, ${film.name}, frame ${frame + 1}, ${row.level}`;
   const file = new Blob([[data.symbols.length, comment, ...lines, ""].join("\n")], { type: "text/plain" });
   const link = make("a", { href: URL.createObjectURL(file), download: `${row.id.replace(/[^\w.-]+/g, "_")}.xyz` });
   link.click();

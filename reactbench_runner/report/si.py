@@ -111,6 +111,7 @@ def _reaction(row: ResultRow, points: Mapping[str, Point], markup: Markup) -> It
     yield markup.heading(2, f"{row.id} ({row.formula})")
     charge = str(row.charge or 0).replace("-", "−")
     told = [f"Verdict: {verdict_words(row)}. Charge {charge}, multiplicity {row.multiplicity}."]
+    told.append(f"Level of theory: {row.level_of_theory}.")
     if row.isotopes:
         told.append(f"Isotopes: {row.isotopes}.")
     if row.step_energies_kcal_per_mol:

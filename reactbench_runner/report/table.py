@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import ResultRow, levels_of
 from workflows.records import Label
 
 _COLOURS = {
@@ -37,7 +37,8 @@ class _Column(NamedTuple):
 
 _CURVATURE_ERROR = _Column("δH", lambda row: row.curvature_error_ev_per_a2, 2)
 _VERIFIED = (
-    _Column("ΔE‡ verified", lambda row: row.verify_barrier_kcal_per_mol, 1),
+    _Column("ΔE‡*", lambda row: row.verify_barrier_kcal_per_mol, 1),
+    _Column("ΔG‡*", lambda row: row.verify_gibbs_barrier_kcal_per_mol, 1),
     _Column("RMSD", lambda row: row.verify_ts_rmsd_a, 3),
 )
 _NUMBERS = (
@@ -55,31 +56,35 @@ _NUMBERS = (
 def summary_table(rows: Sequence[ResultRow]) -> Table:
     """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹.
 
-    The error of the curvature has a column only where the calculator has its own Hessian, and
-    the verification where there was one.
+    The error of the curvature has a column only where the calculator has its own Hessian, the
+    verification where there was one, and solvents where there are several.
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
     if rows:
-        caption = f"{escape(rows[0].level_of_theory)}; {caption}"
+        caption = f"{escape(levels_of(rows) or rows[0].level_of_theory)}; {caption}"
+    in_several = len({row.solvent for row in rows}) > 1
     columns = list(_NUMBERS)
     if any(row.curvature_error_ev_per_a2 is not None for row in rows):
         caption += ", δH: deviation of the Hessian from forces, eV/Å²"
     else:
         columns.remove(_CURVATURE_ERROR)
     if _attempted(rows):
-        caption += ", RMSD between the two saddles in Å"
+        caption += ", *: verified, RMSD between the two saddles in Å"
     else:
         columns = [column for column in columns if column not in _VERIFIED]
-    # Two more columns than fit into 80 characters with room around them.
+    # Three more columns than fit into 80 characters with room around them.
     table = Table(caption=caption, padding=0 if _attempted(rows) else (0, 1))
     table.add_column("reaction")
+    if in_several:
+        table.add_column("solvent")
     table.add_column("verdict")
     for column in columns:
         table.add_column(column.title, justify="right")
     for row in rows[:MOST_ROWS]:
         colour = _COLOURS[row.verdict]
         numbers = [_number(column.value(row), column.digits) for column in columns]
-        table.add_row(row.id, f"[{colour}]{verdict_words(row)}[/]", *numbers)
+        solvent = [row.solvent or "–"] if in_several else []
+        table.add_row(row.id, *solvent, f"[{colour}]{verdict_words(row)}[/]", *numbers)
     return table
 
 
@@ -106,7 +111,7 @@ def verification(rows: Sequence[ResultRow]) -> str:
     if not attempted:
         return ""
     converged = [row for row in attempted if row.verify_converged]
-    line = f"verified with {attempted[0].verify_level}: "
+    line = f"verified with {levels_of(attempted, verified=True)}: "
     line += f"{len(converged)} of {len(attempted)} transition states"
     intended = [row for row in converged if row.verdict is Label.INTENDED]
     differences = [
@@ -158,7 +163,9 @@ def further_energies(row: ResultRow) -> list[str]:
     if row.verify_converged:
         told = {
             "ΔE‡": _with_unit(row.verify_barrier_kcal_per_mol, 1, "kcal/mol"),
+            "ΔG‡": _with_unit(row.verify_gibbs_barrier_kcal_per_mol, 1, "kcal/mol"),
             "ΔE": _with_unit(row.verify_reaction_energy_kcal_per_mol, 1, "kcal/mol"),
+            "ΔG": _with_unit(row.verify_reaction_gibbs_kcal_per_mol, 1, "kcal/mol"),
             "ν‡": _with_unit(row.verify_imaginary_frequency_cm1, 0, "cm⁻¹"),
             "RMSD of the two saddles": _with_unit(row.verify_ts_rmsd_a, 3, "Å"),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ def to_row(result: SearchResult) -> ResultRow:
         charge=reaction.charge,
         multiplicity=reaction.multiplicity,
         isotopes=isotopes(reaction.reactant),
+        solvent=reaction.solvent,
         verdict=verdict.label,
         side=verdict.side,
         verdict_at_limit=verdict.at_limit,
@@ -79,6 +81,8 @@ def with_verification(row: ResultRow, result: SearchResult) -> ResultRow:
     saddle = found.saddle if found.converged else None
     reactant, ts, product = map(_energy, (found.reactant, saddle, found.product))
     heights = _heights(reactant, ts, product, result.verdict)
+    gibbs = {name: float(values.gibbs) for name, values in found.thermochemistry.items()}
+    free = _free_heights(gibbs, result.verdict)
     shape = _shape(found.saddle)
     return dataclasses.replace(
         row,
@@ -89,6 +93,9 @@ def with_verification(row: ResultRow, result: SearchResult) -> ResultRow:
         verify_barrier_kcal_per_mol=heights.forward,
         verify_reverse_barrier_kcal_per_mol=heights.reverse,
         verify_reaction_energy_kcal_per_mol=heights.reaction,
+        verify_gibbs_barrier_kcal_per_mol=free.forward,
+        verify_reverse_gibbs_barrier_kcal_per_mol=free.reverse,
+        verify_reaction_gibbs_kcal_per_mol=free.reaction,
         verify_imaginary_frequency_cm1=shape.lowest,
         verify_imaginary_modes=shape.modes,
         verify_ts_max_force_ev_per_a=shape.force,
@@ -109,9 +116,7 @@ def _with_energies(row: ResultRow, result: SearchResult) -> ResultRow:
     gibbs = {name: float(values.gibbs) for name, values in gas.items()}
     assumed = {name: values.assumptions() for name, values in gas.items()}
     electronic = _heights(reactant, ts, product, result.verdict)
-    free = _heights(
-        gibbs.get("reactant"), gibbs.get("saddle"), gibbs.get("product"), result.verdict
-    )
+    free = _free_heights(gibbs, result.verdict)
     lower, lower_path = result.lower_path, None
     if lower is not None and reactant is not None:
         lower_path = float(to_kcal_per_mol(lower.ceiling - reactant))
@@ -217,6 +222,11 @@ def _heights(
         step(product, ts) if backward else None,
         None if verdict.lost else step(reactant, product),
     )
+
+
+def _free_heights(gibbs: Mapping[str, float], verdict: Verdict) -> _Heights:
+    """From Gibbs energies in eV of what has one."""
+    return _heights(gibbs.get("reactant"), gibbs.get("saddle"), gibbs.get("product"), verdict)
 
 
 def _from_molecules(result: SearchResult, what: str) -> _Heights:

@@ -9,7 +9,7 @@ import json
 import platform
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ _MUST_AGREE: dict[str, Any] = {
 #: What the entries of run.json are that are looked into.
 _KINDS: dict[str, Any] = {
     "calculator": str, "verify": str | None, "settings": dict, "versions": dict, "run": str,
-    "identity": dict, "verify_identity": dict, "resumed": list,
+    "identity": dict, "verify_identity": dict, "resumed": list, "solvents": list,
 }  # fmt: skip
 
 #: What a digest that differs means.
@@ -57,15 +57,19 @@ _VERIFICATION = ("verify", "verify_level_of_theory", "verify_identity")
 
 
 def describe_run(
-    calculator: Entry, settings: SearchSettings, verify: Entry | None = None
+    calculator: Entry,
+    settings: SearchSettings,
+    verify: Entry | None = None,
+    solvents: Sequence[str] = ("",),
 ) -> dict[str, Any]:
-    """The content of run.json."""
+    """The content of run.json; solvents: those of its reactions, "" for the gas phase."""
     return {
         "calculator": calculator.name,
-        "level_of_theory": calculator.level_of_theory,
+        "level_of_theory": calculator.level_in_all(solvents),
         "identity": calculator.identity,
+        "solvents": [*solvents],
         "verify": verify.name if verify else None,
-        "verify_level_of_theory": verify.level_of_theory if verify else None,
+        "verify_level_of_theory": verify.level_in_all(solvents) if verify else None,
         "verify_identity": verify.identity if verify else {},
         "settings": to_mapping(settings),
         "seed": settings.path.seed,
@@ -76,6 +80,13 @@ def describe_run(
         "command": without_password(" ".join(["horm-tssearch", *sys.argv[1:]])),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def with_solvents_there(out: Path, solvents: Iterable[str]) -> list[str]:
+    """Those of an input, and of the run that a folder holds already. Raises `InputError`."""
+    path = out / "run.json"
+    there = _read(path).get("solvents", [""]) if path.exists() else []
+    return sorted({*solvents, *there}) or [""]
 
 
 def start_or_resume(out: Path, run: dict[str, Any]) -> str:
@@ -120,6 +131,9 @@ def _resumed(path: Path, known: dict[str, Any], run: dict[str, Any]) -> str:
     now = dict(known)
     if now.get("verify") is None:
         now |= {key: run[key] for key in _VERIFICATION if run["verify"]}
+    if run["solvents"] != known.get("solvents", [""]):
+        now |= {key: run[key] for key in ("solvents", "level_of_theory")}
+        now["verify_level_of_theory"] = run["verify_level_of_theory"]
     now.setdefault("run", run["run"])
     last = [known, *known.get("resumed", ())][-1]
     if last.get("versions") != run["versions"]:
@@ -164,7 +178,7 @@ def versions(more: Iterable[str] = ()) -> dict[str, str]:
 
 
 def fingerprint(item: Reaction | Unreadable) -> str:
-    """A digest of what a search starts from: isotopes, positions, charge and multiplicity."""
+    """A digest of what a search starts from: isotopes, positions, charge, spin and solvent."""
     if isinstance(item, Unreadable):
         return f"unreadable: {item.reason}"
     digest = hashlib.sha256()
@@ -173,7 +187,8 @@ def fingerprint(item: Reaction | Unreadable) -> str:
         digest.update(atoms.positions.astype("float64").tobytes())
         if has_isotopes(atoms):
             digest.update(atoms.get_masses().astype("float64").tobytes())
-    digest.update(f"{item.charge} {item.multiplicity}".encode())
+    electrons = f"{item.charge} {item.multiplicity}"
+    digest.update(f"{electrons} {item.solvent}".rstrip().encode())  # gas phase: as it always was
     return digest.hexdigest()[:16]
 
 

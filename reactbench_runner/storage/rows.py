@@ -8,10 +8,11 @@ that their fields name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from horm_calc.chemistry.solvents import levels_in_words
 from workflows.records import Cost, Label
 from workflows.stage_names import Stage
 
@@ -52,7 +53,11 @@ class ResultRow:
         "atoms whose masses are not the standard atomic weights, with their masses (amu): "
         "`H3 2.014`; empty if there are none"
     )
-    level_of_theory: str = _text("level of theory of all energies and structures")
+    solvent: str = _text("solvent; empty in the gas phase")
+    level_of_theory: str = _text(
+        "level of theory of all energies and structures, with the solvent: `GFN2-xTB (tblite), "
+        "ALPB(water)`"
+    )
     verdict: Label = _column(
         "*intended*, *intended in steps*, *barrierless*, *partly intended*, *unintended*, "
         "*ambiguous* or *failed*"
@@ -216,6 +221,15 @@ class ResultRow:
     verify_reaction_energy_kcal_per_mol: float | None = _optional(
         "electronic reaction energy at that level", 3
     )
+    verify_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle relative to the reactant, at that level", 3
+    )
+    verify_reverse_gibbs_barrier_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the saddle relative to the product, at that level", 3
+    )
+    verify_reaction_gibbs_kcal_per_mol: float | None = _optional(
+        "Gibbs free energy of the product relative to the reactant, at that level", 3
+    )
     verify_imaginary_frequency_cm1: float | None = _optional(
         "lowest frequency of the saddle at that level", 1
     )
@@ -250,3 +264,15 @@ class ResultRow:
     #: structures that belong into the database; None for versions that had these there alone.
     fingerprint: str = ""
     structures: tuple[str, ...] | None = None
+
+
+def levels_of(rows: Iterable[ResultRow], *, verified: bool = False) -> str:
+    """The level of theory of these rows, or of their verifications, in words.
+
+    Where they are in several solvents, each is named. "" where nothing was searched.
+    """
+    return levels_in_words(
+        (row.verify_level if verified else row.level_of_theory, row.solvent)
+        for row in rows
+        if row.stage not in NOT_SEARCHED
+    )

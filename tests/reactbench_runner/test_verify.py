@@ -138,7 +138,8 @@ def test_the_same_command_goes_on_and_prints_the_comparison(
     row = rows_in(fast)["hcn"]
     barriers = [float(row[f"{prefix}barrier_kcal_per_mol"]) for prefix in ("", "verify_")]
     assert "GFN1-xTB (tblite) verified with GFN2-xTB (tblite)" in text
-    assert "ΔE‡ verified" in text
+    assert "ΔE‡*" in text
+    assert "ΔG‡*" in text
     assert f"{barriers[1]:.1f}" in text
     assert f"median RMSD {float(row['verify_ts_rmsd_a']):.3f} Å" in text
     assert f"{abs(barriers[1] - barriers[0]):.2f} kcal/mol" in text
@@ -260,7 +261,7 @@ def test_wrong_levels_are_known_before_anything_runs(
         (table, f"horm:{tiny}", f"horm:{copy}", "calculator of the search itself"),
         (table, "gfn1-xtb", "gfn2xtb", "did you mean 'gfn2-xtb'"),
         (table, "gfn1-xtb", "horm:nowhere.ckpt", "neither a file nor a published"),
-        (charged, "gfn1-xtb", f"horm:{tiny}", "cannot verify sn2 (charge -1, multiplicity 1)"),
+        (charged, "gfn1-xtb", f"horm:{tiny}", "cannot verify sn2 (charge -1 (it knows 0))"),
     ]
     for reactions, calculator, level, message in cases:
         error = refused(

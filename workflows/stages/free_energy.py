@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
 from horm_calc.chemistry.thermochemistry import (
-    NormalModes,
     Thermochemistry,
     ThermochemistryError,
     normal_modes,
@@ -79,11 +79,8 @@ def ideal_gas(
 
     The multiplicity is that of the surface. Raises `ThermochemistryError`, `StageError`.
     """
-
-    def modes_of() -> NormalModes:
-        return normal_modes(point.atoms, surface.get_hessian(point.atoms))
-
-    modes = point.modes or run_with_limit(modes_of, settings.endpoints.wall_time)
+    modes = point.modes or with_modes(point, surface, settings).modes
+    assert modes is not None
     return thermochemistry(
         point.atoms,
         modes,
@@ -96,6 +93,17 @@ def ideal_gas(
         cutoff=settings.thermo.cutoff,
         imaginary_threshold=settings.saddle.imaginary_threshold,
     )
+
+
+def with_modes(
+    point: Minimum | Saddle, surface: Surface, settings: SearchSettings
+) -> Minimum | Saddle:
+    """With its Hessian and its normal modes, if it lacks them. Raises `StageError`."""
+    if point.modes is not None:
+        return point
+    hessian = run_with_limit(lambda: surface.get_hessian(point.atoms), settings.endpoints.wall_time)
+    modes = normal_modes(point.atoms, hessian)
+    return dataclasses.replace(point, hessian=hessian, modes=modes)
 
 
 def connected_sides(verdict: Verdict) -> tuple[bool, bool]:

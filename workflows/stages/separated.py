@@ -24,6 +24,7 @@ from horm_calc.chemistry.thermochemistry import ThermochemistryError
 from workflows.answers import asked
 from workflows.electrons import State, named, shared
 from workflows.errors import NotConverged, StageError, within
+from workflows.input_checks import other_solvent
 from workflows.limits import run_with_limit
 from workflows.logs import log_with_cause
 from workflows.records import Cost, Minimum, Reaction, SeparatedMolecule, SeparatedMolecules
@@ -33,7 +34,7 @@ from workflows.stages.free_energy import ideal_gas
 from workflows.surface import Evaluations, Surface
 from workflows.trust import concerns_about
 
-#: Builds a calculator for a charge and a multiplicity.
+#: Builds a calculator for a charge and a multiplicity, in the solvent of the reaction.
 Build = Callable[[int, int], Calculator]
 
 #: Makes the surface of a molecule in some state; may raise `StageError`.
@@ -64,7 +65,10 @@ def surfaces(reaction: Reaction, calculator: Calculator, build: Build | None) ->
 
     def surface_of(state: State) -> Surface:
         if build is not None:
-            return Surface(asked(lambda: build(*state), []), *state)
+            surface = Surface(asked(lambda: build(*state), []), *state)
+            if problem := other_solvent(reaction.solvent, surface.capabilities):
+                raise StageError(problem)
+            return surface
         if state == (reaction.charge, reaction.multiplicity):
             return Surface(calculator, *state)
         raise StageError(
