@@ -25,7 +25,7 @@ from reactbench_runner.execution.workers import (
     search_all,
     workers_of,
 )
-from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.inputs.reactions import Unreadable, of_smiles
 from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
@@ -34,7 +34,7 @@ from reactbench_runner.storage.run_folder import claimed, clear_leftovers
 from reactbench_runner.storage.shards import is_sharded
 from reactbench_runner.storage.store import Say, Store, finished, to_stderr
 from workflows.errors import InputError
-from workflows.records import Reaction, SearchResult
+from workflows.records import SearchResult, Start
 from workflows.settings import SearchSettings
 
 #: Searches in flight in a worker whose network computes on a GPU, which small batches leave idle.
@@ -42,7 +42,7 @@ IN_FLIGHT_ON_GPU = 64
 
 
 def run_batch(
-    reactions: Sequence[Reaction | Unreadable],
+    reactions: Sequence[Start | Unreadable],
     out: Path | str,
     calculator: str | Builder = calculators.DEFAULT,
     *,
@@ -129,7 +129,8 @@ def run_batch(
     levels = entry.level_of_theory, trusted.level_of_theory if trusted else ""
     with explained(out), claimed(out):
         check_form(out, sharded=False)
-        name = start_or_resume(out, describe_run(entry, spec.settings, trusted))
+        run_now = describe_run(entry, spec.settings, trusted)
+        name = start_or_resume(out, run_now, of_smiles=any(map(of_smiles, reactions)))
         clear_leftovers(out)
         run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
         try:
@@ -264,7 +265,7 @@ class _Run:
     def __init__(
         self,
         store: Store,
-        reactions: Sequence[Reaction | Unreadable],
+        reactions: Sequence[Start | Unreadable],
         levels: tuple[str, str],
         on_finished: Callable[[ResultRow], None],
         say: Say,
@@ -318,7 +319,7 @@ class _Run:
         """What is to be searched or verified; unreadable reactions are stored at once."""
         waiting: list[Task] = []
         for item in self.reactions:
-            if item.id in self.unverified and isinstance(item, Reaction):
+            if item.id in self.unverified and isinstance(item, Start):
                 waiting.append(self.store.read(item, self.rows[item.id]))
             elif item.id in self.rows:
                 continue
@@ -376,15 +377,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_verification(
-    trusted: Entry, entry: Entry, reactions: Sequence[Reaction | Unreadable]
+    trusted: Entry, entry: Entry, reactions: Sequence[Start | Unreadable]
 ) -> None:
     """Refuse a level that has no answer for what the search can do."""
     beyond = [
         f"{reaction.id} (charge {reaction.charge:+d}, multiplicity {reaction.multiplicity})"
         for reaction in reactions
-        if isinstance(reaction, Reaction)
-        and not entry.refusal(reaction)
-        and trusted.refusal(reaction)
+        if isinstance(reaction, Start) and not entry.refusal(reaction) and trusted.refusal(reaction)
     ]
     if beyond:
         more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
@@ -396,7 +395,7 @@ def _check_verification(
 
 
 def _still_valid(
-    finished: dict[str, ResultRow], reactions: Sequence[Reaction | Unreadable], out: Path
+    finished: dict[str, ResultRow], reactions: Sequence[Start | Unreadable], out: Path
 ) -> dict[str, ResultRow]:
     """The finished rows that belong to this input; refuses reactions that have changed."""
     valid = {}

@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from reactbench_runner import calculators
@@ -23,7 +24,7 @@ from reactbench_runner.execution.workers import (
     Task,
     not_verified,
 )
-from reactbench_runner.inputs.reactions import Listed, Unreadable
+from reactbench_runner.inputs.reactions import Listed, Unreadable, of_smiles
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
@@ -33,11 +34,11 @@ from reactbench_runner.storage.shards import Known, Shards, check_installed, ind
 from reactbench_runner.storage.store import Say, to_stderr, write_files
 from reactbench_runner.storage.structures import entries
 from workflows.errors import InputError
-from workflows.records import Reaction, SearchResult
+from workflows.records import SearchResult, Start
 from workflows.settings import SearchSettings
 
 #: What `run_large` takes.
-Item = Reaction | Unreadable | Listed
+Item = Start | Unreadable | Listed
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ def run_large(
         check_form(out, sharded=True)
         before = index(out) if is_sharded(out) else {}
         _check_levels(before, levels[1], out)
-        start_or_resume(out, describe_run(entry, spec.settings, trusted))
+        # A table has SMILES in all of its rows or in none.
+        several = any(map(of_smiles, islice(reactions, 1)))
+        start_or_resume(out, describe_run(entry, spec.settings, trusted), of_smiles=several)
         clear_leftovers(out)
         total = len(reactions) if isinstance(reactions, Sized) else None
         progress = Progress(out, total)
@@ -206,7 +209,7 @@ class _Run:
         self.on_finished(row.verdict)
 
 
-def _read(item: Item) -> tuple[str, Reaction | Unreadable]:
+def _read(item: Item) -> tuple[str, Start | Unreadable]:
     return (item.stamp(), item.read()) if isinstance(item, Listed) else ("", item)
 
 

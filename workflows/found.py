@@ -49,19 +49,20 @@ def find_ends(
         for state in from_structure(done, start.guess, surface, settings, account):
             done = state
         assert done.saddle and done.irc and done.ends
+        saddle, irc, ends = done.saddle, done.irc, done.ends
         account.begin(Stage.ENDPOINTS)
-        minima = [_minimum(end, surface, settings, account) for end in done.ends]
+        minima = [_minimum(end, surface, settings, account) for end in ends]
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
         return Found(dataclasses.replace(done, verdict=verdict))
-    first, last = done.ends
+    first, last = ends
     if minima[1].energy > minima[0].energy:
         minima.reverse()
         first, last = last, first
-        done = dataclasses.replace(done, irc=turned(done.irc), ends=(first, last))
+        done = dataclasses.replace(done, irc=turned(irc), ends=(first, last))
     limit = settings.verdict.bond_factor
     warnings = []
-    if (far := superposition(start.guess, done.saddle.atoms)[1]) > FAR:
+    if (far := superposition(start.guess, saddle.atoms)[1]) > FAR:
         warnings.append(f"the saddle is {far:.2f} Å (RMSD) from the guess: is it the one meant?")
     for name, end, minimum in zip(("reactant", "product"), (first, last), minima, strict=True):
         if changes := describe_changes(end.atoms, minimum.atoms, limit):
@@ -69,8 +70,10 @@ def find_ends(
                 f"the end of the IRC at the {name} is a saddle point, where it bifurcates; below "
                 f"it bonds change once more: {changes}"
             )
-    verdict = Verdict(Label.FOUND, _told(*minima, limit))
-    return Found(dataclasses.replace(done, verdict=verdict), *minima, tuple(warnings))
+    reactant, product = minima
+    verdict = Verdict(Label.FOUND, _told(reactant, product, limit))
+    done = dataclasses.replace(done, verdict=verdict)
+    return Found(done, reactant, product, tuple(warnings))
 
 
 def _minimum(end: Minimum, surface: Surface, settings: SearchSettings, account: Account) -> Minimum:

@@ -119,17 +119,20 @@ def _parsed(text: str, atoms: Atoms) -> tuple[tuple[Pair, ...], tuple[Pair, ...]
                 f"{word!r} in {text!r} is not understood; write, with atoms counted from 1, "
                 "'break 3-7, form 3-9'"
             )
-        found[verb].append((_index(pair[1], pair[2], atoms), _index(pair[3], pair[4], atoms)))
+        try:
+            found[verb].append((_index(pair[1], pair[2], atoms), _index(pair[3], pair[4], atoms)))
+        except ValueError as error:
+            raise InputError(f"{word!r} in {text!r}: {error}") from None
     return tuple(found["break"]), tuple(found["form"])
 
 
 def _index(symbol: str | None, number: str, atoms: Atoms) -> int:
-    """Of an atom, from 0."""
+    """Of an atom, from 0. Raises `ValueError`."""
     index = int(number) - 1
     if not 0 <= index < len(atoms):
-        raise InputError(f"there is no atom {number}; the reactant has {len(atoms)}")
+        raise ValueError(f"there is no atom {number}; the reactant has {len(atoms)}")
     if symbol and atoms.symbols[index] != symbol:
-        raise InputError(f"atom {number} is {atoms.symbols[index]}, not {symbol}")
+        raise ValueError(f"atom {number} is {atoms.symbols[index]}, not {symbol}")
     return index
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from ase.calculators.calculator import Calculator
 
 from horm_calc.capabilities import Capabilities
-from workflows.records import Reaction
+from workflows.records import Start
 
 #: (charge, multiplicity) -> an ASE calculator.
 Builder = Callable[[int, int], Calculator]
@@ -92,10 +92,10 @@ class Entry:
         """For tables and files."""
         return self.capabilities.level_of_theory or self.name
 
-    def refusal(self, reaction: Reaction) -> str:
+    def refusal(self, reaction: Start) -> str:
         """Why there is no answer for a reaction; "" where there is, or where it does not say."""
         problem = self.capabilities.refusal(
-            reaction.reactant.numbers.tolist(), reaction.charge, reaction.multiplicity
+            reaction.atoms.numbers.tolist(), reaction.charge, reaction.multiplicity
         )
         if not problem:
             return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reactbench_runner.inputs.reactions import Listed, Unreadable, listed_in
 from workflows.errors import InputError
-from workflows.records import Reaction
+from workflows.records import Start
 
 #: Reactions beyond which an input is large.
 LARGE = 10_000
@@ -45,7 +45,7 @@ class LargeInput:
 
 def open_reactions(
     source: Path | str, remap: float | None = None
-) -> list[Reaction | Unreadable] | LargeInput:
+) -> list[Start | Unreadable] | LargeInput:
     """All reactions of an input; those of a large one are read when their turn comes.
 
     Parameters
