@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,10 +109,13 @@ def check_changes(start: BondChanges, settings: VerdictSettings) -> None:
 def _parsed(text: str, atoms: Atoms) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """The bonds that break and those that form. Raises `InputError`."""
     found: dict[str, list[Pair]] = {verb: [] for verb in _VERBS}
+    words = re.split(r"[\s,;]+", re.sub(r"\s*[-\u2010-\u2013\u2212]\s*", "-", text.strip()))
     verb = ""
-    for word in re.split(r"[\s,;]+", re.sub(r"\s*[-\u2010-\u2013\u2212]\s*", "-", text.strip())):
+    for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
         if word.lower() in found:
             verb = word.lower()
+            if not after or after.lower() in found:
+                raise InputError(f"{word!r} in {text!r} names no bond, as in '{verb} 3-7'")
             continue
         pair = re.fullmatch(r"([A-Z][a-z]?)?(\d{1,6})-([A-Z][a-z]?)?(\d{1,6})", word)
         if not pair or not verb:
