@@ -55,8 +55,12 @@ class Reaction(Start):
 
     Attributes
     ----------
+    id
+        Name, in messages and of files.
     reactant, product
         Positions in Å.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
     remapped
         In which other order the product's atoms were given, in words; "" if they have theirs still.
     guess

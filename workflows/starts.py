@@ -22,7 +22,14 @@ _VERBS = ("break", "form")
 class SaddleGuess(Start):
     """A guess of a transition state, and nothing of what it connects.
 
-    guess: positions in Å.
+    Attributes
+    ----------
+    id
+        Name, in messages and of files.
+    guess
+        Positions in Å.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
     """
 
     guess: Atoms
@@ -39,10 +46,14 @@ class BondChanges(Start):
 
     Attributes
     ----------
+    id
+        Name, in messages and of files.
     reactant
         Positions in Å.
     breaking, forming
         Pairs of atoms, counted from 0, whose bonds break or form.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
     """
 
     reactant: Atoms

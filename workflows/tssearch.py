@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, overload
 
@@ -30,7 +30,7 @@ from workflows.found import find_ends
 from workflows.guesses import over
 from workflows.input_checks import check_calculator, check_reaction
 from workflows.logs import log_with_cause
-from workflows.preparation import prepare
+from workflows.preparation import Prepared, prepare
 from workflows.records import (
     Cost,
     ElementaryStep,
@@ -240,13 +240,11 @@ def _search(
     try:
         check_reaction(start, settings.verdict)
         check_calculator(start, surface.capabilities)
-        if isinstance(start, SaddleGuess):
-            found = find_ends(start, surface, settings, account)
-            return finish(found.attempt, found.reactant, found.product, warnings=found.warnings)
-        prepared = prepare(start, surface, settings, account)
-        reaction = prepared.reaction
-        doubts = _order_of_atoms(reaction, settings, account)
-        reactant, product = _endpoints(reaction, surface, settings, account)
+        if not isinstance(start, SaddleGuess):
+            prepared = prepare(start, surface, settings, account)
+            if isinstance(start, Reaction):  # else the product has the reactant's own order
+                doubts = _order_of_atoms(start, settings, account)
+            reactant, product = _endpoints(prepared.reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(start, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
@@ -258,6 +256,28 @@ def _search(
             start, verdict, warnings=tuple(doubts), costs=account.costs, log=account.log
         )
 
+    if isinstance(start, SaddleGuess):
+        found = find_ends(start, surface, settings, account)
+        return finish(found.attempt, found.reactant, found.product, warnings=found.warnings)
+    return _between(start, prepared, reactant, product, doubts, surface, settings, account, finish)
+
+
+def _between(
+    start: Start,
+    prepared: Prepared,
+    reactant: Minimum,
+    product: Minimum,
+    doubts: list[str],
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+    finish: Callable[..., SearchResult],
+) -> SearchResult:
+    """The result of a search between the relaxed ends.
+
+    doubts: on the order of the atoms. finish: `_finished`, but for what is found here.
+    """
+    reaction = prepared.reaction
     given = {"reactant": reaction.reactant, "product": reaction.product}
     relaxed = {"reactant": reactant.atoms, "product": product.atoms}
     if fallen := fallen_end(given, relaxed, settings.verdict):
@@ -267,6 +287,7 @@ def _search(
             reactant=reactant,
             product=product,
             warnings=(
+                *prepared.warnings,
                 *doubts,
                 *remarks.of_calculator(relaxed.values(), surface, settings, account.traceback),
             ),
@@ -293,7 +314,9 @@ def _search(
     ):
         best, attempts, steps = chain.best(reactant, limit), chain.attempts, chain.steps
         verdict = best.verdict
-    order = order_of_atoms(verdict, reactant, product, surface, settings, account)
+    order: list[str] = []
+    if isinstance(start, Reaction):
+        order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     if verdict.label is Label.INTENDED:
         doubts = [text for text in doubts if DEGENERATE not in text]
     return finish(
