@@ -26,7 +26,7 @@ from reactbench_runner.execution.workers import (
     workers_of,
 )
 from reactbench_runner.inputs.large import solvents_of
-from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.inputs.reactions import Unreadable, of_smiles
 from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import (
@@ -40,7 +40,7 @@ from reactbench_runner.storage.run_folder import claimed, clear_leftovers
 from reactbench_runner.storage.shards import is_sharded
 from reactbench_runner.storage.store import Say, Store, finished, to_stderr
 from workflows.errors import InputError
-from workflows.records import Reaction, SearchResult
+from workflows.records import SearchResult, Start
 from workflows.settings import SearchSettings
 
 #: Searches in flight in a worker whose network computes on a GPU, which small batches leave idle.
@@ -48,7 +48,7 @@ IN_FLIGHT_ON_GPU = 64
 
 
 def run_batch(
-    reactions: Sequence[Reaction | Unreadable],
+    reactions: Sequence[Start | Unreadable],
     out: Path | str,
     calculator: str | Builder = calculators.DEFAULT,
     *,
@@ -136,7 +136,8 @@ def run_batch(
     with explained(out), claimed(out):
         check_form(out, sharded=False)
         solvents = with_solvents_there(out, solvents_of(reactions))
-        name = start_or_resume(out, describe_run(entry, spec.settings, trusted, solvents))
+        run_now = describe_run(entry, spec.settings, trusted, solvents)
+        name = start_or_resume(out, run_now, of_smiles=any(map(of_smiles, reactions)))
         clear_leftovers(out)
         run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
         try:
@@ -283,7 +284,7 @@ class _Run:
     def __init__(
         self,
         store: Store,
-        reactions: Sequence[Reaction | Unreadable],
+        reactions: Sequence[Start | Unreadable],
         levels: Levels,
         on_finished: Callable[[ResultRow], None],
         say: Say,
@@ -337,7 +338,7 @@ class _Run:
         """What is to be searched or verified; unreadable reactions are stored at once."""
         waiting: list[Task] = []
         for item in self.reactions:
-            if item.id in self.unverified and isinstance(item, Reaction):
+            if item.id in self.unverified and isinstance(item, Start):
                 waiting.append(self.store.read(item, self.rows[item.id]))
             elif item.id in self.rows:
                 continue
@@ -395,15 +396,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_verification(
-    trusted: Entry, entry: Entry, reactions: Sequence[Reaction | Unreadable]
+    trusted: Entry, entry: Entry, reactions: Sequence[Start | Unreadable]
 ) -> None:
     """Refuse a level that has no answer for what the search can do."""
     beyond = [
         f"{reaction.id} ({trusted.problem(reaction)})"
         for reaction in reactions
-        if isinstance(reaction, Reaction)
-        and not entry.refusal(reaction)
-        and trusted.refusal(reaction)
+        if isinstance(reaction, Start) and not entry.refusal(reaction) and trusted.refusal(reaction)
     ]
     if beyond:
         more = f" and {len(beyond) - 3} more" if len(beyond) > 3 else ""
@@ -414,7 +413,7 @@ def _check_verification(
 
 
 def _still_valid(
-    finished: dict[str, ResultRow], reactions: Sequence[Reaction | Unreadable], out: Path
+    finished: dict[str, ResultRow], reactions: Sequence[Start | Unreadable], out: Path
 ) -> dict[str, ResultRow]:
     """The finished rows that belong to this input; refuses reactions that have changed."""
     valid = {}
@@ -431,9 +430,9 @@ def _still_valid(
     return valid
 
 
-def _changed(item: Reaction | Unreadable, before: str) -> str:
+def _changed(item: Start | Unreadable, before: str) -> str:
     """What is other than it was in a search that has finished, in the solvent `before`."""
-    if isinstance(item, Reaction) and item.solvent != before:
+    if isinstance(item, Start) and item.solvent != before:
         was, now = (f"in {one}" if one else "in the gas phase" for one in (before, item.solvent))
         return f"it was searched {was} there, and is {now} now (column 'solvent' or --solvent)"
     return (

@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from reactbench_runner import calculators
@@ -33,7 +34,7 @@ from reactbench_runner.execution.workers import (
     not_verified,
 )
 from reactbench_runner.inputs.large import solvents_of
-from reactbench_runner.inputs.reactions import Listed, Unreadable
+from reactbench_runner.inputs.reactions import Listed, Unreadable, of_smiles
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import (
@@ -48,11 +49,11 @@ from reactbench_runner.storage.shards import Known, Shards, check_installed, ind
 from reactbench_runner.storage.store import Say, to_stderr, write_files
 from reactbench_runner.storage.structures import entries
 from workflows.errors import InputError
-from workflows.records import Reaction, SearchResult
+from workflows.records import SearchResult, Start
 from workflows.settings import SearchSettings
 
 #: What `run_large` takes.
-Item = Reaction | Unreadable | Listed
+Item = Start | Unreadable | Listed
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,10 @@ def run_large(
         _check_levels(before, levels("")[1], out)
         asked = solvents_of(reactions)
         _check_solvents(entry, trusted, asked)
-        solvents = with_solvents_there(out, asked)
-        start_or_resume(out, describe_run(entry, spec.settings, trusted, solvents))
+        run_now = describe_run(entry, spec.settings, trusted, with_solvents_there(out, asked))
+        # A table has SMILES in all of its rows or in none.
+        several = any(map(of_smiles, islice(reactions, 1)))
+        start_or_resume(out, run_now, of_smiles=several)
         clear_leftovers(out)
         total = len(reactions) if isinstance(reactions, Sized) else None
         progress = Progress(out, total)
@@ -224,7 +227,7 @@ class _Run:
         self.on_finished(row.verdict)
 
 
-def _read(item: Item) -> tuple[str, Reaction | Unreadable]:
+def _read(item: Item) -> tuple[str, Start | Unreadable]:
     return (item.stamp(), item.read()) if isinstance(item, Listed) else ("", item)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from horm_calc.chemistry.masses import with_positions
 from horm_calc.wording import counted
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Entry
@@ -15,8 +16,8 @@ from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
-from workflows.records import Reaction
-from workflows.settings import SearchSettings
+from workflows.records import Start
+from workflows.settings import SearchSettings, VerdictSettings
 from workflows.surface import Surface
 
 #: Energies with forces that a search asks for (median), and what the search takes beside each of
@@ -33,7 +34,7 @@ _EACH = 5
 
 
 def rehearse(
-    reactions: Sequence[Reaction | Unreadable],
+    reactions: Sequence[Start | Unreadable],
     calculator: str,
     verify: str | None,
     workers: int,
@@ -46,20 +47,20 @@ def rehearse(
     """
     entry = calculators.entry(calculator)
     trusted = calculators.entry(verify) if verify is not None else None
-    problems = {item.id: _problem(item, entry, trusted) for item in reactions}
+    problems = {item.id: _problem(item, entry, trusted, settings.verdict) for item in reactions}
     table = Table("reaction", "formula", "atoms", "charge", "multiplicity", "solvent", "would run")
     for item in reactions:
         cells = ["", "", "", "", ""]
-        if isinstance(item, Reaction):
-            formula = item.reactant.get_chemical_formula()
-            cells = [formula, *map(str, (len(item.reactant), item.charge, item.multiplicity))]
+        if isinstance(item, Start):
+            formula = item.atoms.get_chemical_formula()
+            cells = [formula, *map(str, (len(item.atoms), item.charge, item.multiplicity))]
             cells.append(item.solvent or "–")
         table.add_row(item.id, *cells, "no" if problems[item.id] else "yes")
     console.print(table)
     for name, problem in problems.items():
         if problem:
             console.print(f"{name}: {problem}", markup=False, highlight=False)
-    fine = [one for one in reactions if isinstance(one, Reaction) and not problems[one.id]]
+    fine = [one for one in reactions if isinstance(one, Start) and not problems[one.id]]
     level = entry.level_in_all(solvents_of(fine))
     console.print(f"{len(fine)} of {len(reactions)} would run with {level}")
     if fine:
@@ -70,7 +71,7 @@ def rehearse(
 
 
 def of_verification(
-    reactions: Sequence[Reaction | Unreadable],
+    reactions: Sequence[Start | Unreadable],
     verify: str,
     workers: int,
     settings: SearchSettings,
@@ -82,12 +83,12 @@ def of_verification(
     """
     entry = calculators.entry(verify)
     expected = getattr(entry.build, "expected_seconds", None)
-    found = [one for one in reactions if isinstance(one, Reaction) and not entry.refusal(one)]
+    found = [one for one in reactions if isinstance(one, Start) and not entry.refusal(one)]
     if expected is None or not found:
         return ""
     each, late = {}, []
     for one in found:
-        gradient, hessian = expected(one.reactant.numbers)
+        gradient, hessian = expected(one.atoms.numbers)
         each[one.id] = 3 * (TO_REFINE * gradient + hessian)
         relaxing, second = TO_REFINE * gradient, hessian
         if (
@@ -119,20 +120,25 @@ def _told(seconds: Mapping[str, float]) -> str:
     return f"{_span(seconds[shortest])} ({shortest}) to {_span(seconds[longest])} ({longest})"
 
 
-def _problem(item: Reaction | Unreadable, entry: Entry, trusted: Entry | None) -> str:
+def _problem(
+    item: Start | Unreadable,
+    entry: Entry,
+    trusted: Entry | None,
+    settings: VerdictSettings,
+) -> str:
     """Why a reaction would not be searched, or not be verified; "" where it would."""
     if isinstance(item, Unreadable):
         return item.reason
     try:
-        check_reaction(item)
+        check_reaction(item, settings)
     except InputError as error:
         return str(error)
     return entry.refusal(item) or (trusted.refusal(item) if trusted else "")
 
 
-def _estimate(reactions: Sequence[Reaction], calculator: str, workers: int) -> str:
+def _estimate(reactions: Sequence[Start], calculator: str, workers: int) -> str:
     """From how long the smallest and the largest molecule take, once each."""
-    by_size = sorted(reactions, key=lambda one: len(one.reactant))
+    by_size = sorted(reactions, key=lambda one: len(one.atoms))
     seconds = [_seconds(one, calculator) for one in (by_size[0], by_size[-1])]
     each = EVALUATIONS * (sum(seconds) / 2 + BESIDE)
     total = each * len(reactions) / min(workers, len(reactions))
@@ -143,13 +149,13 @@ def _estimate(reactions: Sequence[Reaction], calculator: str, workers: int) -> s
     )
 
 
-def _seconds(reaction: Reaction, calculator: str) -> float:
+def _seconds(reaction: Start, calculator: str) -> float:
     """Of an energy with forces, when the calculator is warm."""
     built = calculators.build(calculator, reaction.charge, reaction.multiplicity, reaction.solvent)
     surface = Surface(built, reaction.charge, reaction.multiplicity)
-    surface.at(reaction.reactant)
+    surface.at(reaction.atoms)
     start = time.perf_counter()
-    surface.at(reaction.product)
+    surface.at(with_positions(reaction.atoms, 1.001 * reaction.atoms.positions))
     return time.perf_counter() - start
 
 

@@ -49,6 +49,20 @@ def test_free_energies_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     assert str(found["values"].gibbs) in capsys.readouterr().out
 
 
+def test_other_starts_from_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    found: dict = {}
+    for example in examples("how-to/starts.md"):
+        exec(example, found)
+    made, alone, beside = capsys.readouterr().out.splitlines()
+    assert made == "intended [C-]#[NH+]"
+    assert alone == "found {'reactant': '[C-]#[NH+]', 'product': 'C#N'}"
+    assert beside == "intended guess"
+    assert [one.id for one in found["starts"]] == ["guess", "hcn"]
+
+
 def test_searches_from_python(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,13 @@ def remapped(reaction: Reaction, bond_factor: float) -> Reaction:
     if mapping.changes_given == mapping.changes:
         what = "as many bonds change, and equivalent hydrogens move less"
     words = f"remapped: {in_words(product, order)}; {what}"
-    return dataclasses.replace(reaction, product=product[list(order)], remapped=words)
+    reactants, products = reaction.conformers
+    return dataclasses.replace(
+        reaction,
+        product=product[list(order)],
+        remapped=words,
+        conformers=(reactants, tuple(one[list(order)] for one in products)),
+    )
 
 
 def _nearer(reactant: Atoms, given: Atoms, other: Atoms, bond_factor: float) -> bool:

@@ -156,16 +156,20 @@ def try_guesses(
     surface: Surface,
     settings: SearchSettings,
     account: Account,
+    *,
+    given: Guess | None = None,
 ) -> Tried:
     """Attempts until one is intended with no lower-energy path, `settings.attempts` at most.
 
-    They end, too, when the guesses lead to the same saddles again and again.
+    The first starts from the guess that was `given`, if there is one. They end, too, when the
+    guesses lead to the same saddles again and again.
 
     The last guesses, or the next one when it stays below an intended saddle, are the highest points
     of the paths that are made to look for a lower-energy path.
     """
     ends = reactant.atoms, product.atoms
-    plan = _Plan(first_guesses(ends, surface, settings), lower_path_searches(ends, settings))
+    guesses = first_guesses(ends, surface, settings)
+    plan = _Plan([given, *guesses] if given else guesses, lower_path_searches(ends, settings))
     attempts: list[Attempt] = []
     while plan.guesses and len(attempts) < settings.attempts and not _circling(attempts):
         guess = plan.guesses.pop(0)
@@ -326,28 +330,11 @@ def attempt_from(
         if loose and (rising := _only_rises(path, surface, settings, account)):
             return rising
 
-        account.begin(Stage.SADDLE)
-        saddle = account.run(refine, path.highest, surface, settings.saddle)
-        done = dataclasses.replace(done, saddle=saddle)
-        if not saddle.converged:
-            raise NotConverged(saddle.reason)
-        if again := next((one for one in known if _same_saddle(one, saddle)), None):
-            account.note("the saddle of an earlier attempt again")
-            return dataclasses.replace(again, path=path, repeated=True)
-
-        account.begin(Stage.IRC)
-        irc = account.run(follow, saddle, surface, settings.irc)
-        done = dataclasses.replace(done, irc=irc)
-
-        account.begin(Stage.IRC_ENDS)
-        first, last = (
-            account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
-            for end, name in ((0, "first image"), (-1, "last image"))
-        )
-        done = dataclasses.replace(done, ends=(first, last))
-        for end in (first, last):
-            if not end.converged:
-                raise NotConverged(f"an end of the IRC did not relax: {end.reason}")
+        for state in from_structure(done, path.highest, surface, settings, account):
+            done = state
+            if again := next((one for one in known if _same_saddle(one, done.saddle)), None):
+                account.note("the saddle of an earlier attempt again")
+                return dataclasses.replace(again, path=path, repeated=True)
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
         return dataclasses.replace(done, verdict=verdict)
@@ -356,6 +343,40 @@ def attempt_from(
     if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):
         return _below_branching(done, aims, surface, settings, account) or found
     return found
+
+
+def from_structure(
+    done: Attempt,
+    guess: Atoms,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> Iterator[Attempt]:
+    """The attempt with the saddle near `guess`, then with its IRC, then with its relaxed ends.
+
+    Raises `StageError` where one of them cannot be had.
+    """
+    account.begin(Stage.SADDLE)
+    saddle = account.run(refine, guess, surface, settings.saddle)
+    done = dataclasses.replace(done, saddle=saddle)
+    yield done
+    if not saddle.converged:
+        raise NotConverged(saddle.reason)
+
+    account.begin(Stage.IRC)
+    irc = account.run(follow, saddle, surface, settings.irc)
+    done = dataclasses.replace(done, irc=irc)
+    yield done
+
+    account.begin(Stage.IRC_ENDS)
+    first, last = (
+        account.run(relax, irc.images[end], surface, settings.endpoints, of=f"the IRC's {name}")
+        for end, name in ((0, "first image"), (-1, "last image"))
+    )
+    yield dataclasses.replace(done, ends=(first, last))
+    for end in (first, last):
+        if not end.converged:
+            raise NotConverged(f"an end of the IRC did not relax: {end.reason}")
 
 
 def _below_branching(
@@ -381,10 +402,12 @@ def _below_branching(
     return None
 
 
-def _same_saddle(attempt: Attempt, saddle: Saddle) -> bool:
+def _same_saddle(attempt: Attempt, saddle: Saddle | None) -> bool:
     """Has an attempt that came to a verdict this saddle, atom by atom?"""
     other = attempt.saddle
-    if other is None or attempt.ends is None or attempt.verdict.label is Label.FAILED:
+    if saddle is None or not saddle.converged or other is None:
+        return False
+    if attempt.ends is None or attempt.verdict.label is Label.FAILED:
         return False
     near = abs(other.energy - saddle.energy) < SAME_ENERGY
     return near and superposition(other.atoms, saddle.atoms)[1] < SAME

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from workflows.records import ReactionPath, StringPath
 from workflows.settings import LowerPathSettings, SearchSettings
 from workflows.stages.driven import driven_string
 from workflows.stages.lower_path import followed, relaxed_string
-from workflows.stages.path import find_path
+from workflows.stages.path import find_path, through
 from workflows.surface import Surface
 
 Ends = tuple[Atoms, Atoms]
@@ -55,6 +55,12 @@ def first_guesses(ends: Ends, surface: Surface, settings: SearchSettings) -> lis
             find = partial(search.find, math.inf, surface, settings.lower_path)
             guesses.insert(0 if in_pieces else 2, Guess(search.method, find))
     return guesses
+
+
+def over(inner: Sequence[Atoms], method: str, ends: Ends, surface: Surface) -> Guess:
+    """The path over structures that are there already, one at least, between the ends."""
+    first, last = ends
+    return Guess(method, partial(through, first, inner, last, method, surface))
 
 
 def lower_path_searches(ends: Ends, settings: SearchSettings) -> list[LowerPathSearch]:

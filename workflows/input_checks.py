@@ -18,8 +18,9 @@ from horm_calc.structure_files.electrons import (
 )
 from workflows.atom_order import proposal
 from workflows.errors import InputError
-from workflows.records import Reaction
+from workflows.records import Reaction, Start
 from workflows.settings import VerdictSettings
+from workflows.starts import BondChanges, check_changes
 
 #: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.
 COINCIDING = 0.3
@@ -29,17 +30,23 @@ COINCIDING = 0.3
 MOST_ATOMS = 2000
 
 
-def check_reaction(reaction: Reaction) -> None:
-    """Raise `InputError`, with cause and remedy, for structures that no search can use."""
-    check_structures(reaction)
-    _check_same_atoms(reaction)
-    _check_masses(reaction)
-    _check_electrons(reaction)
+def check_reaction(start: Start, settings: VerdictSettings | None = None) -> None:
+    """Raise `InputError`, with cause and remedy, for what no search can start from.
+
+    settings: those that say which atoms are bonded.
+    """
+    check_structures(start)
+    if isinstance(start, Reaction):
+        _check_same_atoms(start)
+    _check_masses(start)
+    _check_electrons(start)
+    if isinstance(start, BondChanges):
+        check_changes(start, settings or VerdictSettings())
 
 
-def check_structures(reaction: Reaction) -> None:
-    """Raise `InputError` for an end that is no molecule, whatever the other end is."""
-    for name, atoms in (("reactant", reaction.reactant), ("product", reaction.product)):
+def check_structures(start: Start) -> None:
+    """Raise `InputError` for a structure that is no molecule, whatever the others are."""
+    for name, atoms in start.structures.items():
         if len(atoms) < 2:
             raise InputError(f"the {name} has {len(atoms)} atom(s); a reaction needs at least two")
         if not np.isfinite(atoms.positions).all():
@@ -60,20 +67,18 @@ def check_structures(reaction: Reaction) -> None:
             )
 
 
-def check_calculator(reaction: Reaction, capabilities: Capabilities) -> None:
+def check_calculator(start: Start, capabilities: Capabilities) -> None:
     """Raise `InputError` where the calculator has no answer for such atoms, charges and spins.
 
-    And where it is not built for the solvent of the reaction.
+    And where it is not built for the solvent of the search.
     """
-    problem = capabilities.refusal(
-        reaction.reactant.numbers.tolist(), reaction.charge, reaction.multiplicity
-    )
+    problem = capabilities.refusal(start.atoms.numbers.tolist(), start.charge, start.multiplicity)
     if problem:
         raise InputError(
             f"the calculator has no answer for {problem}; search this reaction with another one, "
             "such as gfn2-xtb"
         )
-    if problem := other_solvent(reaction.solvent, capabilities):
+    if problem := other_solvent(start.solvent, capabilities):
         raise InputError(problem)
 
 
@@ -118,6 +123,24 @@ def _check_same_atoms(reaction: Reaction) -> None:
             f"the atom order differs: atom {first + 1} is {reactant.symbols[first]} in the "
             f"reactant but {product.symbols[first]} in the product; {_remedy(reaction)}"
         )
+    if reaction.guess is not None:
+        _check_guess(reaction.guess, reactant)
+
+
+def _check_guess(guess: Atoms, reactant: Atoms) -> None:
+    if sorted(guess.numbers) != sorted(reactant.numbers):
+        raise InputError(
+            f"the guess is {guess.get_chemical_formula()} but the reactant is "
+            f"{reactant.get_chemical_formula()}; both need the same atoms"
+        )
+    different = np.nonzero(guess.numbers != reactant.numbers)[0]
+    if len(different):
+        first = int(different[0])
+        raise InputError(
+            f"atom {first + 1} is {guess.symbols[first]} in the guess but "
+            f"{reactant.symbols[first]} in the reactant; the guess needs the order of the "
+            f"reactant: {' '.join(reactant.symbols)}"
+        )
 
 
 def _remedy(reaction: Reaction) -> str:
@@ -129,9 +152,8 @@ def _remedy(reaction: Reaction) -> str:
     return f"reorder one of the files, or let --remap do it: it would use {order}"
 
 
-def _check_masses(reaction: Reaction) -> None:
-    reactant, product = reaction.reactant, reaction.product
-    for name, atoms in (("reactant", reactant), ("product", product)):
+def _check_masses(start: Start) -> None:
+    for name, atoms in start.structures.items():
         wrong = np.nonzero(~((masses := atoms.get_masses()) > 0) | np.isinf(masses))[0]
         if len(wrong):
             first = int(wrong[0])
@@ -139,21 +161,23 @@ def _check_masses(reaction: Reaction) -> None:
                 f"{atoms.symbols[first]}{first + 1} of the {name} has the mass {masses[first]:g}; "
                 "it is in atomic mass units, 2.014 for deuterium"
             )
-    if different := different_masses(reactant, product):
-        names = [
-            f"{reactant.symbols[i]}{i + 1} {reactant.get_masses()[i]:.6g} in the reactant, "
-            f"{product.get_masses()[i]:.6g} in the product"
-            for i in different
-        ]
-        raise InputError(
-            f"the masses differ: {'; '.join(names)}. Both ends need the same isotopes in the same "
-            "order, or no word of masses at all"
-        )
+    (first_name, reactant), *others = start.structures.items()
+    for name, other in others:
+        if different := different_masses(reactant, other):
+            names = [
+                f"{reactant.symbols[i]}{i + 1} {reactant.get_masses()[i]:.6g} in the {first_name}, "
+                f"{other.get_masses()[i]:.6g} in the {name}"
+                for i in different
+            ]
+            raise InputError(
+                f"the masses differ: {'; '.join(names)}. All need the same isotopes in the same "
+                "order, or no word of masses at all"
+            )
 
 
-def _check_electrons(reaction: Reaction) -> None:
+def _check_electrons(reaction: Start) -> None:
     _check_what_atoms_say(reaction)
-    electrons = int(reaction.reactant.numbers.sum()) - reaction.charge
+    electrons = int(reaction.atoms.numbers.sum()) - reaction.charge
     if reaction.multiplicity < 1:
         raise InputError(f"multiplicity {reaction.multiplicity}; it is 1 for a singlet")
     if electrons < 1:
@@ -169,16 +193,15 @@ def _check_electrons(reaction: Reaction) -> None:
         )
 
 
-def _check_what_atoms_say(reaction: Reaction) -> None:
+def _check_what_atoms_say(reaction: Start) -> None:
     """Against the numbers of the reaction; of files that ASE has read, the words are in `info`."""
     told = charge_of(f"charge={reaction.charge} of the Reaction", reaction.charge)
     spin = reaction.multiplicity
     told += multiplicity_of(f"multiplicity={spin} of the Reaction", spin)
     try:
-        settle(
-            told + stated_electrons(reaction.reactant) + stated_electrons(reaction.product),
-            reaction.reactant.numbers,
-        )
+        for atoms in reaction.structures.values():
+            told += stated_electrons(atoms)
+        settle(told, reaction.atoms.numbers)
     except UnclearElectrons as error:
         raise InputError(
             f"{error}. Give charge and multiplicity to the Reaction, or correct what its Atoms say"

@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator
 
 from horm_calc.capabilities import capabilities_of
 from workflows.in_flight import run_together
-from workflows.records import Reaction, SearchResult
+from workflows.records import SearchResult, Start
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
 from workflows.stages.separated import Build
@@ -17,12 +17,12 @@ from workflows.tssearch import search
 
 
 def search_many(
-    reactions: Iterable[Reaction],
+    reactions: Iterable[Start],
     calculator: Calculator,
     settings: SearchSettings | None = None,
     *,
     in_flight: int = 16,
-    progress: Callable[[Reaction, Stage], None] = lambda reaction, stage: None,
+    progress: Callable[[Start, Stage], None] = lambda reaction, stage: None,
     build: Build | None = None,
 ) -> Iterator[SearchResult]:
     """Search many reactions, several at a time, and evaluate their structures together.
@@ -34,7 +34,7 @@ def search_many(
 
     Parameters
     ----------
-    reactions : iterable of Reaction
+    reactions : iterable of Reaction, SaddleGuess or BondChanges
         Taken as there is room for them, so that a million need not be in memory.
     calculator : Calculator
         Any ASE calculator.

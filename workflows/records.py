@@ -6,6 +6,7 @@ Energies in eV, forces in eV/Å, Hessians in eV/Å², positions in Å.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
@@ -23,7 +24,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reaction:
+class Start(ABC):
+    """What a search starts from; see `Reaction`, and `workflows.starts` for the others.
+
+    Attributes
+    ----------
+    id
+        Name, in messages and of files.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    solvent
+        By any of its names: 'water', 'H2O'; "" (or 'none', 'gas') for the gas phase.
+    """
+
+    id: str
+    charge: int = field(default=0, kw_only=True)
+    multiplicity: int = field(default=1, kw_only=True)
+    solvent: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "solvent", solvent_name(self.solvent))
+
+    @property
+    @abstractmethod
+    def structures(self) -> dict[str, Atoms]:
+        """What was given, by names for messages; all have the same atoms in the same order."""
+
+    @property
+    def atoms(self) -> Atoms:
+        """One of them, which has all atoms and isotopes; positions in Å."""
+        return next(iter(self.structures.values()))
+
+
+@dataclass(frozen=True)
+class Reaction(Start):
     """Two structures with the same atoms in the same order, and what they share.
 
     Attributes
@@ -38,18 +72,24 @@ class Reaction:
         By any of its names: 'water', 'H2O'; "" (or 'none', 'gas') for the gas phase.
     remapped
         In which other order the product's atoms were given, in words; "" if they have theirs still.
+    guess
+        A guess of the transition state, from which the first attempt starts; None without one.
+    conformers
+        Other conformers of reactant and product, the nearest first. `SearchSettings.conformers`
+        says how many are relaxed to choose from; both ends stand for themselves without any.
     """
 
-    id: str
     reactant: Atoms
     product: Atoms
-    charge: int = field(default=0, kw_only=True)
-    multiplicity: int = field(default=1, kw_only=True)
-    solvent: str = field(default="", kw_only=True)
     remapped: str = field(default="", kw_only=True)
+    guess: Atoms | None = field(default=None, kw_only=True)
+    conformers: tuple[tuple[Atoms, ...], tuple[Atoms, ...]] = field(default=((), ()), kw_only=True)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "solvent", solvent_name(self.solvent))
+    @property
+    def structures(self) -> dict[str, Atoms]:
+        """Both ends, and the guess."""
+        found = {"reactant": self.reactant, "product": self.product}
+        return found if self.guess is None else found | {"guess": self.guess}
 
 
 @dataclass(frozen=True)
@@ -338,6 +378,8 @@ class Label(StrEnum):
 
     INTENDED = "intended"
     IN_STEPS = "intended in steps"
+    #: From a guess alone: whatever the saddle connects, nothing was asked for.
+    FOUND = "found"
     BARRIERLESS = "barrierless"
     PARTLY = "partly intended"
     UNINTENDED = "unintended"
@@ -409,11 +451,13 @@ class SearchResult:
     Attributes
     ----------
     reaction
-        As it was given.
+        As it was given: a `Reaction`, or another start.
     verdict
         Does the saddle connect what it should?
     reactant, product
         The ends, relaxed.
+    smiles
+        SMILES of "reactant" and "product", where bond orders are found that fit.
     path, saddle, irc, irc_ends
         Of the best attempt, or of the step with the highest saddle; the ends of the IRC are
         relaxed.
@@ -442,11 +486,12 @@ class SearchResult:
         By `verify`, where it was asked for.
     """
 
-    reaction: Reaction
+    reaction: Start
     verdict: Verdict
     _: KW_ONLY
     reactant: Minimum | None = None
     product: Minimum | None = None
+    smiles: dict[str, str] = field(default_factory=dict)
     path: ReactionPath | None = None
     saddle: Saddle | None = None
     irc: IRC | None = None

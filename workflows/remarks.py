@@ -12,7 +12,6 @@ from horm_calc.units import to_kcal_per_mol
 from workflows.errors import StageError
 from workflows.records import (
     Minimum,
-    Reaction,
     Saddle,
     SeparatedMolecules,
     StringPath,
@@ -47,7 +46,7 @@ def of_calculator(
 
 
 def of_structures(
-    reaction: Reaction,
+    given: Mapping[str, Atoms],
     minima: Mapping[str, Minimum],
     saddle: Saddle | None,
     surface: Surface,
@@ -56,12 +55,12 @@ def of_structures(
 ) -> Iterator[str]:
     """What the calculator says of them, what relaxation did, and whether to trust the Hessian.
 
-    minima: the relaxed "reactant" and "product".
+    given, minima: "reactant" and "product" before and after relaxation.
     """
     known = [minimum.atoms for minimum in minima.values()] + ([saddle.atoms] if saddle else [])
     yield from of_calculator(known, surface, settings, broken)
-    for name, given in (("reactant", reaction.reactant), ("product", reaction.product)):
-        changes = describe_changes(given, minima[name].atoms, settings.verdict.bond_factor)
+    for name, atoms in given.items():
+        changes = describe_changes(atoms, minima[name].atoms, settings.verdict.bond_factor)
         if changes:
             yield f"relaxation changed the bonds of the {name}: {changes}"
     error = saddle.curvature_error if saddle else None

@@ -149,6 +149,13 @@ class SearchSettings(Validated):
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     lower_path: LowerPathSettings = field(default_factory=LowerPathSettings)
     thermo: ThermoSettings = field(default_factory=ThermoSettings)
+    conformers: int = setting(
+        3,
+        "of a reaction given as SMILES: conformers of each side that are relaxed with the "
+        "calculator, of which the pair of lowest energy is taken, and among almost equal ones the "
+        "nearest; 1 takes the nearest pair of the force field",
+        least=1,
+    )
     attempts: int = setting(
         6,
         "largest number of attempts; the search stops earlier if a saddle connects the two "

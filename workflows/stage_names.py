@@ -9,6 +9,8 @@ class Stage(StrEnum):
     """Where a search is, or where it ended; in the order in which a search comes to them."""
 
     INPUT = "input"
+    #: Where ends are made: conformers relaxed, a product driven.
+    PREPARATION = "preparation"
     ENDPOINTS = "endpoints"
     PATH = "path"
     SADDLE = "saddle"
@@ -26,6 +28,7 @@ class Stage(StrEnum):
 
 #: Those of a search that call the calculator, and so have a cost.
 COSTED = (
+    Stage.PREPARATION,
     Stage.ENDPOINTS,
     Stage.PATH,
     Stage.SADDLE,

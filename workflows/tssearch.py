@@ -1,12 +1,16 @@
 """The search, from two structures to a verdict and free energies.
 
-endpoints -> attempts (path -> saddle -> IRC -> relaxation of the IRC's ends -> verdict, with a look
-for a lower-energy path) -> thermochemistry. The best attempt is the result.
+(preparation ->) endpoints -> attempts (path -> saddle -> IRC -> relaxation of the IRC's ends ->
+verdict, with a look for a lower-energy path) -> thermochemistry. The best attempt is the result.
+From a guess of the saddle alone: saddle -> IRC -> its ends -> thermochemistry.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, overload
 
 from ase import Atoms
@@ -14,16 +18,20 @@ from ase.calculators.calculator import Calculator
 
 from horm_calc.capabilities import stated_capabilities
 from horm_calc.chemistry.connectivity import describe_changes
+from horm_calc.chemistry.perception import smiles_of
 from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
 from workflows.account import Account, Progress
 from workflows.atom_order import DEGENERATE, check_order
-from workflows.attempts import order_of_atoms, try_guesses
+from workflows.attempts import Attempt, Tried, order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.chains import find_chain, unconnected
 from workflows.errors import InputError, NotConverged, StageError
+from workflows.found import find_ends
+from workflows.guesses import over
 from workflows.input_checks import check_calculator, check_reaction
 from workflows.logs import log_with_cause
+from workflows.preparation import Prepared, prepare
 from workflows.records import (
     Cost,
     ElementaryStep,
@@ -32,6 +40,7 @@ from workflows.records import (
     Reaction,
     SearchResult,
     SeparatedMolecules,
+    Start,
     Verdict,
 )
 from workflows.settings import SearchSettings
@@ -39,13 +48,14 @@ from workflows.stage_names import Stage
 from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
+from workflows.starts import BondChanges, SaddleGuess
 from workflows.surface import Surface
 from workflows.verdict import check_relaxation
 
 
 @overload
 def search(
-    reaction: Reaction,
+    reaction: Start,
     calculator: Calculator,
     settings: SearchSettings | None = None,
     *,
@@ -58,6 +68,30 @@ def search(
     product: Atoms,
     calculator: Calculator,
     *,
+    guess: Atoms | None = None,
+    settings: SearchSettings | None = None,
+    charge: int = 0,
+    multiplicity: int = 1,
+    progress: Progress | None = None,
+    build: Build | None = None,
+) -> SearchResult: ...
+@overload
+def search(
+    *,
+    calculator: Calculator,
+    guess: Atoms,
+    settings: SearchSettings | None = None,
+    charge: int = 0,
+    multiplicity: int = 1,
+    progress: Progress | None = None,
+    build: Build | None = None,
+) -> SearchResult: ...
+@overload
+def search(
+    reactant: Atoms,
+    *,
+    calculator: Calculator,
+    react: str,
     settings: SearchSettings | None = None,
     charge: int = 0,
     multiplicity: int = 1,
@@ -66,11 +100,13 @@ def search(
     build: Build | None = None,
 ) -> SearchResult: ...
 def search(  # type: ignore[misc]  # by place, a calculator stands where a product does
-    reactant: Atoms | Reaction | None = None,
+    reactant: Atoms | Start | None = None,
     product: Atoms | Calculator | None = None,
     calculator: Calculator | SearchSettings | None = None,
     *,
-    reaction: Reaction | None = None,
+    reaction: Start | None = None,
+    guess: Atoms | None = None,
+    react: str | None = None,
     settings: SearchSettings | None = None,
     charge: int | None = None,
     multiplicity: int | None = None,
@@ -82,7 +118,10 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
 
     Called as ``search(reactant, product, calculator, settings=settings)``, or as
     ``search(reaction, calculator, settings)``: a `Reaction` is both ends, with an id, charge and
-    multiplicity of its own. All arguments may be named.
+    multiplicity of its own. All arguments may be named. Where not both ends are known,
+    ``search(guess=guess, calculator=calculator)`` starts from a guess of the transition state and
+    ``search(reactant, react="break 3-7, form 3-9", calculator=calculator)`` makes the product; so
+    do a `SaddleGuess` and `BondChanges` in the place of the reaction.
 
     Nothing that goes wrong in a stage is raised: the verdict is then *failed*, with stage and
     cause. Charge and multiplicity reach calculators that read ASE's initial charges and magnetic
@@ -95,8 +134,13 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         becomes the id.
     calculator : Calculator
         Any ASE calculator.
-    reaction : Reaction
-        Instead of the two ends.
+    reaction : Start
+        Instead of the two ends: a `Reaction`, `SaddleGuess` or `BondChanges`.
+    guess : Atoms, optional
+        A guess of the transition state, in the same order of atoms. Beside two ends the first
+        attempt starts from it; alone, the verdict is *found* and the ends are those of its IRC.
+    react : str, optional
+        What happens to the reactant, atoms counted from 1; it stands in the place of a product.
     settings : SearchSettings, optional
         Of all stages.
     charge, multiplicity : int, optional
@@ -118,19 +162,22 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     Raises
     ------
     InputError
-        When `calculator` is no calculator, but the name of one, say.
+        When `calculator` is no calculator, but the name of one, say, or `react` is not understood.
     TypeError
         When there are neither two ends nor a reaction, or a reaction and what it has itself.
     """
-    if isinstance(reactant, Reaction) and reaction is None:
+    if isinstance(reactant, Start) and reaction is None:
         reaction, reactant = reactant, None
         calculator, settings = _after_reaction(product, calculator, settings)
         product = None
     if reaction is None:
         if solvent is None and isinstance(calculator, Calculator):
             solvent = stated_capabilities(calculator).solvent
-        reaction = _reaction_of(reactant, product, charge, multiplicity, solvent)
-    elif any(one is not None for one in (reactant, product, charge, multiplicity, solvent)):
+        more = charge, multiplicity, solvent
+        reaction = _start_of(reactant, product, guess, react, *more)
+    elif any(
+        one is not None for one in (reactant, product, guess, react, charge, multiplicity, solvent)
+    ):
         raise TypeError(
             f"{_FORMS}: a Reaction has ends, charge, multiplicity and solvent of its own"
         )
@@ -159,61 +206,102 @@ def _after_reaction(product: Any, calculator: Any, settings: Any) -> tuple[Any, 
     return product, settings if calculator is None else calculator
 
 
-def _reaction_of(
+def _start_of(
     reactant: object,
     product: object,
+    guess: Atoms | None,
+    react: str | None,
     charge: int | None,
     multiplicity: int | None,
     solvent: str | None,
-) -> Reaction:
-    if not isinstance(reactant, Atoms) or not isinstance(product, Atoms):
-        kinds = " and ".join(type(one).__name__ for one in (reactant, product))
+) -> Start:
+    """What the arguments of `search` are, where none is a `Start` itself."""
+    more: dict[str, Any] = {
+        "charge": charge or 0,
+        "multiplicity": 1 if multiplicity is None else multiplicity,
+        "solvent": solvent or "",
+    }
+    if isinstance(guess, Atoms) and reactant is product is react is None:
+        return SaddleGuess(guess.get_chemical_formula(), guess, **more)
+    if isinstance(reactant, Atoms) and react is not None and product is guess is None:
+        return BondChanges.parsed(reactant.get_chemical_formula(), reactant, react, **more)
+    if not isinstance(reactant, Atoms) or not isinstance(product, Atoms) or react is not None:
+        given = {"reactant": reactant, "product": product, "guess": guess, "react": react}
+        kinds = ", ".join(f"{name} {type(one).__name__}" for name, one in given.items() if one)
         raise TypeError(f"{_FORMS}: two Atoms or a Reaction, not {kinds}")
     return Reaction(
         reactant.get_chemical_formula(),
         reactant,
         product,
-        charge=0 if charge is None else charge,
-        multiplicity=1 if multiplicity is None else multiplicity,
-        solvent=solvent or "",
+        guess=guess,
+        **more,
     )
 
 
 def _search(
-    reaction: Reaction,
+    start: Start,
     calculator: Calculator,
     settings: SearchSettings,
     progress: Progress | None,
     build: Build | None,
 ) -> SearchResult:
-    surface = Surface(calculator, reaction.charge, reaction.multiplicity)
+    surface = Surface(calculator, start.charge, start.multiplicity)
     account = Account(progress or (lambda stage: None))
+    finish = partial(
+        _finished, start, surface, surfaces(start, calculator, build), settings, account
+    )
     doubts: list[str] = []
     try:
-        check_reaction(reaction)
-        check_calculator(reaction, surface.capabilities)
-        doubts = _order_of_atoms(reaction, settings, account)
-        reactant, product = _endpoints(reaction, surface, settings, account)
+        check_reaction(start, settings.verdict)
+        check_calculator(start, surface.capabilities)
+        if not isinstance(start, SaddleGuess):
+            prepared = prepare(start, surface, settings, account)
+            if isinstance(start, Reaction):  # else the product has the reactant's own order
+                doubts = _order_of_atoms(start, settings, account)
+            reactant, product = _endpoints(prepared.reaction, surface, settings, account)
     except InputError as error:
-        return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
+        return SearchResult(start, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
         if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
             account.add(Cost(), log_with_cause(error))
-        verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
+        stage = Stage.PREPARATION if account.stage is Stage.PREPARATION else Stage.ENDPOINTS
+        verdict = Verdict(Label.FAILED, str(error), stage=stage)
         return SearchResult(
-            reaction, verdict, warnings=tuple(doubts), costs=account.costs, log=account.log
+            start, verdict, warnings=tuple(doubts), costs=account.costs, log=account.log
         )
 
+    if isinstance(start, SaddleGuess):
+        found = find_ends(start, surface, settings, account)
+        return finish(found.attempt, found.reactant, found.product, warnings=found.warnings)
+    return _between(start, prepared, reactant, product, doubts, surface, settings, account, finish)
+
+
+def _between(
+    start: Start,
+    prepared: Prepared,
+    reactant: Minimum,
+    product: Minimum,
+    doubts: list[str],
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+    finish: Callable[..., SearchResult],
+) -> SearchResult:
+    """The result of a search between the relaxed ends.
+
+    doubts: on the order of the atoms. finish: `_finished`, but for what is found here.
+    """
+    reaction = prepared.reaction
     given = {"reactant": reaction.reactant, "product": reaction.product}
-    minima = {"reactant": reactant, "product": product}
-    relaxed = {name: minimum.atoms for name, minimum in minima.items()}
+    relaxed = {"reactant": reactant.atoms, "product": product.atoms}
     if fallen := fallen_end(given, relaxed, settings.verdict):
         return SearchResult(
-            reaction,
+            start,
             fallen,
             reactant=reactant,
             product=product,
             warnings=(
+                *prepared.warnings,
                 *doubts,
                 *remarks.of_calculator(relaxed.values(), surface, settings, account.traceback),
             ),
@@ -224,7 +312,9 @@ def _search(
     limit = settings.verdict.bond_factor
     asked = describe_changes(reactant.atoms, product.atoms, limit) or "no bond changes"
     account.note(f"from reactant to product: {asked}")
-    tried = try_guesses(reactant, product, surface, settings, account)
+    ends = reactant.atoms, product.atoms
+    guess = over(prepared.inner, prepared.method, ends, surface) if prepared.inner else None
+    tried = try_guesses(reactant, product, surface, settings, account, given=guess)
     best, attempts = tried.best, tried.attempts
     steps: tuple[ElementaryStep, ...] = ()
     first, verdict = (
@@ -238,41 +328,99 @@ def _search(
     ):
         best, attempts, steps = chain.best(reactant, limit), chain.attempts, chain.steps
         verdict = best.verdict
-    order = order_of_atoms(verdict, reactant, product, surface, settings, account)
-    account.begin(Stage.THERMOCHEMISTRY)
-    free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
-    surface_of = surfaces(reaction, calculator, build)
-    separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
+    order: list[str] = []
+    if isinstance(start, Reaction):
+        order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     if verdict.label is Label.INTENDED:
         doubts = [text for text in doubts if DEGENERATE not in text]
-    warnings = (
-        *remarks.of_structures(reaction, minima, best.saddle, surface, settings, account.traceback),
-        *remarks.of_minima(free.skipped),
-        *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
-        *(doubts + order if reaction.remapped else order or doubts),
-        *remarks.of_lower_path(best.saddle, tried.lower_path),
-        *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
+    return finish(
+        dataclasses.replace(best, verdict=verdict),
+        reactant,
+        product,
+        given,
+        warnings=prepared.warnings,
+        on_order=doubts + order if reaction.remapped else order or doubts,
+        tried=tried,
+        steps=steps if len(steps) > 1 else (),
+        attempts=len(attempts),
+        first_verdict=first,
     )
-    return SearchResult(
-        reaction,
+
+
+def _finished(
+    start: Start,
+    surface: Surface,
+    surface_of: SurfaceOf,
+    settings: SearchSettings,
+    account: Account,
+    best: Attempt,
+    reactant: Minimum | None,
+    product: Minimum | None,
+    given: Mapping[str, Atoms] | None = None,
+    *,
+    warnings: Sequence[str] = (),
+    on_order: Sequence[str] = (),
+    tried: Tried | None = None,
+    **more: Any,
+) -> SearchResult:
+    """The result with free energies, separate molecules and remarks, as far as there are ends.
+
+    given: the ends as they were given, if they were. on_order: what to say of the order of atoms.
+    more: of the `SearchResult`.
+    """
+    verdict = best.verdict
+    result = SearchResult(
+        start,
         verdict,
-        reactant=reactant,
-        product=product,
         path=best.path,
         saddle=best.saddle,
         irc=best.irc,
         irc_ends=best.ends,
-        steps=steps if len(steps) > 1 else (),
+        **({"first_verdict": verdict} | more),
+    )
+    if reactant is None or product is None:
+        return dataclasses.replace(result, costs=account.costs, log=account.log)
+    minima = {"reactant": reactant, "product": product}
+    account.begin(Stage.THERMOCHEMISTRY)
+    free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
+    separated, not_separated = _separated(start, minima, surface_of, settings, account)
+    lower = tried.lower_path if tried else None
+    said = (
+        *remarks.of_structures(
+            given or {}, minima, best.saddle, surface, settings, account.traceback
+        ),
+        *warnings,
+        *remarks.of_minima(free.skipped),
+        *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
+        *on_order,
+        *remarks.of_lower_path(best.saddle, lower),
+        *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
+    )
+    return dataclasses.replace(
+        result,
+        reactant=reactant,
+        product=product,
+        smiles=_smiles(minima, start, settings),
         thermochemistry=free.found,
-        skipped=free.skipped | tried.skipped | not_separated,
-        warnings=tuple(dict.fromkeys(warnings)),
-        attempts=len(attempts),
-        first_verdict=first,
-        lower_path=tried.lower_path,
+        skipped=free.skipped | (tried.skipped if tried else {}) | not_separated,
+        warnings=tuple(dict.fromkeys(said)),
+        lower_path=lower,
         separated=separated,
         costs=account.costs,
         log=account.log,
     )
+
+
+def _smiles(
+    minima: Mapping[str, Minimum], start: Start, settings: SearchSettings
+) -> dict[str, str]:
+    """Of the ends, where they have any."""
+    factor = settings.verdict.bond_factor
+    found = {
+        name: smiles_of(minimum.atoms, start.charge, start.multiplicity, factor)
+        for name, minimum in minima.items()
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _order_of_atoms(reaction: Reaction, settings: SearchSettings, account: Account) -> list[str]:
@@ -287,7 +435,7 @@ def _order_of_atoms(reaction: Reaction, settings: SearchSettings, account: Accou
 
 
 def _separated(
-    reaction: Reaction,
+    reaction: Start,
     minima: dict[str, Minimum],
     surface_of: SurfaceOf,
     settings: SearchSettings,

@@ -23,9 +23,11 @@ from rdkit.ForceField.rdForceField import ForceField
 from rdkit.rdBase import BlockLogs
 
 from horm_calc.chemistry.connectivity import bonds, same_bonds
+from horm_calc.chemistry.facing import moves
 from horm_calc.chemistry.mapping import equal_mappings
 from horm_calc.chemistry.mapping_programme import Order
 from horm_calc.chemistry.placement import REACTING, placed
+from horm_calc.chemistry.stereochemistry import compare
 from horm_calc.chemistry.superposition import superposition
 from horm_calc.errors import HormError
 
@@ -37,6 +39,8 @@ _MARK = 1000.0
 MOST_ISOMERS = 8
 #: Conformers that lie upon each other within this are the same, Å.
 _SAME = 0.1
+#: Conformers of which no more than this many are handed on differ by more than this, Å.
+MOST_CONFORMERS, _DIFFERENT = 10, 0.3
 #: Pieces are this far apart before they are placed, Å.
 _APART = 30.0
 
@@ -59,6 +63,8 @@ class Embedded:
         Unpaired electrons that the SMILES shows.
     mapping
         The reaction with a map number for each atom that is written, as it was understood.
+    others
+        Further conformers of reactant and product, the nearest to the other end first.
     """
 
     reactant: Atoms
@@ -66,6 +72,7 @@ class Embedded:
     charge: int
     radicals: int
     mapping: str
+    others: tuple[tuple[Atoms, ...], tuple[Atoms, ...]] = ((), ())
 
 
 def embedded(smiles: str, bond_factor: float, conformers: int = 10, seed: int = 1) -> Embedded:
@@ -103,13 +110,14 @@ def embedded(smiles: str, bond_factor: float, conformers: int = 10, seed: int = 
     like_last = [_relaxed(sides[0], end.positions[order]) for end in last]
     like_first = [_relaxed(sides[1], end.positions[back]) for end in first]
     ends = [*first, *like_last], [end[order] for end in [*last, *like_first]]
-    reactant, product = _nearest(_facing(ends, bond_factor, seed), bond_factor)
+    reactants, products = _nearest_first(_facing(ends, bond_factor, seed), bond_factor)
     return Embedded(
-        reactant,
-        product,
+        reactants[0],
+        products[0],
         Chem.GetFormalCharge(sides[0]),
         sum(atom.GetNumRadicalElectrons() for atom in sides[0].GetAtoms()),
         _mapped(sides, order),
+        (tuple(reactants[1:]), tuple(products[1:])),
     )
 
 
@@ -376,20 +384,25 @@ def _facing(
     )
 
 
-def _nearest(ends: tuple[list[Atoms], list[Atoms]], bond_factor: float) -> tuple[Atoms, Atoms]:
-    """The pair of conformers between which the reaction moves least.
+def _nearest_first(
+    ends: tuple[list[Atoms], list[Atoms]], bond_factor: float
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Different conformers of each end, those of the pair first between which least moves.
 
-    That is how far they are apart when laid upon each other, and by how much the bonds that form or
-    break change their lengths: in a good conformer, what reacts is near.
+    All are the same stereoisomers. The others follow by how much moves between them and the nearest
+    one of the other end: in a good conformer, what reacts is near.
     """
     before, after = (bonds(end[0], bond_factor) for end in ends)
-    changed = np.array(sorted(before ^ after))
-
-    def moved(pair: tuple[Atoms, Atoms]) -> float:
-        lengths = [
-            np.linalg.norm(end.positions[changed[:, 0]] - end.positions[changed[:, 1]], axis=1)
-            for end in pair
-        ]
-        return superposition(*pair)[1] + float(np.abs(lengths[0] - lengths[1]).sum())
-
-    return min(((one, other) for one in ends[0] for other in ends[1]), key=moved)
+    table = np.array([[moves(one, other, before ^ after) for other in ends[1]] for one in ends[0]])
+    best = np.unravel_index(table.argmin(), table.shape)
+    found: list[list[Atoms]] = []
+    for end, nearest, first in zip(ends, (table.min(1), table.min(0)), best, strict=True):
+        places = [int(first), *np.argsort(nearest, kind="stable").tolist()]
+        kept: list[Atoms] = []
+        for atoms in (end[place] for place in places):
+            if all(superposition(atoms, other)[1] > _DIFFERENT for other in kept) and (
+                not kept or compare(kept[0], atoms, bond_factor).same
+            ):
+                kept.append(atoms)
+        found.append(kept[:MOST_CONFORMERS])
+    return found[0], found[1]

@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator
 from horm_calc.capabilities import Capabilities, stated_capabilities
 from horm_calc.chemistry.solvents import levels_in_words
 from horm_calc.configuration import SettingsError
-from workflows.records import Reaction
+from workflows.records import Start
 
 #: (charge, multiplicity) -> an ASE calculator. One for solvents takes `solvent=` too.
 Builder = Callable[..., Calculator]
@@ -126,19 +126,19 @@ class Entry:
             built.capabilities = replace(said, solvent=solvent)  # type: ignore[attr-defined]
         return built
 
-    def problem(self, reaction: Reaction) -> str:
+    def problem(self, reaction: Start) -> str:
         """For what of a reaction there is no answer; "" where there is, or where it does not say.
 
         In words such as "charge -1 (it knows 0)".
         """
         return self.capabilities.refusal(
-            reaction.reactant.numbers.tolist(),
+            reaction.atoms.numbers.tolist(),
             reaction.charge,
             reaction.multiplicity,
             solvent=reaction.solvent,
         )
 
-    def refusal(self, reaction: Reaction) -> str:
+    def refusal(self, reaction: Start) -> str:
         """The same as a sentence, with what a person can do."""
         problem = self.problem(reaction)
         if not problem:

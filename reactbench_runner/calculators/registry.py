@@ -28,7 +28,7 @@ from reactbench_runner.calculators.networks import (
     checkpoint_of,
     network_entry,
 )
-from workflows.records import Reaction
+from workflows.records import Start
 
 #: What searches use that name no calculator: the network that needs no download.
 DEFAULT = HORM + SHIPPED
@@ -62,7 +62,7 @@ def build(source: Source, charge: int = 0, multiplicity: int = 1, solvent: str =
     return entry(source).made(charge, multiplicity, solvent)
 
 
-def refusal(source: Source, reaction: Reaction) -> str:
+def refusal(source: Source, reaction: Start) -> str:
     """Why a calculator has no answer for a reaction, as far as that is known before it is built.
 
     Of a network nothing is: its entry would read the weights once more, and a search asks the

@@ -11,6 +11,7 @@ import re
 import sys
 import time
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ if typing.TYPE_CHECKING:
 
     from reactbench_runner.inputs.large import LargeInput
     from reactbench_runner.inputs.reactions import Unreadable
-    from workflows.records import Reaction
+    from workflows.records import Start
 
 _DESCRIPTION = """\
 Find and verify the transition states of many reactions.
@@ -48,6 +49,11 @@ input:
   reaction.xyz    one file with two frames, or an .sdf with two molecules
   folder          every such file in it is a reaction
   'A.B>>C'        a reaction SMILES; atom maps are used, or else found
+  --from guess.xyz  guesses of transition states alone: the verdict is 'found', and the ends
+                  are those of the IRC, from the higher one to the lower one
+In a table, 'guess' (a file) stands alone for that, or beside both ends, where the first attempt
+starts from it. Beside 'reactant', 'react' says what happens ("break 3-7, form 3-9", atoms counted
+from 1), and the product is made.
 Molecules are neutral singlets unless the CSV or their files (in comment lines,
 charge=-1 multiplicity=2) say otherwise. docs/reference/inputs.md describes all input files.
 
@@ -69,6 +75,7 @@ interrupted.
 examples:
   horm-tssearch reactions.csv --out runs/first
   horm-tssearch 'C=CC=C.C=C>>C1=CCCCC1' --out runs/diels-alder --report
+  horm-tssearch --from guess.xyz --out runs/guess --calculator gfn2-xtb
   horm-tssearch reactions.csv --out runs/second --verify gfn2-xtb --workers 8
   horm-tssearch reactions.csv --out runs/third --calculator gfn2-xtb --path.method neb
 """
@@ -111,12 +118,19 @@ def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from reactbench_runner.inputs.large import open_reactions, solvents_of
+    from reactbench_runner.inputs.reactions import guesses_in
 
+    if (options.reactions is None) == (options.guesses is None):
+        raise InputError("give either REACTIONS or --from GUESSES, see --help")
     console = Console()
     limit = settings.verdict.bond_factor
     # Before a network is loaded.
     solvent = run.pop("solvent")
-    reactions = open_reactions(options.reactions, limit if options.remap else None, solvent)
+    reactions: list[Start | Unreadable] | LargeInput
+    if options.guesses is not None:
+        reactions = guesses_in(options.guesses, solvent)
+    else:
+        reactions = open_reactions(options.reactions, limit if options.remap else None, solvent)
     level = _level(run, solvent, solvents_of(reactions))
     heading = []
     if isinstance(reactions, list):
@@ -169,7 +183,7 @@ def _level(run: dict[str, Any], solvent: str, solvents: Sequence[str]) -> str:
 
 
 def _search(
-    reactions: list[Reaction | Unreadable] | LargeInput,
+    reactions: list[Start | Unreadable] | LargeInput,
     options: argparse.Namespace,
     common: dict[str, Any],
     advance: _Advance,
@@ -205,7 +219,7 @@ def _search(
 
 
 def _search_large(
-    reactions: list[Reaction | Unreadable] | LargeInput,
+    reactions: list[Start | Unreadable] | LargeInput,
     options: argparse.Namespace,
     common: dict[str, Any],
     advance: _Advance,
@@ -242,7 +256,7 @@ def _exit_code(not_searched: int, left: int) -> int:
 
 
 def _in_shards(
-    reactions: list[Reaction | Unreadable] | LargeInput, options: argparse.Namespace
+    reactions: list[Start | Unreadable] | LargeInput, options: argparse.Namespace
 ) -> bool:
     """As --storage says, or as the folder has it, or as many reactions need it."""
     from reactbench_runner.storage.shards import is_sharded
@@ -262,7 +276,7 @@ def _bar(total: int, head: str, console: Console) -> Iterator[tuple[Callable[[],
 
     from workflows.records import Label
 
-    intended = 0
+    seen: Counter[str] = Counter()
     progress = Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console,
@@ -274,12 +288,14 @@ def _bar(total: int, head: str, console: Console) -> Iterator[tuple[Callable[[],
         progress.start()
 
     def advance(verdict: str | None) -> None:
-        nonlocal intended
         if verdict is None:
             progress.stop()
             return
-        intended += verdict == Label.INTENDED
-        progress.update(bar, advance=1, description=f"{intended} intended")
+        seen[verdict] += 1
+        found = f"{seen[Label.FOUND]} found" if seen[Label.FOUND] else ""
+        intended = f"{seen[Label.INTENDED]} intended" if seen[Label.INTENDED] or not found else ""
+        words = ", ".join(filter(None, (intended, found)))
+        progress.update(bar, advance=1, description=words)
 
     try:
         yield start, advance
@@ -289,7 +305,7 @@ def _bar(total: int, head: str, console: Console) -> Iterator[tuple[Callable[[],
 
 
 def _rehearse(
-    reactions: list[Reaction | Unreadable] | LargeInput,
+    reactions: list[Start | Unreadable] | LargeInput,
     out: Path,
     run: dict[str, Any],
     settings: SearchSettings,
@@ -307,12 +323,12 @@ def _rehearse(
     return rehearse(reactions, *how, settings, console)
 
 
-def _large(reactions: Sequence[Reaction | Unreadable]) -> str:
+def _large(reactions: Sequence[Start | Unreadable]) -> str:
     """A warning of large molecules; "" where there are none."""
-    from workflows.records import Reaction
+    from workflows.records import Start
 
-    found = [item for item in reactions if isinstance(item, Reaction)]
-    large = [item.id for item in found if len(item.reactant) > _LARGE]
+    found = [item for item in reactions if isinstance(item, Start)]
+    large = [item.id for item in found if len(item.atoms) > _LARGE]
     if not large:
         return ""
     return (
@@ -322,7 +338,7 @@ def _large(reactions: Sequence[Reaction | Unreadable]) -> str:
 
 
 def _on_the_order(
-    reactions: Sequence[Reaction | Unreadable], bond_factor: float
+    reactions: Sequence[Start | Unreadable], bond_factor: float
 ) -> Iterator[tuple[str, str]]:
     """What has been, or perhaps should be, another order of atoms: ids and words."""
     from workflows.atom_order import check_order
@@ -417,13 +433,22 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = parser_of("horm-tssearch", _DESCRIPTION, _EPILOG)
     # All flags would fill a screen above every error message.
-    parser.usage = "%(prog)s REACTIONS --out FOLDER [options]; --help lists them"
+    parser.usage = "%(prog)s {REACTIONS | --from GUESSES} --out FOLDER [options]; --help lists them"
     parser.add_argument(
         "reactions",
+        nargs="?",
         type=_source,
         metavar="REACTIONS",
         help="a CSV table, an xyz file with two frames, a folder of such files, or a reaction "
         "SMILES in quotation marks",
+    )
+    parser.add_argument(
+        "--from",
+        dest="guesses",
+        type=Path,
+        metavar="GUESSES",
+        help="instead of REACTIONS: a file whose structures are guesses of transition states, each "
+        "a search of its own; what they connect is found",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="folder for the results"

@@ -26,14 +26,14 @@ from reactbench_runner.execution.streams import in_streams, several
 from reactbench_runner.execution.stuck import end_when_stuck, last_words
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
-from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
+from workflows.records import Label, SearchResult, Start, Verdict, Verification
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
 from workflows.tssearch import search
 from workflows.verification import verify as verify_saddle
 
 #: A reaction to search, or a finished search to verify.
-Task = Reaction | SearchResult
+Task = Start | SearchResult
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,9 @@ def search_one(task: Task, spec: RunSpec) -> SearchResult:
     return _with_verification(result, verification)
 
 
-def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
+def _searched(reaction: Start, spec: RunSpec) -> SearchResult:
     try:
-        check_reaction(reaction)
+        check_reaction(reaction, spec.settings.verdict)
         if problem := calculators.refusal(spec.calculator, reaction):
             raise InputError(problem)
         build = partial(calculators.build, spec.calculator, solvent=reaction.solvent)
@@ -195,12 +195,12 @@ def not_verified(reason: str) -> bool:
     return reason.startswith((_DIED, _UNEXPECTED))
 
 
-def failed(reaction: Reaction, stage: Stage, reason: str) -> SearchResult:
+def failed(reaction: Start, stage: Stage, reason: str) -> SearchResult:
     """The result of a reaction that was not searched, or not to an end."""
     return SearchResult(reaction, Verdict(Label.FAILED, reason, stage=stage))
 
 
-def _broken(reaction: Reaction, error: BaseException) -> SearchResult:
+def _broken(reaction: Start, error: BaseException) -> SearchResult:
     """The result of a search that an error has ended; the log says where."""
     result = failed(reaction, Stage.WORKER, _unexpected(error))
     return dataclasses.replace(result, log="".join(traceback.format_exception(error)))

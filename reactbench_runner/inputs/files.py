@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from itertools import islice
@@ -30,9 +31,23 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
     one, from 0 on, or -1 for the last. Raises `UnusableFile` where there are not `number` frames;
     `what` they are.
     """
+    return _frames(folder, name, number, what)
+
+
+def read_all_frames(folder: Path, name: str, what: str) -> list[Atoms]:
+    """As `read_frames`, of however many there are; one of an output, which has a whole path."""
+    path, index = _file_and_index(folder, name, what)
+    output = False
+    with contextlib.suppress(Exception):  # what cannot be read is said below
+        output = index is None and is_output(kind_of(path))
+    return _frames(folder, name, 1 if output else None, what)
+
+
+def _frames(folder: Path, name: str, number: int | None, what: str) -> list[Atoms]:
+    """number: None for any."""
     path, index = _file_and_index(folder, name, what)
     try:
-        if number > 1 and is_output(kind := kind_of(path)):
+        if number is not None and number > 1 and is_output(kind := kind_of(path)):
             raise UnusableFile(
                 f"{path} is an output ({kind}), of one molecule; name those of both ends in the "
                 f"columns 'reactant' and 'product', as in {name}@-1 for the last geometry"
@@ -51,7 +66,7 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
         raise UnusableFile(f"{path} has more than {_MOST} frames; cut out those that are meant")
     if index is not None:
         frames = [_one_of(frames, index, path)]
-    if len(frames) != number:
+    if number is not None and len(frames) != number:
         remedy = _remedy(len(frames), number, name)
         raise UnusableFile(f"{path} has {len(frames)} frame(s), not {number} for {what}. {remedy}")
     return [_bare(frame, name) for frame in frames]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reactbench_runner.inputs.reactions import Listed, Unreadable, listed_in
 from workflows.errors import InputError
-from workflows.records import Reaction
+from workflows.records import Start
 
 #: Reactions beyond which an input is large.
 LARGE = 10_000
@@ -47,7 +47,7 @@ class LargeInput:
 
 def open_reactions(
     source: Path | str, remap: float | None = None, solvent: str = ""
-) -> list[Reaction | Unreadable] | LargeInput:
+) -> list[Start | Unreadable] | LargeInput:
     """All reactions of an input; those of a large one are read when their turn comes.
 
     Parameters
@@ -76,7 +76,7 @@ def open_reactions(
     return [listed.read() for listed in beginning]
 
 
-def solvents_of(reactions: Iterable[Reaction | Unreadable | Listed]) -> list[str]:
+def solvents_of(reactions: Iterable[Start | Unreadable | Listed]) -> list[str]:
     """Those of an input, each once and sorted; "" is the gas phase."""
     if isinstance(reactions, LargeInput):
         return sorted(reactions.solvents)

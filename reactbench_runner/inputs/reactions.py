@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.data import atomic_masses
@@ -27,13 +28,14 @@ from horm_calc.structure_files.electrons import (
     multiplicity_of,
     settle,
 )
-from reactbench_runner.inputs.files import UnusableFile, read_frames, stamp_of
+from reactbench_runner.inputs.files import UnusableFile, read_all_frames, read_frames, stamp_of
 from reactbench_runner.inputs.tables import FILES, check_id, rows_of
 from workflows.atom_order import remapped
 from workflows.errors import InputError
 from workflows.input_checks import check_structures
-from workflows.records import Reaction
+from workflows.records import Reaction, Start
 from workflows.settings import VerdictSettings
+from workflows.starts import BondChanges, SaddleGuess
 
 #: The id of a reaction that is given as a SMILES on the command line.
 OF_SMILES = "reaction"
@@ -62,16 +64,17 @@ class _BadRow(HormError):
     """What is wrong with one row."""
 
 
-def read_reactions(source: Path | str, *, solvent: str = "") -> list[Reaction | Unreadable]:
+def read_reactions(source: Path | str, *, solvent: str = "") -> list[Start | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
     Parameters
     ----------
     source
         A CSV with the columns `id` and either `reaction`, or `reactant` and `product`, or `smiles`,
-        and perhaps `charge`, `multiplicity` and `solvent`; file names are relative to the CSV. Or
-        an .xyz or .sdf file with two structures, which is a reaction, or a folder of such files; a
-        neutral singlet, unless the file says otherwise. Or a reaction SMILES, as text.
+        and perhaps a `guess`, or a `guess` alone, or `reactant` and `react`; and perhaps `charge`,
+        `multiplicity` and `solvent`. File names are relative to the CSV. Or an .xyz or
+        .sdf file with two structures, which is a reaction, or a folder of such files; a neutral
+        singlet, unless the file says otherwise. Or a reaction SMILES, as text.
     solvent
         Of the reactions for which the table names none; "" for the gas phase.
 
@@ -121,12 +124,12 @@ class Listed:
         """That of the row, or else the default; "" for the gas phase."""
         return solvent_name(self.row.get("solvent") or self.default_solvent)
 
-    def read(self) -> Reaction | Unreadable:
+    def read(self) -> Start | Unreadable:
         """The reaction, or why there is none."""
         found = _make(self.id, self.row, self.folder, self.where)
-        if isinstance(found, Reaction):
+        if isinstance(found, Start):
             found = replace(found, solvent=self.solvent)
-        if self.remap is None or isinstance(found, Unreadable):
+        if self.remap is None or not isinstance(found, Reaction):
             return found
         try:
             check_structures(found)
@@ -170,6 +173,39 @@ def listed_in(
         yield Listed(file.stem, {"reaction": file.name}, file.parent, str(file), *more)
 
 
+def of_smiles(item: Start | Unreadable | Listed) -> bool:
+    """Has it conformers to choose from?"""
+    if isinstance(item, Listed):
+        return "smiles" in item.row
+    return isinstance(item, Reaction) and any(item.conformers)
+
+
+def guesses_in(file: Path, solvent: str = "") -> list[Start | Unreadable]:
+    """Every structure of a file as a guess of a transition state of its own.
+
+    Of several, the number is a part of the id: guess-1, guess-2. Raises `InputError` where the file
+    cannot be used at all.
+    """
+    try:
+        frames = read_all_frames(Path(), str(file), "a guess of a transition state")
+    except UnusableFile as error:
+        raise InputError(str(error)) from None
+    name = file.name.partition("@")[0].rpartition(".")[0] or file.name
+    found: list[Start | Unreadable] = []
+    for number, frame in enumerate(frames, 1):
+        identifier = name if len(frames) == 1 else f"{name}-{number}"
+        check_id(identifier, str(file))
+        try:
+            charge, multiplicity = _electrons({}, [frame])
+        except _BadRow as error:
+            found.append(Unreadable(identifier, f"{file}, structure {number}: {error}"))
+            continue
+        _share_masses(frame)
+        given: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity, "solvent": solvent}
+        found.append(SaddleGuess(identifier, frame, **given))
+    return found
+
+
 def is_smiles(source: Path | str) -> bool:
     """Is it a reaction SMILES rather than the name of a file?"""
     return isinstance(source, str) and ">" in source and not Path(source).exists()
@@ -188,26 +224,35 @@ def _files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: _natural(file.stem))
 
 
-def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Reaction | Unreadable:
+def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Start | Unreadable:
     try:
+        guesses: list[Atoms] = []
+        alone = not {"reaction", "reactant", "smiles"} & row.keys()
+        if alone or row.get("guess"):
+            guesses = read_frames(folder, row["guess"], 1, "the guess")
         if "smiles" in row:
-            return _of_smiles(identifier, row)
+            return _of_smiles(identifier, row, guesses)
+        ends = []
         if "reaction" in row:
-            frames = read_frames(folder, row["reaction"], 2, "reactant and product")
-        else:
-            frames = [
-                *read_frames(folder, row["reactant"], 1, "the reactant"),
-                *read_frames(folder, row["product"], 1, "the product"),
-            ]
-        charge, multiplicity = _electrons(row, frames)
-        _share_masses(*frames)
-    except (_BadRow, UnusableFile, SmilesError) as error:
+            ends = read_frames(folder, row["reaction"], 2, "reactant and product")
+        elif "reactant" in row:
+            ends = read_frames(folder, row["reactant"], 1, "the reactant")
+        if "product" in row:
+            ends += read_frames(folder, row["product"], 1, "the product")
+        charge, multiplicity = _electrons(row, [*ends, *guesses])
+        _share_masses(*ends, *guesses)
+        electrons: Any = {"charge": charge, "multiplicity": multiplicity}
+        if "react" in row:
+            return BondChanges.parsed(identifier, ends[0], row["react"], **electrons)
+    except (_BadRow, UnusableFile, SmilesError, InputError) as error:
         text = str(error)  # of a file that is named by itself, it names the place already
         return Unreadable(identifier, text if text.startswith(where) else f"{where}: {text}")
-    return Reaction(identifier, frames[0], frames[1], charge=charge, multiplicity=multiplicity)
+    if not ends:
+        return SaddleGuess(identifier, *guesses, **electrons)
+    return Reaction(identifier, *ends, guess=guesses[0] if guesses else None, **electrons)
 
 
-def _of_smiles(identifier: str, row: dict[str, str]) -> Reaction:
+def _of_smiles(identifier: str, row: dict[str, str], guesses: list[Atoms]) -> Reaction:
     """A reaction whose structures are made. Raises `_BadRow`, `SmilesError`."""
     if not row["smiles"]:
         raise _BadRow("no SMILES")
@@ -221,25 +266,34 @@ def _of_smiles(identifier: str, row: dict[str, str]) -> Reaction:
             f"the SMILES has {found.radicals} unpaired electrons; say in a column 'multiplicity' "
             "whether they pair (1 for a singlet)"
         )
+    multiplicity = multiplicity or found.radicals + 1
+    if guesses:
+        electrons = {"charge": str(found.charge), "multiplicity": str(multiplicity)}
+        _electrons(electrons, guesses, "of the SMILES")
+        _share_masses(found.reactant, *guesses)
     return Reaction(
         identifier,
         found.reactant,
         found.product,
         charge=found.charge,
-        multiplicity=multiplicity or found.radicals + 1,
+        multiplicity=multiplicity,
         remapped=f"atoms mapped as {found.mapping}",
+        guess=guesses[0] if guesses else None,
+        conformers=found.others,
     )
 
 
-def _electrons(row: dict[str, str], frames: list[Atoms]) -> tuple[int, int]:
+def _electrons(
+    row: dict[str, str], frames: list[Atoms], where: str = "in the table"
+) -> tuple[int, int]:
     """Charge and multiplicity, on which the table and its files must agree."""
     told = Electrons()
     if (charge := _whole_number(row, "charge")) is not None:
-        told += charge_of(f"{charge} in the table", charge)
+        told += charge_of(f"{charge} {where}", charge)
     if (multiplicity := _whole_number(row, "multiplicity")) is not None:
         if multiplicity < 1:
             raise _BadRow(f"'multiplicity' is {multiplicity}; it is 1 for a singlet")
-        told += multiplicity_of(f"{multiplicity} in the table", multiplicity)
+        told += multiplicity_of(f"{multiplicity} {where}", multiplicity)
     for atoms in frames:
         told += atoms.info.pop(KEY)
     try:
@@ -260,13 +314,13 @@ def _whole_number(row: dict[str, str], column: str) -> int | None:
     return int(text) if text else None
 
 
-def _share_masses(reactant: Atoms, product: Atoms) -> None:
-    """An end of whose masses its file says nothing has those of the other end."""
-    if reactant.has("masses") != product.has("masses"):
-        said, silent = (reactant, product) if reactant.has("masses") else (product, reactant)
-        if (said.numbers.shape == silent.numbers.shape) and (said.numbers == silent.numbers).all():
-            silent.set_masses(said.get_masses())
-    for atoms in (reactant, product):
+def _share_masses(*structures: Atoms) -> None:
+    """A structure of whose masses its file says nothing has those of one that says something."""
+    for saying in [atoms for atoms in structures if atoms.has("masses")][:1]:
+        for atoms in structures:
+            if not atoms.has("masses") and atoms.numbers.tolist() == saying.numbers.tolist():
+                atoms.set_masses(saying.get_masses())
+    for atoms in structures:
         if atoms.has("masses") and (atoms.get_masses() == atomic_masses[atoms.numbers]).all():
             atoms.set_array("masses", None)
 

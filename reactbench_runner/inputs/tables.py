@@ -13,8 +13,11 @@ from typing import TextIO
 
 from workflows.errors import InputError
 
-COLUMNS = ("id", "reaction", "reactant", "product", "smiles", "charge", "multiplicity", "solvent")
-_NUMBERS, FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product")
+COLUMNS = (
+    *("id", "reaction", "reactant", "product", "react", "smiles", "guess"),
+    *("charge", "multiplicity", "solvent"),
+)
+_NUMBERS, FILES = ("charge", "multiplicity"), ("reaction", "reactant", "product", "guess")
 
 #: Columns that people keep for themselves, as all whose names begin with #.
 _NOTES = ("comment", "comments", "note", "notes")
@@ -68,7 +71,12 @@ def rows_of(source: Path) -> Iterator[tuple[int, dict[str, str]]]:
         while len(cells) > len(names) and not cells[-1]:  # as spreadsheets leave them
             cells.pop()
         if len(cells) != len(names):
-            raise InputError(f"{source}, line {line}: {len(cells)} values for {len(names)} columns")
+            quoted = " (a cell with commas stands in quotation marks)" * (
+                "react" in header.values()
+            )
+            raise InputError(
+                f"{source}, line {line}: {len(cells)} values for {len(names)} columns{quoted}"
+            )
         for column in unnamed:
             column.take(line, cells[column.place])
         row = {header[i]: _value(header[i], cells[i], source.parent) for i in header}
@@ -233,14 +241,21 @@ def _check_header(header: list[str], where: str) -> None:
     if "id" not in header:
         raise InputError(f"{where}: no column 'id'; the first line names the columns")
     one = [name for name in ("reaction", "smiles") if name in header]
-    two = {"reactant", "product"} & set(header)
+    two = {"reactant", "product", "react"} & set(header)
     if len(one) + bool(two) > 1:
         raise InputError(
-            f"{where}: either a column 'reaction', or 'smiles', or 'reactant' and 'product'"
+            f"{where}: either a column 'reaction', or 'smiles', or 'reactant' and 'product', or "
+            "'reactant' and 'react'"
         )
-    if not one and len(two) < 2:
+    if "react" in two and (two != {"reactant", "react"} or "guess" in header):
         raise InputError(
-            f"{where}: needs a column 'reaction' or 'smiles', or both 'reactant' and 'product'"
+            f"{where}: 'react' says what becomes of a 'reactant', which needs a column; there is "
+            "no column 'product' or 'guess' beside it"
+        )
+    if not one and len(two) < 2 and (two or "guess" not in header):
+        raise InputError(
+            f"{where}: needs a column 'reaction' or 'smiles', or both 'reactant' and 'product', or "
+            "both 'reactant' and 'react', or 'guess'"
         )
 
 

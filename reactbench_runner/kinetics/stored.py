@@ -44,7 +44,7 @@ def why_not(row: ResultRow) -> str:
     """Why the verdict and the energies of a reaction allow no rate constant; "" where they do."""
     if row.verdict is Label.BARRIERLESS:
         return "barrierless: without a saddle, transition-state theory gives no rate constant"
-    if row.verdict not in (Label.INTENDED, Label.IN_STEPS):
+    if row.verdict not in (Label.INTENDED, Label.IN_STEPS, Label.FOUND):
         return f"{row.verdict}: {row.reason}" if row.reason else f"the verdict is {row.verdict}"
     if row.ts_energy_ev is None:
         return "the saddle has not converged"

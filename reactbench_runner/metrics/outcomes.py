@@ -35,9 +35,9 @@ class Outcome:
     by_bonds, first_by_bonds
         Whether the ends of the IRC have the bonds of reactant and product, those near the limit
         counted by the limit alone; and whether those of the first attempt have.
-    first, intended, in_steps
-        Whether the verdict is *intended*, that of the first attempt or of all, or *intended in
-        steps*.
+    first, intended, in_steps, found
+        Whether the verdict is *intended*, that of the first attempt or of all, *intended in
+        steps*, or, from a guess alone, *found*.
     barrier
         kcal/mol, of an *intended* reaction.
     costs
@@ -59,6 +59,7 @@ class Outcome:
     barrier: float | None
     costs: np.ndarray | None
     bonds_changed: int | None = None
+    found: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def outcome_of(row: ResultRow) -> Outcome:
         first=first,
         intended=intended,
         in_steps=row.verdict is Label.IN_STEPS,
+        found=row.verdict is Label.FOUND,
         barrier=row.barrier_kcal_per_mol if intended else None,
         costs=_costs(row),
     )
@@ -178,4 +180,5 @@ FUNNEL: tuple[tuple[str, str, Callable[[Outcome], bool | None]], ...] = (
     ("intended", "intended", lambda one: one.intended),
     ("first", "  at the first attempt", lambda one: one.first),
     ("in_steps", "intended in steps", lambda one: one.in_steps),
+    ("found", "found, from a guess alone", lambda one: one.found),
 )

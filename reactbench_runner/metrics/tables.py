@@ -27,7 +27,7 @@ def funnel(reports: Sequence[RunReport]) -> Table:
         table.add_row("finished", *(str(one.finished) for one in reports))
     for key, title, _ in FUNNEL:
         rates = [one.funnel[key] for one in reports]
-        if key == "in_steps" and not any(rate.count for rate in rates):
+        if key in ("in_steps", "found") and not any(rate.count for rate in rates):
             continue
         table.add_row(title, *map(share, rates))
     return table

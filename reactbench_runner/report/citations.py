@@ -10,6 +10,7 @@ from typing import Any
 from horm_calc.checkpoints.catalogue import CATALOGUE, SHIPPED
 from reactbench_runner.storage.rows import ResultRow, levels_of
 from workflows.methods.registry import METHODS
+from workflows.records import Label
 
 #: References by a short name: authors, title or journal, and a DOI or an address.
 REFERENCES: dict[str, tuple[str, str]] = {
@@ -147,8 +148,12 @@ def _sentences(
         yield _IN_SOLUTION, ()
     yield from _stage(settings, "endpoints", "Reactants and products were relaxed", [])
     paths = _used(row.path_method for row in rows)
-    yield from _stage(settings, "path", "Paths between them were found", paths)
-    yield from _stage(settings, "saddle", "Their highest points were refined to saddle points", [])
+    found = any(row.verdict is Label.FOUND for row in rows)
+    refined = "Guesses of transition states were refined to saddle points"
+    if paths or not found:
+        yield from _stage(settings, "path", "Paths between them were found", paths)
+        refined = "Their highest points were refined to saddle points"
+    yield from _stage(settings, "saddle", refined, [])
     yield from _stage(
         settings,
         "irc",
@@ -156,6 +161,13 @@ def _sentences(
         _used(row.irc_method for row in rows),
     )
     factor = settings.get("verdict", {}).get("bond_factor", 1.2)
+    if found:
+        yield (
+            "A transition state is called found if nothing but a guess of it was given: reactant "
+            "and product are then the relaxed ends of its intrinsic reaction coordinate, the "
+            "reactant the one of higher energy",
+            (),
+        )
     yield (
         "A transition state is called intended if the relaxed ends of its intrinsic reaction "
         "coordinate have the bonds of reactant and product (shorter than "

@@ -1,31 +1,26 @@
 """Reactant and product as chemists draw them, from their structures in space.
 
-The bonds are those that the verdict counts. RDKit finds their orders (Kim and Kim, Bull. Korean
-Chem. Soc. 2015, 36, 1769, in `rdDetermineBonds`). Where it finds none there is no drawing: a wrong
-one would be worse than a formula.
+The bonds are those that the verdict counts. Where no bond orders are found for them there is no
+drawing: a wrong one would be worse than a formula.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from rdkit import Chem, RDLogger
-from rdkit.Chem import rdDepictor, rdDetermineBonds
+from rdkit import Chem
+from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Geometry import Point3D
 
 from horm_calc.chemistry.connectivity import Bonds, bonds
+from horm_calc.chemistry.perception import molecule_of, quiet
 
 #: Pixels of a drawing, and what the colours of its bonds say.
 WIDTH, HEIGHT = 230, 150
 BROKEN, FORMED, OTHER_ORDER = (0.97, 0.68, 0.45), (0.52, 0.74, 0.95), (0.85, 0.85, 0.85)
-
-#: The search for bond orders is exponential in what is unsaturated; larger structures have none.
-_MOST_ATOMS, _MOST_TRIES = 150, 50_000
 
 
 def draw(
@@ -38,9 +33,9 @@ def draw(
     """
     ends = (reactant, product)
     graphs = [bonds(atoms, bond_factor) for atoms in ends]
-    with _quiet():
+    with quiet():
         found = [
-            _molecule(atoms, graph, charge, multiplicity)
+            molecule_of(atoms, graph, charge, multiplicity)
             for atoms, graph in zip(ends, graphs, strict=True)
         ]
         changed = graphs[0] ^ graphs[1]
@@ -59,46 +54,6 @@ def draw(
             _svg(one, colours) if one else "" for one, colours in zip(flat, marked, strict=True)
         )
     return first, last
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """RDKit prints what it also raises."""
-    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        RDLogger.EnableLog("rdApp.*")  # type: ignore[attr-defined]
-
-
-def _molecule(atoms: Atoms, graph: Bonds, charge: int, multiplicity: int) -> Chem.Mol | None:
-    """With bond orders; the place of each atom is in its property `place`."""
-    if len(atoms) > _MOST_ATOMS:
-        return None
-    molecule = Chem.RWMol()
-    conformer = Chem.Conformer(len(atoms))
-    for index, (symbol, place) in enumerate(zip(atoms.symbols, atoms.positions, strict=True)):
-        atom = Chem.Atom(symbol)
-        atom.SetNoImplicit(True)
-        atom.SetIntProp("place", index)
-        molecule.AddAtom(atom)
-        conformer.SetAtomPosition(index, Point3D(*place.tolist()))
-    for pair in sorted(graph):
-        molecule.AddBond(*pair, Chem.BondType.SINGLE)
-    molecule.AddConformer(conformer)
-    try:
-        rdDetermineBonds.DetermineBondOrders(
-            molecule,
-            charge=charge,
-            allowChargedFragments=multiplicity == 1,
-            embedChiral=False,
-            maxIterations=_MOST_TRIES,
-        )
-        Chem.SanitizeMol(molecule)
-        Chem.AssignStereochemistryFrom3D(molecule)
-    except (ValueError, RuntimeError):  # no orders that fit, or too many to try
-        return None
-    return molecule.GetMol()
 
 
 def _orders(molecule: Chem.Mol) -> dict[tuple[int, int], float]:

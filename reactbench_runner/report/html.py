@@ -26,7 +26,7 @@ from horm_calc.lazy_imports import version
 from reactbench_runner.errors import StorageError
 from reactbench_runner.report.citations import REFERENCES, Methods, address, methods_of
 from reactbench_runner.report.payload import details_of, packed
-from reactbench_runner.report.table import counted, verdict_words, verification
+from reactbench_runner.report.table import counted, found_words, verdict_words, verification
 from reactbench_runner.storage.reading import StoredRun
 from reactbench_runner.storage.rows import ResultRow, levels_of
 from reactbench_runner.storage.run_folder import replacing
@@ -197,7 +197,7 @@ def _row(row: ResultRow) -> dict[str, Any]:
         "level": row.level_of_theory,
         "verdict": row.verdict,
         "words": verdict_words(row),
-        "reason": row.reason,
+        "reason": found_words(row),
         "warnings": warnings,
         "missing": row.not_computed,
         "molecules": [row.reactant_molecules, row.product_molecules],

@@ -17,7 +17,7 @@ const COLUMNS = [
   { key: "seconds", name: "s", digits: 0 },
 ];
 const TONE = {
-  intended: "good", "intended in steps": "good", barrierless: "middle",
+  intended: "good", "intended in steps": "good", found: "good", barrierless: "middle",
   "partly intended": "middle", ambiguous: "middle", unintended: "bad", failed: "bad",
 };
 const STEP = 50; // rows that are added at a time

@@ -114,6 +114,8 @@ def _reaction(row: ResultRow, points: Mapping[str, Point], markup: Markup) -> It
     told.append(f"Level of theory: {row.level_of_theory}.")
     if row.isotopes:
         told.append(f"Isotopes: {row.isotopes}.")
+    if row.reactant_smiles and row.product_smiles:
+        told.append(f"SMILES: {row.reactant_smiles} to {row.product_smiles}.")
     if row.step_energies_kcal_per_mol:
         steps = row.step_energies_kcal_per_mol.replace("-", "−")
         told.append(f"Energies of saddles and intermediates in turn: {steps} kcal/mol.")

@@ -16,6 +16,7 @@ from workflows.records import Label
 _COLOURS = {
     Label.INTENDED: "green",
     Label.IN_STEPS: "green",
+    Label.FOUND: "green",
     Label.BARRIERLESS: "cyan",
     Label.PARTLY: "yellow",
     Label.AMBIGUOUS: "yellow",
@@ -94,18 +95,24 @@ def counts(rows: Sequence[ResultRow]) -> str:
 
 
 def counted(verdicts: Mapping[str, int]) -> str:
-    """As `counts`, of how many there are of each verdict."""
+    """As `counts`, of how many there are of each verdict.
+
+    *found* stands first where nothing but guesses was searched.
+    """
     total = sum(verdicts.values())
-    parts = [f"{verdicts.get(Label.INTENDED, 0)} of {total} intended"]
-    parts += [f"{number} {label}" for label in list(Label)[1:] if (number := verdicts.get(label))]
+    guesses = Label.FOUND in verdicts and Label.INTENDED not in verdicts
+    first = Label.FOUND if guesses else Label.INTENDED
+    parts = [f"{verdicts.get(first, 0)} of {total} {first}"]
+    others = [label for label in Label if label is not first]
+    parts += [f"{number} {label}" for label in others if (number := verdicts.get(label))]
     return ", ".join(parts)
 
 
 def verification(rows: Sequence[ResultRow]) -> str:
     """How far the verified transition states are from those of the search, in one line.
 
-    Counts are of all reactions, the numbers of those that are *intended*. Empty for a run
-    without verification.
+    Counts are of all reactions, the numbers of those that are *intended* or *found*. Empty for a
+    run without verification.
     """
     attempted = _attempted(rows)
     if not attempted:
@@ -113,7 +120,8 @@ def verification(rows: Sequence[ResultRow]) -> str:
     converged = [row for row in attempted if row.verify_converged]
     line = f"verified with {levels_of(attempted, verified=True)}: "
     line += f"{len(converged)} of {len(attempted)} transition states"
-    intended = [row for row in converged if row.verdict is Label.INTENDED]
+    good = [label for label in (Label.INTENDED, Label.FOUND) if label in {r.verdict for r in rows}]
+    intended = [row for row in converged if row.verdict in good]
     differences = [
         abs(there - here)
         for row in intended
@@ -123,7 +131,7 @@ def verification(rows: Sequence[ResultRow]) -> str:
     distances = [row.verify_ts_rmsd_a for row in intended if row.verify_ts_rmsd_a is not None]
     if distances:
         distance = statistics.median(distances)
-        line += f"; the intended ones: median RMSD {distance:.3f} Å"
+        line += f"; the {' and '.join(good)} ones: median RMSD {distance:.3f} Å"
     if differences:
         line += f", MAE of ΔE‡ between the levels {statistics.mean(differences):.2f} kcal/mol"
     return line
@@ -149,12 +157,19 @@ def remarks(rows: Sequence[ResultRow]) -> list[str]:
     """Why a verdict is not plainly *intended*, and what else a reader should know."""
     lines = []
     for row in rows[:MOST_ROWS]:
-        lines += [f"{row.id}: {text}" for text in (row.reason, row.warnings) if text]
+        lines += [f"{row.id}: {text}" for text in (found_words(row), row.warnings) if text]
         lines += [f"{row.id}: {text}" for text in from_separated(row)]
         if row.verify_reason:
             outcome = "verified, but" if row.verify_converged else "not verified:"
             lines.append(f"{row.id}: {outcome} {row.verify_reason}")
     return lines
+
+
+def found_words(row: ResultRow) -> str:
+    """The reason of a verdict; before that of a *found* one, what it leads from and to."""
+    ends = [row.reactant_smiles, row.product_smiles]
+    known = " -> ".join(ends) if all(ends) else ""
+    return "; ".join(filter(None, (known * (row.verdict is Label.FOUND), row.reason)))
 
 
 def further_energies(row: ResultRow) -> list[str]:

@@ -30,11 +30,11 @@ def to_row(result: SearchResult) -> ResultRow:
     reaction, verdict = result.reaction, result.verdict
     row = ResultRow(
         id=reaction.id,
-        formula=reaction.reactant.get_chemical_formula(),
-        atoms=len(reaction.reactant),
+        formula=reaction.atoms.get_chemical_formula(),
+        atoms=len(reaction.atoms),
         charge=reaction.charge,
         multiplicity=reaction.multiplicity,
-        isotopes=isotopes(reaction.reactant),
+        isotopes=isotopes(reaction.atoms),
         solvent=reaction.solvent,
         verdict=verdict.label,
         side=verdict.side,
@@ -43,6 +43,8 @@ def to_row(result: SearchResult) -> ResultRow:
         verdict_at_first_attempt=result.first_verdict.label if result.first_verdict else None,
         stage=Stage(verdict.stage or Stage.VERDICT),
         reason=verdict.reason,
+        reactant_smiles=result.smiles.get("reactant", ""),
+        product_smiles=result.smiles.get("product", ""),
         path_method=result.path.method if result.path else "",
         path_converged=bool(result.path.converged) if result.path else None,
         irc_method=result.irc.method if result.irc else "",

@@ -22,8 +22,9 @@ from reactbench_runner.storage.database import without_password
 from reactbench_runner.storage.run_folder import read_record, replacing
 from workflows.errors import InputError
 from workflows.methods.registry import packages
-from workflows.records import Reaction
+from workflows.records import Start
 from workflows.settings import SearchSettings
+from workflows.starts import BondChanges
 
 #: The packages whose version can change a result.
 PACKAGES = ("horm-tssearch", "ase", "numpy", "rdkit", "scipy", "tblite", "torch", *packages())
@@ -89,13 +90,14 @@ def with_solvents_there(out: Path, solvents: Iterable[str]) -> list[str]:
     return sorted({*solvents, *there}) or [""]
 
 
-def start_or_resume(out: Path, run: dict[str, Any]) -> str:
+def start_or_resume(out: Path, run: dict[str, Any], *, of_smiles: bool = True) -> str:
     """Write run.json, or check it against the run that `out` holds; returns the run's name.
 
     `out` is a folder that no other process writes to. Raises `InputError` naming every
     difference in calculator or settings. The same weights are the same calculator, wherever
-    their file lies. A run without verification may get one. Versions that have changed since
-    are noted in run.json.
+    their file lies. A run without verification may get one. Runs of versions that relaxed no
+    conformers can go on with any number of these where no reaction has them (not `of_smiles`).
+    Versions that have changed since are noted in run.json.
     """
     path = out / "run.json"
     if path.exists():
@@ -107,6 +109,8 @@ def start_or_resume(out: Path, run: dict[str, Any]) -> str:
             if run[identity] and before.get(identity) == run[identity]:
                 before[name] = run[name]
         there = {key: before.get(key, absent) for key, absent in _MUST_AGREE.items()}
+        conformers = 1 if of_smiles else run["settings"]["conformers"]
+        there["settings"] = {"conformers": conformers} | there["settings"]  # of older versions
         for name, identity in (("calculator", "identity"), ("verify", "verify_identity")):
             if there[name] != run[name]:
                 there[identity] = run[identity]  # the name says it all
@@ -177,18 +181,20 @@ def versions(more: Iterable[str] = ()) -> dict[str, str]:
     return {name: _version(name) for name in dict.fromkeys((*PACKAGES, *more))}
 
 
-def fingerprint(item: Reaction | Unreadable) -> str:
-    """A digest of what a search starts from: isotopes, positions, charge, spin and solvent."""
+def fingerprint(item: Start | Unreadable) -> str:
+    """A digest of what a search starts from: isotopes, positions, charge, spin, solvent, bonds."""
     if isinstance(item, Unreadable):
         return f"unreadable: {item.reason}"
     digest = hashlib.sha256()
-    for atoms in (item.reactant, item.product):
+    for atoms in item.structures.values():
         digest.update(atoms.numbers.astype("int64").tobytes())
         digest.update(atoms.positions.astype("float64").tobytes())
         if has_isotopes(atoms):
             digest.update(atoms.get_masses().astype("float64").tobytes())
     electrons = f"{item.charge} {item.multiplicity}"
     digest.update(f"{electrons} {item.solvent}".rstrip().encode())  # gas phase: as it always was
+    if isinstance(item, BondChanges):
+        digest.update(str(item).encode())
     return digest.hexdigest()[:16]
 
 

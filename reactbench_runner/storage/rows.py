@@ -59,7 +59,7 @@ class ResultRow:
         "ALPB(water)`"
     )
     verdict: Label = _column(
-        "*intended*, *intended in steps*, *barrierless*, *partly intended*, *unintended*, "
+        "*intended*, *intended in steps*, *found*, *barrierless*, *partly intended*, *unintended*, "
         "*ambiguous* or *failed*"
     )
     side: str = _text(
@@ -80,8 +80,12 @@ class ResultRow:
     stage: Stage = _column("the stage in which a search *failed*; otherwise `verdict`")
     reason: str = _text(
         "why the verdict is not *intended*: the bonds that decide it, and atoms whose exchange in "
-        "one of the files would make it *intended*"
+        "one of the files would make it *intended*; if *found*, the bonds that change"
     )
+    reactant_smiles: str = _text(
+        "SMILES of the relaxed reactant; empty if no bond orders fit its structure"
+    )
+    product_smiles: str = _text("SMILES of the relaxed product, in the same way")
     barrier_kcal_per_mol: float | None = _optional(
         "electronic barrier relative to the relaxed reactant, which may be a complex of several "
         "molecules; empty if relaxation has changed its bonds",

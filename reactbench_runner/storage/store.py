@@ -33,7 +33,7 @@ from reactbench_runner.storage.structures import (
 from reactbench_runner.storage.table import write_csv
 from reactbench_runner.storage.xyz_files import write_search, write_verification
 from workflows.errors import InputError
-from workflows.records import Reaction, SearchResult
+from workflows.records import SearchResult, Start
 
 #: Seconds between two writings of results.csv while a run goes on.
 TABLE_EVERY = 5.0
@@ -155,7 +155,7 @@ class Store:
         folder.rename(self.out / identifier)
         flush(self.out)
 
-    def read(self, reaction: Reaction, row: ResultRow) -> SearchResult:
+    def read(self, reaction: Start, row: ResultRow) -> SearchResult:
         """A finished search of this run, as far as a verification needs it.
 
         Raises `InputError` when its structures are not in the database.

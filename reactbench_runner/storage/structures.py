@@ -14,10 +14,10 @@ from reactbench_runner.storage.database import Entry, database_name
 from reactbench_runner.storage.rows import ResultRow
 from workflows.records import (
     Minimum,
-    Reaction,
     Saddle,
     SearchResult,
     SeparatedMolecule,
+    Start,
     Verdict,
 )
 
@@ -93,7 +93,7 @@ def points_of(rows: Iterable[Any]) -> dict[str, Point]:
     return {row.role: (row.toatoms(), row.data) for row in rows}
 
 
-def read_back(reaction: Reaction, row: ResultRow, known: Mapping[str, Point]) -> SearchResult:
+def read_back(reaction: Start, row: ResultRow, known: Mapping[str, Point]) -> SearchResult:
     """A finished search from its row and its `points`, as far as a verification needs it.
 
     Raises `KeyError` where a point is missing.
@@ -106,7 +106,14 @@ def read_back(reaction: Reaction, row: ResultRow, known: Mapping[str, Point]) ->
         # The energy between the ends is left out where relaxation has made something else of one.
         lost=("reactant", "product") if row.reaction_energy_kcal_per_mol is None else (),
     )
-    reactant, product = (minimum_of(known[name]) for name in ("reactant", "product"))
+    # A guess whose IRC has led to no ends has none.
+    reactant, product = (
+        None if energy is None else minimum_of(known[name])
+        for name, energy in (
+            ("reactant", row.reactant_energy_ev),
+            ("product", row.product_energy_ev),
+        )
+    )
     saddle = saddle_of(known["transition_state"])
     return SearchResult(reaction, verdict, reactant=reactant, product=product, saddle=saddle)
 

@@ -22,12 +22,12 @@ from reactbench_runner.storage.vibration_files import write_vibrations
 from workflows.records import (
     IRC,
     Minimum,
-    Reaction,
     ReactionPath,
     Saddle,
     SearchResult,
     SeparatedMolecule,
     SeparatedMolecules,
+    Start,
 )
 
 #: A structure and what its comment says: the energy (eV) and more.
@@ -47,7 +47,8 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
         files["irc.xyz"] = _of_irc(result.irc, result.irc_ends)
     for name, minimum in (("reactant", result.reactant), ("product", result.product)):
         if minimum:
-            files[f"{name}.xyz"] = _of_point(minimum)
+            smiles = {"smiles": result.smiles[name]} if name in result.smiles else {}
+            files[f"{name}.xyz"] = [(minimum.atoms, {"energy": minimum.energy} | smiles)]
         if molecules := result.separated.get(name):
             files[f"{name}_molecules.xyz"] = _of_molecules(molecules)
     for number, step in enumerate(result.steps, 1):
@@ -113,7 +114,7 @@ def _alone(one: SeparatedMolecule) -> dict[str, Any]:
     }
 
 
-def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Reaction) -> None:
+def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Start) -> None:
     """As xyz. ASE reads what the comments say with the structures."""
     electrons = {"charge": of.charge, "multiplicity": of.multiplicity}
     with path.open("w", encoding="utf-8") as file:

@@ -330,7 +330,7 @@ def test_concerns_that_break_down_cost_no_search(concerns) -> None:
         name: Minimum(atoms, energy=0.0, forces=zero, method="rfo", converged=True)
         for name, atoms in (("reactant", EXCHANGE.reactant), ("product", EXCHANGE.product))
     }
-    [warning] = remarks.of_structures(EXCHANGE, minima, None, surface, QUICK)
+    [warning] = remarks.of_structures(EXCHANGE.structures, minima, None, surface, QUICK)
     assert "is not known" in warning
 
 
@@ -404,7 +404,9 @@ def _free_energies(surface: Surface) -> None:
 def _concerns(surface: Surface) -> None:
     end = relax(EXCHANGE.reactant, Surface(LEPS()), EndpointSettings())
     minima = {"reactant": end, "product": end}
-    raise StageTimeout(next(remarks.of_structures(EXCHANGE, minima, None, surface, SHORT)))
+    raise StageTimeout(
+        next(remarks.of_structures(EXCHANGE.structures, minima, None, surface, SHORT))
+    )
 
 
 def _verification(surface: Surface) -> None:

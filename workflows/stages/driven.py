@@ -115,7 +115,7 @@ def driven_string(
         bar, best = saddle - settings.margin, []
         for formed_only in (True, False) if apart else (False,):
             halves = [
-                _drive(*pair, bond_factor, bar, surface, formed_only=formed_only)
+                _towards(*pair, bond_factor, bar, surface, formed_only=formed_only)
                 for pair in (ends, ends[::-1])
             ]
             for sections in (
@@ -132,13 +132,23 @@ def driven_string(
     return string_path(sections, "driven")
 
 
-def _drive(
+def _towards(
     start: Atoms, end: Atoms, bond_factor: float, bar: float, surface: Surface, *, formed_only: bool
 ) -> list[Atoms]:
-    """`start`, and what becomes of it as long as it lies below `bar` and can be computed."""
+    """`start`, and what becomes of it when its bonds get the lengths that they have in `end`."""
     before, after = bonds(start, bond_factor), bonds(end, bond_factor)
     pairs = sorted((formed_only and after - before) or before ^ after)
-    lengths = _lengths(start, end, pairs)
+    return drive(start, pairs, _distances(end, pairs), bar, surface)
+
+
+def drive(
+    start: Atoms, pairs: Sequence[Pair], aims: np.ndarray, bar: float, surface: Surface
+) -> list[Atoms]:
+    """`start`, and what becomes of it as long as it lies below `bar` (eV) and can be computed.
+
+    aims: (pairs,), the lengths that the pairs have in the end, Å.
+    """
+    lengths = _lengths(start, aims, pairs)
     driven = _Springs(surface, np.array(pairs), np.sign(lengths[-1] - lengths[0]))
     atoms = with_positions(start, start.positions)
     atoms.calc = driven
@@ -190,7 +200,7 @@ def _released(
         return []
 
     def fall(place: int) -> list[Atoms]:
-        images = _descent(half[place], surface)
+        images = descent(half[place], surface)
         if not images or not same_bonds(goal, images[-1], bond_factor):
             return []
         return images if compare(goal, images[-1], bond_factor).same else []
@@ -223,12 +233,18 @@ def _tops(half: list[Atoms], surface: Surface) -> np.ndarray:
     return np.maximum.accumulate([surface.at(image)[0] for image in half])
 
 
-def _lengths(start: Atoms, end: Atoms, pairs: Sequence[Pair]) -> np.ndarray:
+def _distances(atoms: Atoms, pairs: Sequence[Pair]) -> np.ndarray:
+    return np.array([atoms.get_distance(*pair) for pair in pairs])
+
+
+def sums_of_radii(atoms: Atoms, pairs: Sequence[Pair]) -> np.ndarray:
+    """Of the covalent radii of the atoms of each pair, (pairs,), Å."""
+    return np.array([RADII[atoms.numbers[list(pair)]].sum() for pair in pairs])
+
+
+def _lengths(start: Atoms, last: np.ndarray, pairs: Sequence[Pair]) -> np.ndarray:
     """Of the `pairs` on the way, (STEPS + 1, pairs), Å, in equal steps of all of them together."""
-    radii = np.array([RADII[start.numbers[list(pair)]].sum() for pair in pairs])
-    first, last = (
-        np.array([atoms.get_distance(*pair) for pair in pairs]) for atoms in (start, end)
-    )
+    radii, first = sums_of_radii(start, pairs), _distances(start, pairs)
     last = np.where(last > first, np.clip(last, first, np.maximum(APART * radii, first)), last)
     before, after = (np.exp((radii - lengths) / SCALE) for lengths in (first, last))
     fine = np.linspace(0, 1, 1001)[:, None]
@@ -247,7 +263,7 @@ def _relax(atoms: Atoms, hessian: np.ndarray | None) -> np.ndarray | None:
     return hessian if optimizer.state is None else optimizer.H
 
 
-def _descent(start: Atoms, surface: Surface) -> list[Atoms]:
+def descent(start: Atoms, surface: Surface) -> list[Atoms]:
     """The steps of a relaxation without springs, none where it comes to no rest."""
     atoms = with_positions(start, start.positions)
     atoms.calc = surface

@@ -115,7 +115,7 @@ def connected_sides(verdict: Verdict) -> tuple[bool, bool]:
     if verdict.lost:
         return False, False
     label = verdict.at_limit if verdict.label is Label.AMBIGUOUS else verdict.label
-    if label in (Label.INTENDED, Label.IN_STEPS):
+    if label in (Label.INTENDED, Label.IN_STEPS, Label.FOUND):
         return True, True
     if label is Label.PARTLY:
         return verdict.side == "reactant", verdict.side == "product"

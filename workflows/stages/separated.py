@@ -27,7 +27,7 @@ from workflows.errors import NotConverged, StageError, within
 from workflows.input_checks import other_solvent
 from workflows.limits import run_with_limit
 from workflows.logs import log_with_cause
-from workflows.records import Cost, Minimum, Reaction, SeparatedMolecule, SeparatedMolecules
+from workflows.records import Cost, Minimum, SeparatedMolecule, SeparatedMolecules, Start
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stages.endpoints import settle
 from workflows.stages.free_energy import ideal_gas
@@ -56,7 +56,7 @@ def shortest_distance(molecules: Sequence[Atoms]) -> float:
     return min(float(cdist(*pair).min()) for pair in pairs)
 
 
-def surfaces(reaction: Reaction, calculator: Calculator, build: Build | None) -> SurfaceOf:
+def surfaces(reaction: Start, calculator: Calculator, build: Build | None) -> SurfaceOf:
     """Makes the surface of a molecule in some state.
 
     Without `build` only where that is the state of the whole reaction: of a calculator that is
@@ -80,7 +80,7 @@ def surfaces(reaction: Reaction, calculator: Calculator, build: Build | None) ->
 
 
 def separate(
-    end: Minimum, reaction: Reaction, surface_of: SurfaceOf, settings: SearchSettings
+    end: Minimum, reaction: Start, surface_of: SurfaceOf, settings: SearchSettings
 ) -> SeparatedMolecules:
     """The molecules of an end that is in pieces, each relaxed with its own charge and spin.
 
@@ -109,7 +109,7 @@ def separate(
 
 
 def _molecules(
-    atoms: Atoms, reaction: Reaction, surface_of: SurfaceOf, settings: SearchSettings
+    atoms: Atoms, reaction: Start, surface_of: SurfaceOf, settings: SearchSettings
 ) -> list[SeparatedMolecule]:
     members = _pieces(atoms, settings.verdict)
     found = [atoms[piece] for piece in members]

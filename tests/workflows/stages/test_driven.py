@@ -24,7 +24,7 @@ from workflows.settings import (
     SaddleSettings,
     SearchSettings,
 )
-from workflows.stages.driven import STEPS, _lengths, _Springs, driven_string
+from workflows.stages.driven import STEPS, _distances, _lengths, _Springs, driven_string
 from workflows.stages.endpoints import relax
 from workflows.stages.irc import follow
 from workflows.stages.saddle import refine
@@ -268,7 +268,8 @@ def test_lengths_go_from_end_to_end(ethyl) -> None:
     """However far away an atom is: where one bond is half gone, the other is half there."""
     reactant, product = (end.copy() for end in ethyl[0])
     reactant.positions[8] += 6 * (reactant.positions[8] - reactant.positions[1])
-    lengths = _lengths(reactant, product, sorted(bonds(reactant, FACTOR) ^ bonds(product, FACTOR)))
+    pairs = sorted(bonds(reactant, FACTOR) ^ bonds(product, FACTOR))
+    lengths = _lengths(reactant, _distances(product, pairs), pairs)
     assert lengths[0] == pytest.approx([reactant.get_distance(0, 1), reactant.get_distance(1, 8)])
     assert lengths[-1, 1] == pytest.approx(product.get_distance(1, 8))
     assert (np.diff(lengths[:, 0]) > 0).all()

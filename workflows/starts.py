@@ -1,0 +1,175 @@
+"""What a search starts from where not both ends of a reaction are known."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ase import Atoms
+
+from horm_calc.chemistry.connectivity import Pair, bond_ratios, pair_name
+from workflows.errors import InputError
+from workflows.records import Start
+from workflows.settings import VerdictSettings
+
+#: Verbs of a text that says what should happen.
+_VERBS = ("break", "form")
+
+
+@dataclass(frozen=True)
+class SaddleGuess(Start):
+    """A guess of a transition state, and nothing of what it connects.
+
+    Attributes
+    ----------
+    id
+        Name, in messages and of files.
+    guess
+        Positions in Å.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    """
+
+    guess: Atoms
+
+    @property
+    def structures(self) -> dict[str, Atoms]:
+        """The guess."""
+        return {"guess": self.guess}
+
+
+@dataclass(frozen=True)
+class BondChanges(Start):
+    """A reactant and what should happen to it; the product is made with the calculator.
+
+    Attributes
+    ----------
+    id
+        Name, in messages and of files.
+    reactant
+        Positions in Å.
+    breaking, forming
+        Pairs of atoms, counted from 0, whose bonds break or form.
+    charge, multiplicity
+        Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    """
+
+    reactant: Atoms
+    breaking: tuple[Pair, ...] = ()
+    forming: tuple[Pair, ...] = ()
+
+    @classmethod
+    def parsed(
+        cls,
+        id: str,
+        reactant: Atoms,
+        react: str,
+        *,
+        charge: int = 0,
+        multiplicity: int = 1,
+        solvent: str = "",
+    ) -> BondChanges:
+        """From a text such as 'break 3-7, form 3-9', with atoms counted from 1.
+
+        An element may stand before its number, as in 'break C3-H7', and is checked. Raises
+        `InputError`, which quotes what is wrong.
+        """
+        breaking, forming = _parsed(react, reactant)
+        more: Any = {"charge": charge, "multiplicity": multiplicity, "solvent": solvent}
+        return cls(id, reactant, breaking, forming, **more)
+
+    @property
+    def structures(self) -> dict[str, Atoms]:
+        """The reactant."""
+        return {"reactant": self.reactant}
+
+    def __str__(self) -> str:
+        """'break C3-H7, form C3-O9'."""
+        return ", ".join(
+            f"{verb} {pair_name(self.reactant, pair)}"
+            for verb, pairs in zip(_VERBS, (self.breaking, self.forming), strict=True)
+            for pair in pairs
+        )
+
+
+def check_changes(start: BondChanges, settings: VerdictSettings) -> None:
+    """Raise `InputError` where a bond to break is none, or one to form is there already.
+
+    Bonds too close to the limit to decide may do either.
+    """
+    atoms, pairs = start.reactant, [*start.breaking, *start.forming]
+    if not pairs:
+        raise InputError("no bond is to break or to form; as in 'break 3-7, form 3-9'")
+    for pair in pairs:
+        if pair[0] == pair[1]:
+            raise InputError(f"atom {pair[0] + 1} has no bond with itself")
+        if beyond := [index for index in pair if not 0 <= index < len(atoms)]:
+            raise InputError(f"there is no atom {beyond[0] + 1}; the reactant has {len(atoms)}")
+    if twice := [pair for pair in pairs if sum(set(pair) == set(one) for one in pairs) > 1]:
+        raise InputError(f"{pair_name(atoms, twice[0])} stands twice in '{start}'")
+    ratios, limit = bond_ratios(atoms), settings.bond_factor
+    apart = [ratios[min(pair), max(pair)] for pair in pairs]
+    for place, (pair, ratio) in enumerate(zip(pairs, apart, strict=True)):
+        breaks = place < len(start.breaking)
+        if (
+            ratio > limit * (1 + settings.margin)
+            if breaks
+            else ratio < limit * (1 - settings.margin)
+        ):
+            raise InputError(
+                f"{pair_name(atoms, pair)} cannot {'break' if breaks else 'form'}: its atoms are "
+                f"{atoms.get_distance(*pair):.2f} Å apart and {'not' if breaks else 'already'} "
+                "bonded"
+            )
+
+
+def _parsed(text: str, atoms: Atoms) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """The bonds that break and those that form. Raises `InputError`."""
+    found: dict[str, list[Pair]] = {verb: [] for verb in _VERBS}
+    words = re.split(r"[\s,;]+", re.sub(r"\s*[-\u2010-\u2013\u2212]\s*", "-", text.strip()))
+    verb = ""
+    for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
+        if word.lower() in found:
+            verb = word.lower()
+            if not after or after.lower() in found:
+                raise InputError(f"{word!r} in {text!r} names no bond, as in '{verb} 3-7'")
+            continue
+        pair = re.fullmatch(r"([A-Z][a-z]?)?(\d{1,6})-([A-Z][a-z]?)?(\d{1,6})", word)
+        if not pair or not verb:
+            raise InputError(
+                f"{word!r} in {text!r} is not understood; write, with atoms counted from 1, "
+                "'break 3-7, form 3-9'"
+            )
+        try:
+            found[verb].append((_index(pair[1], pair[2], atoms), _index(pair[3], pair[4], atoms)))
+        except ValueError as error:
+            raise InputError(f"{word!r} in {text!r}: {error}") from None
+    return tuple(found["break"]), tuple(found["form"])
+
+
+def _index(symbol: str | None, number: str, atoms: Atoms) -> int:
+    """Of an atom, from 0. Raises `ValueError`."""
+    index = int(number) - 1
+    if not 0 <= index < len(atoms):
+        raise ValueError(f"there is no atom {number}; the reactant has {len(atoms)}")
+    if symbol and atoms.symbols[index] != symbol:
+        raise ValueError(f"atom {number} is {atoms.symbols[index]}, not {symbol}")
+    return index
+
+
+def changes_missing(start: BondChanges, product: Sequence[Pair] | frozenset[Pair]) -> list[str]:
+    """What of the asked changes a structure with the bonds `product` lacks, in words."""
+    there = {frozenset(pair) for pair in product}
+    words = [
+        f"{pair_name(start.reactant, pair)} is not broken"
+        for pair in start.breaking
+        if frozenset(pair) in there
+    ]
+    return words + [
+        f"{pair_name(start.reactant, pair)} is not formed"
+        for pair in start.forming
+        if frozenset(pair) not in there
+    ]
