@@ -24,6 +24,7 @@ from workflows.settings import SaddleSettings as SaddleSettings
 from workflows.settings import SearchSettings as SearchSettings
 from workflows.settings import ThermoSettings as ThermoSettings
 from workflows.settings import VerdictSettings as VerdictSettings
+from workflows.status import Status as Status
 from workflows.tssearch import search as search
 from workflows.verification import verify as verify
 

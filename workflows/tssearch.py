@@ -38,6 +38,7 @@ from workflows.stage_names import Stage
 from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
+from workflows.status import Tell, Watch
 from workflows.surface import Surface
 from workflows.verdict import check_relaxation
 
@@ -49,6 +50,7 @@ def search(
     settings: SearchSettings | None = None,
     *,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 @overload
@@ -61,6 +63,7 @@ def search(
     charge: int = 0,
     multiplicity: int = 1,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 def search(  # type: ignore[misc]  # by place, a calculator stands where a product does
@@ -73,6 +76,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     charge: int | None = None,
     multiplicity: int | None = None,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult:
     """Find and verify the transition state of one reaction with any ASE calculator.
@@ -100,6 +104,9 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         Of the two ends: total charge and spin multiplicity (2S + 1); 0 and 1 unless given.
     progress : callable, optional
         Called with the name of each stage as it begins.
+    on_status : callable, optional
+        Called with a `Status` as each stage begins and ends and some five times a second between,
+        as far as the calculator answers so often: ``on_status=print`` shows how the search goes on.
     build : callable, optional
         ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
         pieces. Without it they share `calculator`, as far as they are like the reaction (neutral
@@ -132,7 +139,10 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         )
     if not isinstance(settings, SearchSettings | None):
         raise TypeError(f"the settings are {settings!r}; give SearchSettings")
-    return _search(reaction, calculator, settings or SearchSettings(), progress, build)
+    watch = Watch(on_status)
+    result = _search(reaction, calculator, settings or SearchSettings(), progress, build, watch)
+    watch.end()
+    return result
 
 
 _FORMS = "search() takes (reactant, product, calculator) or (reaction, calculator)"
@@ -171,9 +181,11 @@ def _search(
     settings: SearchSettings,
     progress: Progress | None,
     build: Build | None,
+    watch: Watch,
 ) -> SearchResult:
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
-    account = Account(progress or (lambda stage: None))
+    surface.watch = watch
+    account = Account(progress or (lambda stage: None), watch=watch)
     doubts: list[str] = []
     try:
         check_reaction(reaction)
@@ -227,7 +239,7 @@ def _search(
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
-    surface_of = surfaces(reaction, calculator, build)
+    surface_of = surfaces(reaction, calculator, build, watch)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     if verdict.label is Label.INTENDED:
         doubts = [text for text in doubts if DEGENERATE not in text]
@@ -304,6 +316,7 @@ def _endpoints(
     relaxed, changed = {}, ""
     for name, atoms in given.items():
         relaxed[name] = _minimum(name, atoms, surface, settings, account)
+        account.watch.reference = relaxed["reactant"].energy
         if words := describe_changes(atoms, relaxed[name].atoms, settings.verdict.bond_factor):
             changed += f"; relaxation changed the {name}: {words}"
     reactant, product = relaxed.values()

@@ -19,10 +19,12 @@ from horm_calc.chemistry.superposition import superposition
 from workflows.errors import InputError, StageError, StageTimeout
 from workflows.records import Minimum, Saddle, SearchResult, Verification
 from workflows.settings import SaddleSettings, SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import relax
 from workflows.stages.free_energy import connected_sides
 from workflows.stages.saddle import refine, refine_again
 from workflows.stages.stage import stage
+from workflows.status import Tell, Watch
 from workflows.surface import Surface
 
 #: Saddles whose imaginary modes overlap less belong to different reactions. From GFN1-xTB to
@@ -35,7 +37,11 @@ EXACT_EVERY = 10
 
 
 def verify(
-    result: SearchResult, calculator: Calculator, settings: SearchSettings | None = None
+    result: SearchResult,
+    calculator: Calculator,
+    settings: SearchSettings | None = None,
+    *,
+    on_status: Tell | None = None,
 ) -> Verification:
     """Refine the saddle of a finished search with another ASE calculator.
 
@@ -50,6 +56,8 @@ def verify(
         Of the other level of theory.
     settings
         Of the search, as a rule.
+    on_status
+        As for `search`.
 
     Returns
     -------
@@ -65,7 +73,10 @@ def verify(
         raise InputError(f"'{result.reaction.id}' has no converged transition state to verify")
     reaction = result.reaction
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
+    surface.watch = Watch(on_status, Stage.VERIFICATION)
+    surface.watch.begin(Stage.VERIFICATION)
     verification: Verification = _verify(result, surface, settings or SearchSettings())
+    surface.watch.end()
     return verification
 
 
