@@ -46,6 +46,16 @@ def console_of() -> Console:
     return console if console.is_terminal else Console(width=_ENDLESS)
 
 
+@contextlib.contextmanager
+def reading(console: Console, *, quiet: bool) -> Iterator[None]:
+    """Says in a terminal that something goes on, until there is something else to say."""
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield
+    else:
+        with console.status("reading"):
+            yield
+
+
 class Shown:
     """What is told to a person; of this class nothing, for --quiet.
 
@@ -86,7 +96,7 @@ class Lines(Shown):
     def __init__(self, console: Console, total: int, head: str, *, verbose: bool) -> None:
         super().__init__(console, total, head, verbose=verbose)
         self._running, self._unreadable = False, list[ResultRow]()
-        self._said: dict[tuple[str, float], int] = {}
+        self._said: dict[tuple[str, float | None], int] = {}
         self._large, self._counts_said = False, time.monotonic()
 
     def started(self) -> None:
@@ -148,12 +158,13 @@ class Screen(Lines):
             "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             console=console,
         )  # fmt: skip
+        self._task = self._bar.add_task("searching", start=False, total=total)
         self._live = Live(get_renderable=self._drawing, console=console, refresh_per_second=_DRAWN)
 
     def started(self) -> None:
         """The heading, and the bar from here on."""
-        self._task = self._bar.add_task(self._words, total=self.total, completed=self.done)
         super().started()
+        self._bar.start_task(self._task)
         self._live.start()
 
     def running(self, found: Sequence[Running]) -> None:

@@ -106,19 +106,21 @@ def _run(options: argparse.Namespace) -> int:
     run, settings = _configuration(options)
     # Heavy imports only now: --help and wrong flags answer at once.
     from reactbench_runner import calculators
-    from reactbench_runner.commands.showing import console_of, shown
+    from reactbench_runner.commands.showing import console_of, reading, shown
     from reactbench_runner.inputs.large import open_reactions
 
     console = console_of()
     limit = settings.verdict.bond_factor
-    # Before a network is loaded.
-    reactions = open_reactions(options.reactions, limit if options.remap else None)
-    level = calculators.entry(run["calculator"]).level_of_theory
-    if run["verify"] is not None:
-        level += f" verified with {calculators.entry(run['verify']).level_of_theory}"
     heading = []
-    if isinstance(reactions, list):
-        heading = [_placed(*found, options.reactions) for found in _on_the_order(reactions, limit)]
+    with reading(console, quiet=options.quiet):
+        # Before a network is loaded.
+        reactions = open_reactions(options.reactions, limit if options.remap else None)
+        level = calculators.entry(run["calculator"]).level_of_theory
+        if run["verify"] is not None:
+            level += f" verified with {calculators.entry(run['verify']).level_of_theory}"
+        if isinstance(reactions, list):
+            order = _on_the_order(reactions, limit)
+            heading = [_placed(*found, options.reactions) for found in order]
     if options.dry_run:
         for line in heading:
             console.print(line, markup=False, highlight=False)

@@ -38,8 +38,8 @@ class Running:
     id
         Of the reaction.
     since
-        When it began, in seconds since 1970; when it was given to a worker, where that tells
-        nothing.
+        When it began, in seconds since 1970, or when it was given to a worker of a cluster. None
+        where its worker has not begun with it yet.
     status
         Where the search is; None where that is not known.
     ended
@@ -49,7 +49,7 @@ class Running:
     """
 
     id: str
-    since: float
+    since: float | None
     status: Status | None = None
     ended: tuple[tuple[Status, float] | str, ...] = ()
     over: bool = False
@@ -65,10 +65,10 @@ class Running:
             one if isinstance(one, str) else (_status(one[0]), float(one[1]))
             for one in told.get("ended", ())
         )
-        status = told["status"]
+        since, status = told["since"], told["status"]
         return cls(
             str(told["id"]),
-            float(told["since"]),
+            since and float(since),
             status and _status(status),
             tuple(ended),
             bool(told.get("over", False)),

@@ -63,7 +63,9 @@ def _cell(text: str, width: int, title: str) -> str:
 
 def _row(one: Running, now: float, with_gradients: bool) -> dict[str, str]:  # noqa: FBT001
     status, row = one.status, dict.fromkeys(_WIDTHS, "")
-    row |= {"reaction": one.id, "stage": GIVEN, "time": clock(now - one.since)}
+    row |= {"reaction": one.id, "stage": GIVEN}
+    if one.since is not None:
+        row["time"] = clock(now - one.since)
     if status is None:
         return row
     step = "" if with_gradients else f"{status.gradients} grad."

@@ -19,6 +19,7 @@ from typing import Any
 
 from reactbench_runner.execution import live
 from reactbench_runner.execution.live import Running
+from reactbench_runner.execution.scratch import shared_folder
 from reactbench_runner.storage.rows import NOT_SEARCHED
 from reactbench_runner.storage.run_folder import UNFINISHED
 from workflows.records import Label
@@ -131,8 +132,10 @@ class Progress:
         with self._lock:
             begun = dict(self._begun)
         at_work = {one.id: one for one in told if not one.over and one.id in begun}
-        found = sorted(at_work.values(), key=lambda one: one.since)
-        found += [Running(name, since) for name, since in begun.items() if name not in at_work]
+        found = sorted(at_work.values(), key=lambda one: one.since or 0.0)
+        own = shared_folder() is not None  # workers here tell when they begin
+        given = {name: None if own else since for name, since in begun.items()}
+        found += [Running(name, since) for name, since in given.items() if name not in at_work]
         return [*found, *(one for one in told if one.over)]
 
     def _write(self, state: str) -> None:
