@@ -101,7 +101,7 @@ class Lines(Shown):
 
     def started(self) -> None:
         """The heading, and what has finished before."""
-        self.say(self.head)
+        self.console.print(self.head, markup=False)
         self._running = True
         if before := self.done - len(self._unreadable):
             self.event(f"{counted(before, 'reaction')} had finished before")
@@ -141,11 +141,8 @@ class Lines(Shown):
     def event(self, words: str) -> None:
         """A line with the time, and how many have finished."""
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        self.say(f"{now} [{self.done}/{self.total}] {words}")
-
-    def say(self, line: str) -> None:
-        """A line as it is."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        line = f"{now} [{self.done}/{self.total}] {words}"
+        self.console.print(line, markup=False, highlight=False)
 
 
 class Screen(Lines):
@@ -196,8 +193,8 @@ class Screen(Lines):
         found = [one for one in self._found if not one.over]
         if not found:
             return self._bar.get_renderable()
-        room = max(1, self.console.height - _FREE)
-        shown = found if len(found) <= room else found[: room - 1]
+        room = self.console.height - _FREE
+        shown = found if len(found) <= room else found[: max(1, room - 1)]
         lines = under_way.table(shown, time.time(), self.console.width)
         if more := len(found) - len(shown):
             lines.append(f"... and {more} more")

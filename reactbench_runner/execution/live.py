@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from workflows.status import Status
 
 #: Seconds between two times that a worker writes its file.
 EVERY = 0.5
+
+#: Times as long as a worker takes to write its file it waits before it does so again: where very
+#: many searches are in flight, that takes less than half a percent of its time.
+_REST = 200
 
 #: Seconds for which the last words of a search that has ended stay there.
 _KEPT = 30.0
@@ -56,7 +60,7 @@ class Running:
 
     def told(self) -> dict[str, Any]:
         """For progress.json: id, since, and the status where there is one."""
-        return {"id": self.id, "since": self.since, "status": self.status and asdict(self.status)}
+        return {"id": self.id, "since": self.since, "status": self.status and vars(self.status)}
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Running:
@@ -87,7 +91,7 @@ class _Search:
     since: float = field(default_factory=time.time)
     status: Status | None = None
     stage_since: float = field(default_factory=time.monotonic)
-    ended: list[tuple[Status, float] | str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)  # JSON already: nothing of it changes
     over: float | None = None
 
     def tell(self, status: Status) -> None:
@@ -98,19 +102,19 @@ class _Search:
         if (last.stage, last.attempt) != (status.stage, status.attempt):
             self.close(last)
         if status.outcome and status.outcome != last.outcome:
-            self.ended.append(status.outcome)
+            self.ended.append(json.dumps(status.outcome))
 
     def close(self, last: Status) -> None:
         """A stage has ended with this status."""
         now = time.monotonic()
-        self.ended.append((last, now - self.stage_since))
+        self.ended.append(json.dumps((vars(last), now - self.stage_since)))
         self.stage_since = now
 
-    def told(self) -> dict[str, Any]:
-        """For the file of the worker."""
-        running = Running(self.identifier, self.since, self.status)
-        ended = [one if isinstance(one, str) else (asdict(one[0]), one[1]) for one in self.ended]
-        return {**running.told(), "ended": ended, "over": self.over is not None}
+    def told(self) -> str:
+        """For the file of the worker, JSON."""
+        told = Running(self.identifier, self.since, self.status).told()
+        told["over"] = self.over is not None
+        return f'{json.dumps(told)[:-1]}, "ended": [{", ".join(self.ended)}]}}'
 
 
 class _Worker:
@@ -149,8 +153,9 @@ class _Worker:
         while True:
             self._news.wait()
             self._news.clear()
+            before = time.thread_time()
             self._write()
-            time.sleep(EVERY)
+            time.sleep(max(EVERY, _REST * (time.thread_time() - before)))
 
     def _write(self) -> None:
         with self._writing:
@@ -162,7 +167,7 @@ class _Worker:
                 told = [search.told() for search in self._searches]
             beside = self._place.with_suffix(".new")
             with contextlib.suppress(OSError):  # on a full disk nothing is told
-                beside.write_text(json.dumps(told), "utf-8")
+                beside.write_text(f"[{', '.join(told)}]", "utf-8")
                 beside.replace(self._place)
 
 

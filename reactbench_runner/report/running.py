@@ -51,7 +51,7 @@ def table(running: Sequence[Running], now: float, width: int | None = None) -> l
 
 
 def _widest(title: str, rows: Sequence[dict[str, str]]) -> int:
-    return max(_WIDTHS[title], *(cell_len(row[title]) for row in rows))
+    return max([_WIDTHS[title], *(cell_len(row[title]) for row in rows)])
 
 
 def _cell(text: str, width: int, title: str) -> str:

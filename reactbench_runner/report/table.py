@@ -146,7 +146,7 @@ def finished_line(row: ResultRow) -> str:
     for name, value in (("ΔE‡", row.barrier_kcal_per_mol), ("ΔG‡", row.gibbs_barrier_kcal_per_mol)):
         if value is not None:
             words.append(f"{name} {_with_unit(value, 1, 'kcal/mol')}")
-    if row.seconds is not None:
+    if row.seconds:
         words.append(f"{row.seconds:.0f} s")
     return ", ".join(words) + (f": {row.reason}" if row.reason else "")
 
