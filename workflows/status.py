@@ -94,7 +94,7 @@ class Watch:
         #: Energy of the relaxed reactant, eV.
         self.reference: float | None = None
         self._listener = tell
-        self._began = self._told = time.monotonic()
+        self._began = self._told = self._step_told = time.monotonic()
         self._stage, self._attempt, self._outcome = stage, 0, ""
         self._in_hessian = self._untold = False
         self._broken: Exception | None = None
@@ -146,19 +146,24 @@ class Watch:
         if self._listener is None:
             return
         self._step, self._untold = (number, energy, max_force), True
-        self._tell_in_time()
+        if time.monotonic() - self._step_told > EVERY:  # though its gradient has just been told
+            self._step_told = time.monotonic()
+            self._tell()
 
     def count_gradient(self) -> None:
         """The calculator has answered once more."""
         if self._listener is None:
             return
         self._gradients, self._untold = self._gradients + 1, True
-        self._tell_in_time()
 
     def at(self, energy: float, forces: np.ndarray) -> None:
         """A method asks for a structure: eV, and (N, 3) in eV/Å."""
-        if self._listener is not None and not self._in_hessian:
+        if self._listener is None:
+            return
+        if not self._in_hessian:
             self._seen.append((energy, forces))
+        if time.monotonic() - self._told > EVERY:
+            self._tell()
 
     @contextlib.contextmanager
     def hessian(self) -> Iterator[None]:
@@ -194,10 +199,6 @@ class Watch:
             return None, None
         energy, forces = max(self._seen, key=lambda seen: seen[0])
         return energy, float(np.abs(forces).max())
-
-    def _tell_in_time(self) -> None:
-        if time.monotonic() - self._told > EVERY:
-            self._tell()
 
     def _tell_rest(self) -> None:
         """How a stage has ended, unless that has been told."""

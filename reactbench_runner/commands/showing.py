@@ -8,6 +8,7 @@ or, of a large run, now and then a line with counts.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -42,14 +43,18 @@ _COUNTS_EVERY = 60.0
 
 def console_of() -> Console:
     """As wide as its terminal; in a file or a pipe lines have any length."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_ENDLESS)
+    return Console(width=None if sys.stdout.isatty() else _ENDLESS)
+
+
+def _can_draw(console: Console) -> bool:
+    """Whether lines can be drawn anew: colours alone can be forced on a pipe too."""
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 @contextlib.contextmanager
 def reading(console: Console, *, quiet: bool) -> Iterator[None]:
     """Says in a terminal that something goes on, until there is something else to say."""
-    if quiet or not console.is_terminal or console.is_dumb_terminal:
+    if quiet or not _can_draw(console):
         yield
     else:
         with console.status("reading"):
@@ -208,7 +213,7 @@ def shown(
     console: Console, total: int, head: str, *, quiet: bool, verbose: bool
 ) -> Iterator[Shown]:
     """What suits the console, until the run has ended in whatever way."""
-    kind: type[Shown] = Screen if console.is_terminal and not console.is_dumb_terminal else Lines
+    kind: type[Shown] = Screen if _can_draw(console) else Lines
     found = (Shown if quiet else kind)(console, total, head, verbose=verbose)
     try:
         yield found

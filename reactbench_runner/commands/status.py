@@ -110,7 +110,9 @@ def lines(told: dict[str, Any], now: float, columns: int | None = None) -> list[
 
 def _under_way(told: Sequence[dict[str, Any]], now: float, columns: int | None) -> list[str]:
     """The table of what workers have told; none where they tell nothing, as those of a cluster."""
-    running = [Running.read(one) for one in told]
+    running = list[Running]()
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # of another version
+        running = [Running.read(one) for one in told]
     if not any(one.status for one in running):
         return []
     return [f"  {line}" for line in table(running, now, columns and columns - 2)]

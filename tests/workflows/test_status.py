@@ -137,3 +137,21 @@ def test_in_words() -> None:
     told = Status(Stage.PATH, 2, 7, 50, -0.01, 0.01234, 61.7)
     assert str(told) == "path, attempt 2, cycle 7, 50 gradients, 0.0 kcal/mol, 0.0123 eV/Å, 62 s"
     assert "step 7, 1 gradient, " in str(Status(Stage.SADDLE, 1, 7, 1, 3.0))
+
+
+def test_slow_calculators_are_told_as_they_answer() -> None:
+    """With the answer itself and the step that it is, not with those before."""
+    told: list[Status] = []
+    surface = Surface(LEPS())
+    surface.watch = Watch(told.append)
+    surface.watch.begin(Stage.SADDLE)
+    for number in (1, 2, 3):
+        atoms = EXCHANGE.reactant.copy()
+        atoms.positions[0] += 0.1 * number
+        surface.watch._told = surface.watch._step_told = -60.0  # as if so much time had gone
+        energy, forces = surface.at(atoms)
+        assert told[-1].gradients == number
+        if number == 1:
+            assert told[-1].max_force_ev_per_a == np.abs(forces).max()
+        surface.watch.step(number, energy, 0.1 * number)
+        assert (told[-1].step, told[-1].max_force_ev_per_a) == (number, 0.1 * number)
