@@ -26,6 +26,7 @@ from reactbench_runner.report.table import counted as verdicts_counted
 from reactbench_runner.report.table import finished_line
 from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
 from workflows.records import Label
+from workflows.stage_names import COSTED, Stage
 
 #: Columns of what is no terminal: nothing is cut there.
 _ENDLESS = 10_000
@@ -156,6 +157,7 @@ class Screen(Lines):
     def __init__(self, console: Console, total: int, head: str, *, verbose: bool) -> None:
         super().__init__(console, total, head, verbose=verbose)
         self._found: Sequence[Running] = ()
+        self._part = 0.0
         self._bar = Progress(
             "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             console=console,
@@ -172,6 +174,8 @@ class Screen(Lines):
     def running(self, found: Sequence[Running]) -> None:
         """To be drawn."""
         self._found = found
+        if self.total == 1:  # its bar fills with the stages, and stays where another attempt begins
+            self._part = max([self._part, *(_part(one) for one in found)])
         super().running(found)
 
     def finished(self, row: ResultRow) -> None:
@@ -194,7 +198,8 @@ class Screen(Lines):
         return f"{self.verdicts[Label.INTENDED]} intended" if self.done else "searching"
 
     def _drawing(self) -> RenderableType:
-        self._bar.update(self._task, completed=self.done, description=self._words)
+        done = self.done or self._part
+        self._bar.update(self._task, completed=done, description=self._words)
         found = [one for one in self._found if not one.over]
         if not found:
             return self._bar.get_renderable()
@@ -206,6 +211,12 @@ class Screen(Lines):
         texts = [Text(line, no_wrap=True, overflow="crop") for line in lines]
         texts[0].stylize("dim")
         return Group(self._bar.get_renderable(), *texts)
+
+
+def _part(one: Running) -> float:
+    """Which part of the stages of a search is behind it."""
+    stage = one.status.stage if one.status else Stage.INPUT
+    return COSTED.index(stage) / len(COSTED) if stage in COSTED else 0.0
 
 
 @contextlib.contextmanager

@@ -202,3 +202,15 @@ def test_the_drawing_fits_its_terminal(width: int, height: int) -> None:
     assert max(map(cell_len, text)) <= width
     if height < 44:  # but for the bar, the titles and this line all are reactions
         assert text[-1] == f"... and {40 - (len(lines) - 3)} more"
+
+
+def test_the_bar_of_one_reaction_fills_with_its_stages() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    screen = showing.Screen(console, 1, "heading", verbose=False)
+    parts = []
+    for stage in (Stage.ENDPOINTS, Stage.PATH, Stage.IRC, Stage.PATH, Stage.VERIFICATION):
+        screen.running([Running("a", 0.0, Status(stage))])
+        screen._drawing()
+        parts.append(screen._bar.tasks[0].percentage)
+    assert parts == sorted(parts)
+    assert parts[0] == 0 < parts[1] < parts[2] == parts[-1] < 100
