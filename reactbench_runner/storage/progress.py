@@ -60,7 +60,7 @@ class Progress:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._started = time.time()
         self._lock, self._ended = threading.Lock(), threading.Event()
-        self._looking, self._broken = threading.Lock(), list[Exception]()
+        self._looking, self._broken = threading.Lock(), list[BaseException]()
         self._thread = threading.Thread(target=self._keep_writing, daemon=True)
 
     def begin(self, name: str) -> None:
@@ -119,7 +119,8 @@ class Progress:
         with self._looking:
             try:
                 self._on_running(self.running())
-            except Exception as error:  # this may be the thread, where nobody would hear of it
+            # This may be the thread, where nobody would hear of it. Rich exits on a broken pipe.
+            except (Exception, SystemExit) as error:
                 self._broken.append(error)
 
     def running(self) -> list[Running]:
