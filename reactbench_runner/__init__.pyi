@@ -3,6 +3,7 @@ from reactbench_runner.batch import run_batch as run_batch
 from reactbench_runner.errors import OtherVersions as OtherVersions
 from reactbench_runner.errors import StorageError as StorageError
 from reactbench_runner.errors import WorkersLost as WorkersLost
+from reactbench_runner.execution.live import Running as Running
 from reactbench_runner.inputs.large import open_reactions as open_reactions
 from reactbench_runner.inputs.reactions import Unreadable as Unreadable
 from reactbench_runner.inputs.reactions import read_reactions as read_reactions

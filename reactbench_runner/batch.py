@@ -28,7 +28,7 @@ from reactbench_runner.execution.workers import (
 from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable, of_smiles
 from reactbench_runner.storage.database import without_password
-from reactbench_runner.storage.progress import Progress
+from reactbench_runner.storage.progress import OnRunning, Progress
 from reactbench_runner.storage.provenance import (
     describe_run,
     fingerprint,
@@ -63,6 +63,7 @@ def run_batch(
     search: Callable[[Task, RunSpec], SearchResult] | None = None,
     on_started: Callable[[], None] = lambda: None,
     on_finished: Callable[[ResultRow], None] = lambda row: None,
+    on_running: OnRunning | None = None,
     say: Say = to_stderr,
 ) -> list[ResultRow]:
     """Search many reactions, and keep every one that finishes.
@@ -106,6 +107,9 @@ def run_batch(
         Called once nothing of the input is refused any more, before the first search.
     on_finished
         Called with the row of every reaction, those of before included.
+    on_running
+        Called twice a second, and before each `on_finished`, with what is under way: a list of
+        `Running`, with the status of each search.
     say
         Called with what was repaired or is waited for.
 
@@ -139,7 +143,7 @@ def run_batch(
         run_now = describe_run(entry, spec.settings, trusted, solvents)
         name = start_or_resume(out, run_now, of_smiles=any(map(of_smiles, reactions)))
         clear_leftovers(out)
-        run = _Run(Store(out, name, database, say), reactions, levels, on_finished, say)
+        run = _Run(Store(out, name, database, say), reactions, levels, on_finished, on_running, say)
         try:
             with run.progress:
                 if waiting := run.waiting():
@@ -205,7 +209,13 @@ class Pooling:
 
         with workers_of(self.workers, self.dask_address, spec, self.say) as pool:
             found = search_all(
-                pool, begun(), spec, most_deaths=self.most_deaths, time_is_up=self.time_is_up
+                pool,
+                begun(),
+                spec,
+                most_deaths=self.most_deaths,
+                time_is_up=self.time_is_up,
+                on_lost=lambda task: progress.put_aside(name_of(task)),
+                on_begun=lambda task: progress.begin(name_of(task)),
             )
             with contextlib.closing(found):
                 self.on_started()
@@ -287,6 +297,7 @@ class _Run:
         reactions: Sequence[Start | Unreadable],
         levels: Levels,
         on_finished: Callable[[ResultRow], None],
+        on_running: OnRunning | None,
         say: Say,
     ) -> None:
         self.store, self.reactions, self.levels = store, reactions, levels
@@ -302,7 +313,7 @@ class _Run:
             name for name, row in self.rows.items() if levels("")[1] and _unverified(row)
         }
         self.lost: list[str] = []
-        self.progress = Progress(store.out, len(reactions))
+        self.progress = Progress(store.out, len(reactions), on_running)
         self.complete_database()
         for name, row in self.rows.items():
             verify_level = row.verify_level or levels(row.solvent)[1]

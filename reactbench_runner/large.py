@@ -36,7 +36,7 @@ from reactbench_runner.execution.workers import (
 from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Listed, Unreadable, of_smiles
 from reactbench_runner.storage.making import to_row, unreadable_row
-from reactbench_runner.storage.progress import Progress
+from reactbench_runner.storage.progress import OnRunning, Progress
 from reactbench_runner.storage.provenance import (
     describe_run,
     fingerprint,
@@ -91,6 +91,7 @@ def run_large(
     search: Callable[[Task, RunSpec], SearchResult] | None = None,
     on_started: Callable[[], None] = lambda: None,
     on_finished: Callable[[str], None] = lambda verdict: None,
+    on_running: OnRunning | None = None,
     say: Say = to_stderr,
 ) -> Counts:
     """Search very many reactions, and keep every one that finishes.
@@ -117,6 +118,8 @@ def run_large(
         Called once nothing of the run is refused any more, before the first search.
     on_finished
         Called with the verdict of every reaction, those of before included.
+    on_running
+        As of `run_batch`.
     say
         Called with what is waited for.
 
@@ -153,7 +156,7 @@ def run_large(
         start_or_resume(out, run_now, of_smiles=several)
         clear_leftovers(out)
         total = len(reactions) if isinstance(reactions, Sized) else None
-        progress = Progress(out, total)
+        progress = Progress(out, total, on_running)
         finished = _finished(reactions, before, progress, on_finished, out)
         del before  # as large as the input
         with contextlib.closing(Shards(out)) as shards, progress:

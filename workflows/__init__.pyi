@@ -26,6 +26,7 @@ from workflows.settings import ThermoSettings as ThermoSettings
 from workflows.settings import VerdictSettings as VerdictSettings
 from workflows.starts import BondChanges as BondChanges
 from workflows.starts import SaddleGuess as SaddleGuess
+from workflows.status import Status as Status
 from workflows.tssearch import search as search
 from workflows.verification import verify as verify
 

@@ -10,6 +10,7 @@ from workflows.errors import StageError, within
 from workflows.logs import cause_of
 from workflows.records import Cost
 from workflows.stage_names import Stage
+from workflows.status import Watch
 from workflows.surface import Evaluations
 
 
@@ -40,11 +41,13 @@ class Account:
     stage: Stage = Stage.INPUT
     costs: dict[Stage, Cost] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
 
     def begin(self, stage: Stage) -> None:
         """From here on everything belongs to `stage`."""
         self.stage = stage
         self.progress(stage)
+        self.watch.begin(stage)
 
     def run(self, function: Callable[..., R], *arguments: object, of: str = "") -> R:
         """The record of `function(*arguments)`, its cost kept even when a `StageError` ends it.
@@ -84,6 +87,7 @@ class Account:
 
     def note_attempt(self, number: int, outcome: str) -> None:
         """A line on an attempt that has ended, with what the search has taken so far."""
+        self.watch.end_attempt(f"attempt {number}: {outcome}")
         gradients = sum(cost.evaluations.gradients for cost in self.costs.values())
         self.note(f"attempt {number}: {outcome}; {gradients} gradients so far")
 

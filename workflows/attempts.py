@@ -321,6 +321,7 @@ def attempt_from(
     """
     done = Attempt(Verdict(Label.FAILED))
     higher = max(reactant, product, key=lambda minimum: minimum.energy)
+    account.watch.begin_attempt()
     try:
         account.begin(Stage.PATH)
         path = account.run(guess)

@@ -13,6 +13,7 @@ from workflows.records import SearchResult, Start
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
 from workflows.stages.separated import Build
+from workflows.status import Status
 from workflows.tssearch import search
 
 
@@ -23,6 +24,7 @@ def search_many(
     *,
     in_flight: int = 16,
     progress: Callable[[Start, Stage], None] = lambda reaction, stage: None,
+    on_status: Callable[[Start, Status], None] | None = None,
     build: Build | None = None,
 ) -> Iterator[SearchResult]:
     """Search many reactions, several at a time, and evaluate their structures together.
@@ -44,6 +46,8 @@ def search_many(
         How many searches are under way at a time.
     progress : callable, optional
         Called with a reaction and the name of each stage as it begins.
+    on_status : callable, optional
+        Called with a reaction and its `Status`, as for `search`.
     build : callable, optional
         As for `search`.
 
@@ -66,6 +70,7 @@ def search_many(
                 calculator,
                 settings,
                 progress=partial(progress, reaction),
+                on_status=partial(on_status, reaction) if on_status else None,
                 build=build,
             ),
         )

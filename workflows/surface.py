@@ -21,6 +21,7 @@ from horm_calc.chemistry.masses import with_positions
 from workflows.answers import asked, real_numbers
 from workflows.errors import CalculatorFailed
 from workflows.in_flight import Question, ask
+from workflows.status import Watch
 
 #: Displacement of the central differences, Å. Small enough for the third derivative not to
 #: matter (1e-3 eV/Å² at a C-H stretch), large enough for an SCF converged to 1e-6 Hartree.
@@ -70,6 +71,7 @@ class Surface(Calculator):
         self.charge = charge
         self.multiplicity = multiplicity
         self.evaluations = Evaluations()
+        self.watch = Watch()
         self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
         self._known: dict[bytes, dict[str, Any]] = {}
         self._first_energy: float | None = None
@@ -102,6 +104,7 @@ class Surface(Calculator):
             found = asked(lambda: self._energy_and_forces(bare), [bare])
             self._remember(bare, found)
         self._check_energy(found["energy"], len(bare))
+        self.watch.at(found["energy"], found["forces"])
         return found["energy"], found["forces"].copy()
 
     def _energy_and_forces(self, bare: Atoms) -> dict[str, Any]:
@@ -199,6 +202,7 @@ class Surface(Calculator):
         done = self.evaluations
         self.evaluations = Evaluations(done.gradients + 1, done.hessians)
         self._known[_key(image)] = found
+        self.watch.count_gradient()
         for oldest in list(self._known)[:-REMEMBERED]:
             del self._known[oldest]
 
@@ -238,8 +242,9 @@ class Surface(Calculator):
         rows = []
         for start in range(0, len(displaced), TOGETHER):
             batch = displaced[start : start + TOGETHER]
-            self.prepare(batch)
-            rows += [self.at(one)[1].ravel() for one in batch]
+            with self.watch.hessian():
+                self.prepare(batch)
+                rows += [self.at(one)[1].ravel() for one in batch]
         return np.array(rows)
 
 

@@ -49,6 +49,7 @@ from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.starts import BondChanges, SaddleGuess
+from workflows.status import Tell, Watch
 from workflows.surface import Surface
 from workflows.verdict import check_relaxation
 
@@ -60,6 +61,7 @@ def search(
     settings: SearchSettings | None = None,
     *,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 @overload
@@ -72,7 +74,9 @@ def search(
     settings: SearchSettings | None = None,
     charge: int = 0,
     multiplicity: int = 1,
+    solvent: str | None = None,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 @overload
@@ -83,7 +87,9 @@ def search(
     settings: SearchSettings | None = None,
     charge: int = 0,
     multiplicity: int = 1,
+    solvent: str | None = None,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 @overload
@@ -97,6 +103,7 @@ def search(
     multiplicity: int = 1,
     solvent: str | None = None,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult: ...
 def search(  # type: ignore[misc]  # by place, a calculator stands where a product does
@@ -112,6 +119,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     multiplicity: int | None = None,
     solvent: str | None = None,
     progress: Progress | None = None,
+    on_status: Tell | None = None,
     build: Build | None = None,
 ) -> SearchResult:
     """Find and verify the transition state of one reaction with any ASE calculator.
@@ -149,6 +157,9 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         Of the two ends; by default that of the calculator. The calculator must compute in it.
     progress : callable, optional
         Called with the name of each stage as it begins.
+    on_status : callable, optional
+        Called with a `Status` as each stage begins and ends and some five times a second between,
+        as far as the calculator answers so often: ``on_status=print`` shows how the search goes on.
     build : callable, optional
         ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
         pieces, in the solvent of the reaction. Without it they share `calculator`, as far as they
@@ -188,7 +199,10 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         )
     if not isinstance(settings, SearchSettings | None):
         raise TypeError(f"the settings are {settings!r}; give SearchSettings")
-    return _search(reaction, calculator, settings or SearchSettings(), progress, build)
+    watch = Watch(on_status)
+    result = _search(reaction, calculator, settings or SearchSettings(), progress, build, watch)
+    watch.end()
+    return result
 
 
 _FORMS = "search() takes (reactant, product, calculator) or (reaction, calculator)"
@@ -244,11 +258,13 @@ def _search(
     settings: SearchSettings,
     progress: Progress | None,
     build: Build | None,
+    watch: Watch,
 ) -> SearchResult:
     surface = Surface(calculator, start.charge, start.multiplicity)
-    account = Account(progress or (lambda stage: None))
+    surface.watch = watch
+    account = Account(progress or (lambda stage: None), watch=watch)
     finish = partial(
-        _finished, start, surface, surfaces(start, calculator, build), settings, account
+        _finished, start, surface, surfaces(start, calculator, build, watch), settings, account
     )
     doubts: list[str] = []
     try:
@@ -466,6 +482,7 @@ def _endpoints(
     relaxed, changed = {}, ""
     for name, atoms in given.items():
         relaxed[name] = _minimum(name, atoms, surface, settings, account)
+        account.watch.reference = relaxed["reactant"].energy
         if words := describe_changes(atoms, relaxed[name].atoms, settings.verdict.bond_factor):
             changed += f"; relaxation changed the {name}: {words}"
     reactant, product = relaxed.values()

@@ -23,10 +23,12 @@ from workflows.input_checks import other_solvent
 from workflows.logs import log_with_cause
 from workflows.records import Minimum, Saddle, SearchResult, Verification
 from workflows.settings import SaddleSettings, SearchSettings
+from workflows.stage_names import Stage
 from workflows.stages.endpoints import relax
 from workflows.stages.free_energy import connected_sides, ideal_gas, with_modes
 from workflows.stages.saddle import refine, refine_again
 from workflows.stages.stage import stage
+from workflows.status import Tell, Watch
 from workflows.surface import Surface
 
 #: Saddles whose imaginary modes overlap less belong to different reactions. From GFN1-xTB to
@@ -39,7 +41,11 @@ EXACT_EVERY = 10
 
 
 def verify(
-    result: SearchResult, calculator: Calculator, settings: SearchSettings | None = None
+    result: SearchResult,
+    calculator: Calculator,
+    settings: SearchSettings | None = None,
+    *,
+    on_status: Tell | None = None,
 ) -> Verification:
     """Refine the saddle of a finished search with another ASE calculator.
 
@@ -54,6 +60,8 @@ def verify(
         Of the other level of theory.
     settings
         Of the search, as a rule.
+    on_status
+        As for `search`.
 
     Returns
     -------
@@ -71,7 +79,10 @@ def verify(
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
     if problem := other_solvent(reaction.solvent, surface.capabilities):
         raise InputError(problem)
+    surface.watch = Watch(on_status, Stage.VERIFICATION)
+    surface.watch.begin(Stage.VERIFICATION)
     verification: Verification = _verify(result, surface, settings or SearchSettings())
+    surface.watch.end()
     return verification
 
 

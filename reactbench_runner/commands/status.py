@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -14,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from horm_calc.commands.common import entry_point, parser_of
+from reactbench_runner.execution.live import Running
+from reactbench_runner.report.running import table
 
 _DESCRIPTION = """\
 Say how far a run of horm-tssearch is: verdicts, rate, what is under way, causes of failures, and
-when it will end. It reads one small file, so that it answers at once for a million reactions, and
-does not disturb the run.
+when it will end. Of the reactions that have been under way longest it shows stage, attempt, step,
+gradients in this stage, energy above the relaxed reactant (kcal/mol), largest force (eV/Å) and
+time, as of at most two seconds ago. It reads one small file, so that it answers at once for a
+million reactions, and does not disturb the run.
 """
 
 _EPILOG = """\
@@ -49,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(told, indent=1))
     else:
-        print("\n".join(lines(told, now)))
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(lines(told, now, columns)))
     return 1 if told["state"] == "killed" else 0
 
 
@@ -74,8 +80,8 @@ def measured(told: dict[str, Any], now: float, *, alive: bool) -> dict[str, Any]
     return {"state": state, "per_hour": rate, "seconds_left": left}
 
 
-def lines(told: dict[str, Any], now: float) -> list[str]:
-    """What a person reads."""
+def lines(told: dict[str, Any], now: float, columns: int | None = None) -> list[str]:
+    """What a person reads, the table of what is under way in so many columns."""
     total = told["total"]
     of = f" of {total} ({100 * told['finished'] / total:.1f}%)" if total else ""
     found = [f"{told['state']}: {told['finished']}{of} finished"]
@@ -95,10 +101,21 @@ def lines(told: dict[str, Any], now: float) -> list[str]:
     if told["under_way"] and told["state"] == "running":
         name, since = next(iter(told["oldest"].items()))
         found.append(f"{told['under_way']} under way; the oldest, {name}, for {span(now - since)}")
+        found += _under_way(told.get("running", ()), now, columns)
     if told["failures"]:
         found.append("failures:")
         found += [f"  {count:>9}  {words}" for words, count in told["failures"].items()]
     return found
+
+
+def _under_way(told: Sequence[dict[str, Any]], now: float, columns: int | None) -> list[str]:
+    """The table of what workers have told; none where they tell nothing, as those of a cluster."""
+    running = list[Running]()
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # of another version
+        running = [Running.read(one) for one in told]
+    if not any(one.status for one in running):
+        return []
+    return [f"  {line}" for line in table(running, now, columns and columns - 2)]
 
 
 def span(seconds: float) -> str:

@@ -11,8 +11,7 @@ import re
 import sys
 import time
 import typing
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from workflows.settings import SearchSettings, from_mapping, stage_types
 if typing.TYPE_CHECKING:
     from rich.console import Console
 
+    from reactbench_runner.commands.showing import Shown
     from reactbench_runner.inputs.large import LargeInput
     from reactbench_runner.inputs.reactions import Unreadable
     from workflows.records import Start
@@ -81,9 +81,6 @@ examples:
 """
 
 
-#: Called with the verdict of every reaction, and with None in the end.
-_Advance = Callable[[str | None], None]
-
 #: Settings of the run itself, which a file of settings may hold beside those of the stages.
 _OF_THE_RUN = ("calculator", "verify", "workers", "solvent")
 
@@ -115,26 +112,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     run, settings = _configuration(options)
     # Heavy imports only now: --help and wrong flags answer at once.
-    from rich.console import Console
-
+    from reactbench_runner.commands.showing import console_of, reading, shown
     from reactbench_runner.inputs.large import open_reactions, solvents_of
     from reactbench_runner.inputs.reactions import guesses_in
 
     if (options.reactions is None) == (options.guesses is None):
         raise InputError("give either REACTIONS or --from GUESSES, see --help")
-    console = Console()
-    limit = settings.verdict.bond_factor
-    # Before a network is loaded.
-    solvent = run.pop("solvent")
+    console = console_of()
+    limit, solvent = settings.verdict.bond_factor, run.pop("solvent")
     reactions: list[Start | Unreadable] | LargeInput
-    if options.guesses is not None:
-        reactions = guesses_in(options.guesses, solvent)
-    else:
-        reactions = open_reactions(options.reactions, limit if options.remap else None, solvent)
-    level = _level(run, solvent, solvents_of(reactions))
     heading = []
-    if isinstance(reactions, list):
-        heading = [_placed(*found, options.reactions) for found in _on_the_order(reactions, limit)]
+    with reading(console, quiet=options.quiet):
+        # Before a network is loaded.
+        if options.guesses is not None:
+            reactions = guesses_in(options.guesses, solvent)
+        else:
+            reactions = open_reactions(options.reactions, limit if options.remap else None, solvent)
+        level = _level(run, solvent, solvents_of(reactions))
+        if isinstance(reactions, list):
+            order = _on_the_order(reactions, limit)
+            heading = [_placed(*found, options.reactions) for found in order]
     if options.dry_run:
         for line in heading:
             console.print(line, markup=False, highlight=False)
@@ -157,10 +154,11 @@ def _run(options: argparse.Namespace) -> int:
         line = of_verification(reactions, run["verify"], run["workers"], settings)
         heading += [line] * bool(line)
     head = "\n".join(heading)
-    with _bar(len(reactions), head, console) as (on_started, advance):
-        common["on_started"] = on_started
+    how = {"quiet": options.quiet, "verbose": options.verbose}
+    with shown(console, len(reactions), head, **how) as told:
+        common |= {"on_started": told.started, "on_running": told.running}
         search = _search_large if _in_shards(reactions, options) else _search
-        code = search(reactions, options, common, advance, console)
+        code = search(reactions, options, common, told, console)
     if options.report:
         console.print(str(_page(options.out)), markup=False, highlight=False)
     return code
@@ -186,7 +184,7 @@ def _search(
     reactions: list[Start | Unreadable] | LargeInput,
     options: argparse.Namespace,
     common: dict[str, Any],
-    advance: _Advance,
+    told: Shown,
     console: Console,
 ) -> int:
     """With a folder for each reaction, and a table of all in the end."""
@@ -202,17 +200,18 @@ def _search(
         reactions,
         options.out,
         database=options.db,
-        on_finished=lambda row: advance(row.verdict),
+        on_finished=told.finished,
         **common,
     )
-    advance(None)
-    console.print(table.summary_table(rows))
-    for line in table.remarks(rows):
-        console.print(line, style="dim", markup=False, highlight=False)
-    if len(rows) > table.MOST_ROWS:
-        console.print(f"... and {len(rows) - table.MOST_ROWS} more")
-    if line := table.verification(rows):
-        console.print(line, markup=False, highlight=False)
+    told.end()
+    if not options.quiet:
+        console.print(table.summary_table(rows))
+        for line in table.remarks(rows):
+            console.print(line, style="dim", markup=False, highlight=False)
+        if len(rows) > table.MOST_ROWS:
+            console.print(f"... and {len(rows) - table.MOST_ROWS} more")
+        if line := table.verification(rows):
+            console.print(line, markup=False, highlight=False)
     console.print(f"{table.counts(rows)}; {options.out / 'results.csv'}")
     not_searched = sum(row.stage in NOT_SEARCHED for row in rows)
     return _exit_code(not_searched, len(reactions) - len(rows))
@@ -222,7 +221,7 @@ def _search_large(
     reactions: list[Start | Unreadable] | LargeInput,
     options: argparse.Namespace,
     common: dict[str, Any],
-    advance: _Advance,
+    told: Shown,
     console: Console,
 ) -> int:
     """With files of a thousand reactions, and counts in the end."""
@@ -231,8 +230,10 @@ def _search_large(
 
     if options.db:
         raise InputError("--db is for --storage folders; 'horm-merge RUN --db' makes results.db")
-    counts = run_large(reactions, options.out, files=options.files, on_finished=advance, **common)
-    advance(None)
+    counts = run_large(
+        reactions, options.out, files=options.files, on_finished=told.counted, **common
+    )
+    told.end()
     console.print(f"{table.counted(counts.verdicts)}; {options.out / 'results.parquet'}")
     console.print(f"horm-merge {options.out} writes results.csv", markup=False, highlight=False)
     return _exit_code(counts.not_searched, counts.left)
@@ -269,41 +270,6 @@ def _in_shards(
     return not isinstance(reactions, list) and not begun
 
 
-@contextlib.contextmanager
-def _bar(total: int, head: str, console: Console) -> Iterator[tuple[Callable[[], None], _Advance]]:
-    """What prints the heading and starts a bar, and what advances it, or ends it by None."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    from workflows.records import Label
-
-    seen: Counter[str] = Counter()
-    progress = Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console,
-    )  # fmt: skip
-    bar = progress.add_task("searching", total=total)
-
-    def start() -> None:  # not before, so that a refusal is all that is said
-        console.print(head, markup=False)
-        progress.start()
-
-    def advance(verdict: str | None) -> None:
-        if verdict is None:
-            progress.stop()
-            return
-        seen[verdict] += 1
-        found = f"{seen[Label.FOUND]} found" if seen[Label.FOUND] else ""
-        intended = f"{seen[Label.INTENDED]} intended" if seen[Label.INTENDED] or not found else ""
-        words = ", ".join(filter(None, (intended, found)))
-        progress.update(bar, advance=1, description=words)
-
-    try:
-        yield start, advance
-    finally:
-        if progress.live.is_started:
-            progress.stop()
-
-
 def _rehearse(
     reactions: list[Start | Unreadable] | LargeInput,
     out: Path,
@@ -333,7 +299,7 @@ def _large(reactions: Sequence[Start | Unreadable]) -> str:
         return ""
     return (
         f"{', '.join(large[:3])}{', ...' * (len(large) > 3)}: more than {_LARGE} atoms. Such a "
-        "search takes hours; nothing is shown until it ends"
+        "search takes hours; 'horm-status' tells where it is"
     )
 
 
@@ -506,6 +472,18 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run",
         action="store_true",
         help="check all inputs, print what would run and roughly how long it takes, and stop",
+    )
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument(
+        "--quiet",
+        action="store_true",
+        help="print only errors and, in the end, one line with the number of each verdict; the "
+        "table is in results.csv",
+    )
+    told.add_argument(
+        "--verbose",
+        action="store_true",
+        help="print a line for each stage and each attempt that ends, too",
     )
     parser.add_argument(
         "--report",

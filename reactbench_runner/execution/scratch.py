@@ -36,6 +36,12 @@ def scratch_folder() -> Iterator[None]:
         os.close(lock)
 
 
+def shared_folder() -> Path | None:
+    """That of this run, in the process that runs it and in its own workers; None elsewhere."""
+    folder = Path(os.environ.get("TMPDIR", ""))
+    return folder if folder.name.startswith(_PREFIX) else None
+
+
 def _made(base: Path) -> tuple[Path, int]:
     """A new folder and the descriptor that keeps it locked as long as this process lives."""
     while True:

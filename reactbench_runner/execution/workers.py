@@ -21,6 +21,7 @@ from horm_calc.processes import in_processes
 from reactbench_runner import calculators
 from reactbench_runner.calculators import Source
 from reactbench_runner.errors import WorkersLost
+from reactbench_runner.execution.live import telling
 from reactbench_runner.execution.scratch import scratch_folder
 from reactbench_runner.execution.streams import in_streams, several
 from reactbench_runner.execution.stuck import end_when_stuck, last_words
@@ -29,6 +30,7 @@ from workflows.input_checks import check_reaction
 from workflows.records import Label, SearchResult, Start, Verdict, Verification
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
+from workflows.status import Tell
 from workflows.tssearch import search
 from workflows.verification import verify as verify_saddle
 
@@ -74,12 +76,16 @@ def search_all(
     *,
     most_deaths: int = MOST_DEATHS,
     time_is_up: Callable[[], bool] = lambda: False,
+    on_lost: Callable[[Task], None] = lambda task: None,
+    on_begun: Callable[[Task], None] = lambda task: None,
 ) -> Generator[SearchResult, None, None]:
     """The results in the order in which they finish.
 
     When a worker dies, what it was doing is suspect. The suspects run again one by one at the
     end, so that only a reaction that kills its worker is blamed, and has all the memory. Raises
     `WorkersLost` where `most_deaths` workers die and nothing is found between.
+
+    on_lost, on_begun: called with a suspect, and with the same as it runs again.
     """
     suspects: list[Task] = []
     deaths = 0
@@ -90,6 +96,7 @@ def search_all(
             yield result
             continue
         suspects.append(task)
+        on_lost(task)
         deaths += 1
         if deaths >= most_deaths:
             raise WorkersLost(
@@ -100,6 +107,7 @@ def search_all(
     for suspect in suspects:
         if time_is_up():
             return
+        on_begun(suspect)
         yield _search_alone(pool, suspect, spec)
 
 
@@ -153,7 +161,12 @@ def _work(spec: RunSpec, task: Task) -> SearchResult:
 
 def search_one(task: Task, spec: RunSpec) -> SearchResult:
     """Build the calculator, search, and verify with the trusted one."""
-    result = task if isinstance(task, SearchResult) else _searched(task, spec)
+    with telling(name_of(task)) as on_status:
+        return _search_one(task, spec, on_status)
+
+
+def _search_one(task: Task, spec: RunSpec, on_status: Tell | None) -> SearchResult:
+    result = task if isinstance(task, SearchResult) else _searched(task, spec, on_status)
     if spec.verify is None or result.saddle is None or not result.saddle.converged:
         return result
     reaction = result.reaction
@@ -162,13 +175,13 @@ def search_one(task: Task, spec: RunSpec) -> SearchResult:
         built = calculators.build(
             spec.verify, reaction.charge, reaction.multiplicity, reaction.solvent
         )
-        verification = verify_saddle(result, built, spec.settings)
+        verification = verify_saddle(result, built, spec.settings, on_status=on_status)
     except (Exception, SystemExit) as error:  # it must not cost what the search has found
         verification = _broken_verification(error)
     return _with_verification(result, verification)
 
 
-def _searched(reaction: Start, spec: RunSpec) -> SearchResult:
+def _searched(reaction: Start, spec: RunSpec, on_status: Tell | None) -> SearchResult:
     try:
         check_reaction(reaction, spec.settings.verdict)
         if problem := calculators.refusal(spec.calculator, reaction):
@@ -182,6 +195,7 @@ def _searched(reaction: Start, spec: RunSpec) -> SearchResult:
                 built,
                 spec.settings,
                 progress=end_when_stuck(reaction.id),
+                on_status=on_status,
                 build=build,
             )
     except InputError as error:

@@ -153,6 +153,17 @@ def verdict_words(row: ResultRow) -> str:
     return row.verdict
 
 
+def finished_line(row: ResultRow) -> str:
+    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1 s', or with the reason."""
+    words = [f"{row.id}: {verdict_words(row)}"]
+    for name, value in (("ΔE‡", row.barrier_kcal_per_mol), ("ΔG‡", row.gibbs_barrier_kcal_per_mol)):
+        if value is not None:
+            words.append(f"{name} {_with_unit(value, 1, 'kcal/mol')}")
+    if row.seconds:
+        words.append(f"{row.seconds:.0f} s")
+    return ", ".join(words) + (f": {row.reason}" if row.reason else "")
+
+
 def remarks(rows: Sequence[ResultRow]) -> list[str]:
     """Why a verdict is not plainly *intended*, and what else a reader should know."""
     lines = []

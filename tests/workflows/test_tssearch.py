@@ -348,5 +348,6 @@ def test_help_names_the_arguments() -> None:
         "charge",
         "multiplicity",
         "progress",
+        "on_status",
         "build",
     ]

@@ -106,6 +106,8 @@ def _branch(
         force = field.rms_force(step.point)
         lines.append(f"{len(images):4d} {step.point.energy:16.6f} eV {force:9.4f} eV/Å")
         gradient = step.point.gradient
+        largest = float(np.abs(gradient * field.root_mass).max())
+        field.surface.watch.step(len(images), step.point.energy, largest)
         # Beside a flat saddle point the forces are small too, but the path still steepens.
         if force < settings.rms_force and gradient @ step.hessian @ gradient > 0:
             return images, True

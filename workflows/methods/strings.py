@@ -196,6 +196,7 @@ def relax_string(
     step, (where, top) = _Steps(now), now.highest()
     tops = [top]
     log.write(_line(0, top, now))
+    surface.watch.step(0, top, now.largest_force)
     for cycle in range(steps):
         if _at_rest(tops):
             break
@@ -204,6 +205,7 @@ def relax_string(
         where_there, top = there.highest()
         tops.append(top)
         log.write(_line(cycle + 1, top, there))
+        surface.watch.step(cycle + 1, top, there.largest_force)
         if top > min(tops) + ASTRAY:
             step.shorten()
             continue

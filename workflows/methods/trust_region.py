@@ -88,6 +88,7 @@ def minimise(atoms: Atoms, surface: Surface, settings: EndpointSettings) -> Walk
         radius = _next_radius(radius, step, there.energy - here.energy)
         if there.energy < here.energy or radius == SHORTEST:
             here = there
+        surface.watch.step(len(lines), there.energy, there.largest_force)
         lines.append(_line(there, radius))
     return Walk(here.atoms, "\n".join(lines))
 
@@ -119,6 +120,7 @@ def refine_saddle(
         there = _moved(here, step, surface)
         hessian = bofill(hessian, step.displacement, there.gradient - here.gradient)
         before, radius = radius, _next_radius(radius, step, there.energy - here.energy)
+        surface.watch.step(len(lines), there.energy, there.largest_force)
         lines.append(_line(there, radius))
         since, bad = since + 1, bad + (radius < before)
         if _astray(here, there, radius):  # from the same place a step as long would end there again

@@ -103,6 +103,7 @@ def _descended(
 ) -> Minimum:
     walker = atoms.copy()
     walker.calc = surface
+    surface.watch.begin_steps()
     with log_of("ASE") as log:
         steps = BFGS(walker, logfile=log, maxstep=SHORT)  # type: ignore[arg-type]
         for _ in steps.irun(fmax=settings.max_force, steps=settings.max_steps):
@@ -154,6 +155,7 @@ def _optimised(
     """The method that relaxed `atoms`, what it made of them, and what it printed."""
 
     def run(method: str) -> tuple[str, Atoms, str]:
+        surface.watch.begin_steps()
         return method, *METHODS[method](atoms, surface, settings)
 
     try:

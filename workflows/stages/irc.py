@@ -69,6 +69,7 @@ def _finer(settings: IRCSettings) -> IRCSettings:
 
 
 def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
+    surface.watch.begin_steps()
     (first, last), arrived, log = METHODS[method](saddle.atoms, saddle.hessian, surface, settings)
     if not first or not last:
         raise IRCFailed("made no step in one direction")

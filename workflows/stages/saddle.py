@@ -70,6 +70,7 @@ def _walk(
     guess: Atoms, start: np.ndarray | None, surface: Surface, settings: SaddleSettings
 ) -> Saddle:
     method = METHODS[settings.method]
+    surface.watch.begin_steps()
     atoms, log = method(guess, surface, settings, start)
     energy, forces = surface.at(atoms)
     hessian = surface.get_hessian(atoms)

@@ -31,6 +31,7 @@ from workflows.records import Cost, Minimum, SeparatedMolecule, SeparatedMolecul
 from workflows.settings import SearchSettings, VerdictSettings
 from workflows.stages.endpoints import settle
 from workflows.stages.free_energy import ideal_gas
+from workflows.status import Watch
 from workflows.surface import Evaluations, Surface
 from workflows.trust import concerns_about
 
@@ -56,14 +57,21 @@ def shortest_distance(molecules: Sequence[Atoms]) -> float:
     return min(float(cdist(*pair).min()) for pair in pairs)
 
 
-def surfaces(reaction: Start, calculator: Calculator, build: Build | None) -> SurfaceOf:
-    """Makes the surface of a molecule in some state.
+def surfaces(
+    reaction: Start, calculator: Calculator, build: Build | None, watch: Watch | None = None
+) -> SurfaceOf:
+    """Makes the surface of a molecule in some state, which tells `watch` of what is asked there.
 
     Without `build` only where that is the state of the whole reaction: of a calculator that is
     there it is not known whether it heeds another charge and multiplicity.
     """
 
     def surface_of(state: State) -> Surface:
+        surface = bare(state)
+        surface.watch = watch or surface.watch
+        return surface
+
+    def bare(state: State) -> Surface:
         if build is not None:
             surface = Surface(asked(lambda: build(*state), []), *state)
             if problem := other_solvent(reaction.solvent, surface.capabilities):
