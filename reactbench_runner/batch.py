@@ -27,6 +27,7 @@ from reactbench_runner.execution.workers import (
 )
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.storage.database import without_password
+from reactbench_runner.storage.journal import clear_journals, journals_in, remove_journal
 from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
 from reactbench_runner.storage.rows import NOT_SEARCHED, ResultRow
@@ -136,9 +137,12 @@ def run_batch(
             with run.progress:
                 if waiting := run.waiting():
                     how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
-                    with contextlib.closing(how.results(waiting, spec, run.progress)) as results:
-                        for result in results:
-                            run.keep(result)
+                    with journals_in(out, levels[0], many=False) as journals:
+                        spec = dataclasses.replace(spec, journals=journals)
+                        found = how.results(waiting, spec, run.progress)
+                        with contextlib.closing(found) as results:
+                            for result in results:
+                                run.keep(result)
                 else:
                     on_started()
         finally:
@@ -277,6 +281,7 @@ class _Run:
             for name, row in finished(store.out, say).items()  # older versions name no level
         }
         self.rows = _still_valid(before, reactions, store.out)
+        clear_journals(store.out, self.rows)
         asked = {item.id for item in reactions}
         self.others = [row for name, row in before.items() if name not in asked]
         self.unverified = {
@@ -349,6 +354,8 @@ class _Run:
                 f"finished before is safe; {_remedy(error)} and run the same command to go on."
             ) from error
         self.rows[name] = row
+        if row.stage not in NOT_SEARCHED:
+            remove_journal(self.store.out, name)
         try:
             self.store.complete_database([row])
             self.store.refresh_table(self.table)

@@ -24,6 +24,7 @@ from reactbench_runner.execution.workers import (
     not_verified,
 )
 from reactbench_runner.inputs.reactions import Listed, Unreadable
+from reactbench_runner.storage.journal import clear_journals, journals_in, remove_journal
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.progress import Progress
 from reactbench_runner.storage.provenance import describe_run, fingerprint, start_or_resume
@@ -142,9 +143,12 @@ def run_large(
             else:
                 how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
                 due = run.due(reactions, finished, how.time_is_up)
-                with contextlib.closing(how.results(due, spec, progress)) as results:
-                    for result in results:
-                        run.keep(result)
+                clear_journals(out, finished)
+                with journals_in(out, levels[0], many=True) as journals:
+                    spec = replace(spec, journals=journals)
+                    with contextlib.closing(how.results(due, spec, progress)) as results:
+                        for result in results:
+                            run.keep(result)
             left = 0 if total is None else total - progress.verdicts.total()
             if not left:
                 shards.seal()
@@ -202,6 +206,8 @@ class _Run:
                 f"reaction '{row.id}' could not be written to {self.out}: {error}. Everything "
                 "finished before is safe; mend that and run the same command to go on."
             ) from error
+        if row.stage not in NOT_SEARCHED:
+            remove_journal(self.out, row.id)
         self.progress.finish(row.id, row.verdict, row.stage, row.reason)
         self.on_finished(row.verdict)
 

@@ -7,6 +7,7 @@ for a lower-energy path) -> thermochemistry. The best attempt is the result.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any, overload
 
 from ase import Atoms
@@ -22,6 +23,7 @@ from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.chains import find_chain, unconnected
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.input_checks import check_calculator, check_reaction
+from workflows.journal import Journal, Recorder
 from workflows.logs import log_with_cause
 from workflows.records import (
     Cost,
@@ -50,6 +52,7 @@ def search(
     *,
     progress: Progress | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult: ...
 @overload
 def search(
@@ -62,6 +65,7 @@ def search(
     multiplicity: int = 1,
     progress: Progress | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult: ...
 def search(  # type: ignore[misc]  # by place, a calculator stands where a product does
     reactant: Atoms | Reaction | None = None,
@@ -74,6 +78,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     multiplicity: int | None = None,
     progress: Progress | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult:
     """Find and verify the transition state of one reaction with any ASE calculator.
 
@@ -104,6 +109,8 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
         pieces. Without it they share `calculator`, as far as they are like the reaction (neutral
         singlets of a neutral singlet).
+    journal : Journal, optional
+        Keeps every stage as it ends, and has those of an earlier start that was interrupted.
 
     Returns
     -------
@@ -132,7 +139,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         )
     if not isinstance(settings, SearchSettings | None):
         raise TypeError(f"the settings are {settings!r}; give SearchSettings")
-    return _search(reaction, calculator, settings or SearchSettings(), progress, build)
+    return _search(reaction, calculator, settings or SearchSettings(), progress, build, journal)
 
 
 _FORMS = "search() takes (reactant, product, calculator) or (reaction, calculator)"
@@ -171,15 +178,18 @@ def _search(
     settings: SearchSettings,
     progress: Progress | None,
     build: Build | None,
+    journal: Journal | None,
 ) -> SearchResult:
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
-    account = Account(progress or (lambda stage: None))
+    recorder = Recorder(journal, surface) if journal else None
+    account = Account(progress or (lambda stage: None), recorder=recorder)
     doubts: list[str] = []
+    minima: dict[str, Minimum] = {}
     try:
         check_reaction(reaction)
         check_calculator(reaction, surface.capabilities)
         doubts = _order_of_atoms(reaction, settings, account)
-        reactant, product = _endpoints(reaction, surface, settings, account)
+        _relax_endpoints(minima, reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(reaction, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
@@ -187,11 +197,18 @@ def _search(
             account.add(Cost(), log_with_cause(error))
         verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
         return SearchResult(
-            reaction, verdict, warnings=tuple(doubts), costs=account.costs, log=account.log
+            reaction,
+            verdict,
+            reactant=minima.get("reactant"),
+            product=minima.get("product"),
+            warnings=tuple(doubts),
+            costs=account.costs,
+            log=account.log,
+            last_structures=error.last,
         )
 
     given = {"reactant": reaction.reactant, "product": reaction.product}
-    minima = {"reactant": reactant, "product": product}
+    reactant, product = minima["reactant"], minima["product"]
     relaxed = {name: minimum.atoms for name, minimum in minima.items()}
     if fallen := fallen_end(given, relaxed, settings.verdict):
         return SearchResult(
@@ -258,6 +275,7 @@ def _search(
         separated=separated,
         costs=account.costs,
         log=account.log,
+        last_structures=best.last,
     )
 
 
@@ -296,25 +314,35 @@ def _separated(
     return found, skipped
 
 
-def _endpoints(
-    reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
-) -> tuple[Minimum, Minimum]:
+def _relax_endpoints(
+    minima: dict[str, Minimum],
+    reaction: Reaction,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> None:
+    """Put both ends into `minima`, relaxed; what is there when that fails shows why."""
     account.begin(Stage.ENDPOINTS)
+    limit = settings.verdict.bond_factor
     given = {"reactant": reaction.reactant, "product": reaction.product}
-    relaxed, changed = {}, ""
     for name, atoms in given.items():
-        relaxed[name] = _minimum(name, atoms, surface, settings, account)
-        if words := describe_changes(atoms, relaxed[name].atoms, settings.verdict.bond_factor):
-            changed += f"; relaxation changed the {name}: {words}"
-    reactant, product = relaxed.values()
-    _, apart = superposition(reactant.atoms, product.atoms)
-    found = {name: minimum.atoms for name, minimum in relaxed.items()}
+        minimum = _minimum(name, atoms, surface, settings, account)
+        words = describe_changes(atoms, minimum.atoms, limit)
+        minima[name] = dataclasses.replace(minimum, changed=words)
+        if not minimum.converged:
+            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
+    changed = "".join(
+        f"; relaxation changed the {name}: {minimum.changed}"
+        for name, minimum in minima.items()
+        if minimum.changed
+    )
+    found = {name: minimum.atoms for name, minimum in minima.items()}
+    _, apart = superposition(*found.values())
     if apart < SAME and not fallen_end(given, found, settings.verdict):
         raise StageError(
             f"reactant and product relax to the same structure, {apart:.3f} Å apart: there is no "
             f"saddle to look for{changed}"
         )
-    return reactant, product
 
 
 def _minimum(
@@ -327,18 +355,16 @@ def _minimum(
         minimum: Minimum = account.run(
             settle, atoms, threshold, surface, settings.endpoints, of=f"the {name}"
         )
-        if not minimum.converged:
-            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         return minimum
 
     def kept(atoms: Atoms) -> bool:
         return not changed_beyond_doubt(given, atoms, settings.verdict)
 
     minimum = settled(given)
-    if kept(minimum.atoms):
+    if not minimum.converged or kept(minimum.atoms):
         return minimum
     with contextlib.suppress(StageError):
         nearer = account.run(descend, given, kept, surface, settings.endpoints)
-        if nearer.converged and kept((nearer := settled(nearer.atoms)).atoms):
+        if nearer.converged and (nearer := settled(nearer.atoms)).converged and kept(nearer.atoms):
             return nearer
     return minimum

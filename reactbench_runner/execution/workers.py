@@ -24,6 +24,7 @@ from reactbench_runner.errors import WorkersLost
 from reactbench_runner.execution.scratch import scratch_folder
 from reactbench_runner.execution.streams import in_streams, several
 from reactbench_runner.execution.stuck import end_when_stuck, last_words
+from reactbench_runner.storage.journal import Journals, SearchJournal
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, Reaction, SearchResult, Verdict, Verification
@@ -41,7 +42,8 @@ class RunSpec:
     """How a worker searches: the calculator, the settings, and what it verifies with, if at all.
 
     `search` is what does it, `search_one` where it is None. It goes to the workers by its name.
-    `in_flight`: searches that a worker has under way at a time.
+    `in_flight`: searches that a worker has under way at a time. `journals`: where their stages are
+    kept as they end, if anywhere.
     """
 
     calculator: Source
@@ -49,6 +51,7 @@ class RunSpec:
     verify: Source | None = None
     search: Callable[[Task, RunSpec], SearchResult] | None = None
     in_flight: int = 1
+    journals: Journals | None = None
 
     @property
     def without_verification(self) -> RunSpec:
@@ -175,17 +178,32 @@ def _searched(reaction: Reaction, spec: RunSpec) -> SearchResult:
         # Those of the structures that count are among the warnings of the result.
         with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
             build = partial(calculators.build, spec.calculator)
-            return search(
-                reaction,
-                built,
-                spec.settings,
-                progress=end_when_stuck(reaction.id),
-                build=build,
-            )
+            with _journal(reaction, spec) as journal:
+                return search(
+                    reaction,
+                    built,
+                    spec.settings,
+                    progress=end_when_stuck(reaction.id),
+                    build=build,
+                    journal=journal,
+                )
     except InputError as error:
         return failed(reaction, Stage.INPUT, str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
         return _broken(reaction, error)
+
+
+@contextlib.contextmanager
+def _journal(reaction: Reaction, spec: RunSpec) -> Iterator[SearchJournal | None]:
+    """The journal of a search; complete at its end where a verification follows."""
+    journal = spec.journals.open(reaction) if spec.journals else None
+    try:
+        yield journal
+        if journal and spec.verify is not None:
+            journal.flush()
+    finally:
+        if journal:
+            journal.close()
 
 
 def not_verified(reason: str) -> bool:
