@@ -18,7 +18,7 @@ from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
 from workflows.account import Account, Progress
 from workflows.atom_order import DEGENERATE, check_order
-from workflows.attempts import order_of_atoms, try_guesses
+from workflows.attempts import Attempt, order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.chains import find_chain, unconnected
 from workflows.errors import InputError, NotConverged, StageError
@@ -37,7 +37,7 @@ from workflows.records import (
 )
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
-from workflows.stages.endpoints import descend, settle
+from workflows.stages.endpoints import descend, settle, with_modes
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.surface import Surface
@@ -242,6 +242,7 @@ def _search(
         best, attempts, steps = chain.best(reactant, limit), chain.attempts, chain.steps
         verdict = best.verdict
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
+    best, steps = _with_modes(best, steps, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
     surface_of = surfaces(reaction, calculator, build)
@@ -276,6 +277,37 @@ def _search(
         costs=account.costs,
         log=account.log,
         last_structures=best.last,
+    )
+
+
+def _with_modes(
+    best: Attempt,
+    steps: tuple[ElementaryStep, ...],
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> tuple[Attempt, tuple[ElementaryStep, ...]]:
+    """The relaxed ends of the IRCs with their Hessians, where the calculator has its own.
+
+    By differences of forces these would cost as much as the search.
+    """
+    if not surface.capabilities.hessians or best.ends is None:
+        return best, steps
+    known: dict[int, Minimum] = {}
+
+    def of(end: Minimum) -> Minimum:
+        if id(end) not in known:
+            known[id(end)] = end
+            if end.converged and end.hessian is None:
+                with contextlib.suppress(StageError):  # a search can do without
+                    known[id(end)] = account.run(with_modes, end, surface, settings.endpoints)
+        return known[id(end)]
+
+    account.begin(Stage.IRC_ENDS)
+    first, last = best.ends
+    changed = dataclasses.replace(best, ends=(of(first), of(last)))
+    return changed, tuple(
+        dataclasses.replace(step, first=of(step.first), last=of(step.last)) for step in steps
     )
 
 

@@ -300,7 +300,7 @@ def test_arguments_of_a_search(arguments, named, monkeypatch) -> None:
     monkeypatch.setattr(tssearch, "_search", lambda *given: asked.append(given))
     build = object()
     workflows.search(*arguments, **named, build=build)
-    [(reaction, calculator, settings, _, builder)] = asked
+    [(reaction, calculator, settings, _, builder, _)] = asked
     assert (reaction.reactant, reaction.product) == ENDS
     assert (reaction.charge, reaction.multiplicity) == (0, 2)
     assert reaction.id in ("H3", EXCHANGE.id)
