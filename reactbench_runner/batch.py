@@ -281,8 +281,13 @@ class _Run:
             for name, row in finished(store.out, say).items()  # older versions name no level
         }
         self.rows = _still_valid(before, reactions, store.out)
-        clear_journals(store.out, self.rows)
         asked = {item.id for item in reactions}
+        going_on = asked.intersection(clear_journals(store.out, self.rows))
+        if going_on:
+            say(
+                f"{_listed(sorted(going_on))} under way when the run was interrupted: the stages "
+                "that had ended are not computed again"
+            )
         self.others = [row for name, row in before.items() if name not in asked]
         self.unverified = {
             name for name, row in self.rows.items() if levels[1] and _unverified(row)

@@ -83,11 +83,16 @@ def remove_journal(out: Path, identifier: str) -> None:
 
 
 def clear_journals(out: Path, finished: Container[str]) -> list[str]:
-    """Remove those of finished reactions; the names of the others."""
+    """Remove those of finished reactions, which were stored just before a run was killed.
+
+    Returns the names of the others.
+    """
     folders = sorted((out / SEARCHES).glob("*/"))
     for folder in folders:
         if folder.name in finished:
             shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (out / SEARCHES).rmdir()
     return [folder.name for folder in folders if folder.name not in finished]
 
 
