@@ -20,6 +20,7 @@ from tests.workflows.test_tssearch import Failing
 from workflows.records import Label, Reaction, SearchResult, Verdict
 from workflows.settings import from_mapping
 from workflows.stage_names import Stage
+from workflows.stages import irc
 from workflows.stages.endpoints import relax
 from workflows.surface import Surface
 from workflows.tssearch import search
@@ -62,7 +63,7 @@ def test_an_endpoint_that_does_not_relax(tmp_path: Path) -> None:
     result, row, folder = stored(tmp_path, hcn(), endpoints={"max_steps": 2})
     assert (row.stage, row.reason.endswith("(see reactant.xyz)")) == (Stage.ENDPOINTS, True)
     atoms = first(folder / "reactant.xyz")
-    assert atoms.info["converged"] is np.False_ or not atoms.info["converged"]
+    assert not atoms.info["converged"]
     assert "largest force component" in atoms.info["reason"]
     assert atoms.get_potential_energy() < -100
     # It is no energy or structure for anybody who wants a relaxed one.
@@ -87,8 +88,8 @@ def test_a_calculator_that_breaks_at_an_endpoint(tmp_path: Path) -> None:
     assert row.reason.endswith("SCF not converged in 250 cycles (see last_structures.xyz)")
     frames = read(folder / "last_structures.xyz", ":")
     assert (first(folder / "last_structures.xyz").positions == frames[0].positions).all()
-    # The last one is the one that broke it, and has no energy.
-    assert [frame.calc is not None for frame in frames[-2:]] == [True, False] or len(frames) > 3
+    assert frames[0].get_potential_energy() < -100
+    assert frames[-1].calc is None  # it broke here, and gave no energy
 
 
 def test_endpoints_that_become_the_same_structure(tmp_path: Path, relaxed: Reaction) -> None:
@@ -129,8 +130,9 @@ def test_a_saddle_that_does_not_converge(tmp_path: Path) -> None:
     assert (folder / "path.xyz").exists()
 
 
-def test_an_irc_that_does_not_descend(tmp_path: Path) -> None:
-    """In steps that are too short to get anywhere."""
+def test_an_irc_that_does_not_descend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In steps that are too short to get anywhere; other integrators begin with a longer one."""
+    monkeypatch.setattr(irc, "METHODS", {"lqa": irc.METHODS["lqa"]})
     _, row, folder = stored(tmp_path, hcn(), irc={"step_length": 1e-4, "max_steps": 1})
     assert (row.stage, row.reason.endswith("(see irc.xyz)")) == (Stage.IRC, True)
     assert len(read(folder / "irc.xyz", ":")) >= 2
