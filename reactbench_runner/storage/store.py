@@ -128,7 +128,7 @@ class Store:
             write_search(result, folder, level)
             write_verification(result, folder, verify_level)
             log = result.log
-            if row.stage is Stage.WORKER:
+            if not result.costs:  # it is not from the search, but of a process that has ended
                 log = _salvage(self.out / SEARCHES / row.id, folder, log)
             row = dataclasses.replace(row, reason=_with_files(row, folder))
             found = entries(result, level, verify_level)

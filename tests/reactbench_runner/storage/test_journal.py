@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from reactbench_runner.storage.typed import plain, restored
 from tests.reactbench_runner.stored import searched
 from tests.reactbench_runner.test_batch import hcn
 from workflows.errors import IRCFailed, NotConverged, StageError
+from workflows.in_flight import run_together
 from workflows.journal import digest
 from workflows.records import Reaction, SearchResult
 from workflows.settings import from_mapping
@@ -236,6 +238,18 @@ def test_a_full_disk_ends_the_journal_and_not_the_search(
     again, calls = start(tmp_path)  # and it does
     assert calls < undisturbed[1]
     assert told(again) == told(undisturbed[0])
+
+
+def test_several_searches_under_way_in_one_process(tmp_path: Path) -> None:
+    other = hcn("other")
+    other.reactant.positions[0, 1] += 0.05
+    calls = [(one.id, partial(start, tmp_path, reaction=one)) for one in (hcn(), other)]
+    found = dict(run_together(calls, 2))
+    assert {name for name, _ in found.items()} == {"hcn", "other"}
+    for one in (hcn(), other):
+        again, rest = start(tmp_path, reaction=one)
+        assert rest == 0
+        assert told(again) == told(found[one.id][0])
 
 
 def test_two_processes_do_not_write_to_one_journal(tmp_path: Path) -> None:
