@@ -129,9 +129,14 @@ def test_what_people_see_of_a_search_under_way(tmp_path: Path) -> None:
     assert "===== path =====" in (folder / "log.txt").read_text()
 
 
-def test_of_many_searches_only_long_ones_leave_anything(tmp_path: Path) -> None:
+def test_of_many_searches_only_long_ones_leave_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(tmp_path, 60, many=True)
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(journal, "WORTH_OF_MANY", 0.0)
+    start(tmp_path, 60, many=True)
+    assert {file.name for file in (tmp_path / "hcn").iterdir()} == {JOURNAL, MEMORY}
 
 
 def cut_off(folder: Path) -> None:
