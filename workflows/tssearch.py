@@ -18,9 +18,10 @@ from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
 from workflows.account import Account, Progress
 from workflows.atom_order import DEGENERATE, check_order
-from workflows.attempts import Attempt, order_of_atoms, try_guesses
+from workflows.attempts import order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.chains import find_chain, unconnected
+from workflows.end_modes import ends_with_modes
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.input_checks import check_calculator, check_reaction
 from workflows.journal import Journal, Recorder
@@ -37,7 +38,7 @@ from workflows.records import (
 )
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
-from workflows.stages.endpoints import descend, settle, with_modes
+from workflows.stages.endpoints import descend, settle
 from workflows.stages.free_energy import free_energies
 from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
 from workflows.surface import Surface
@@ -195,7 +196,10 @@ def _search(
     except StageError as error:
         if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
             account.add(Cost(), log_with_cause(error))
-        verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS)
+        lost = tuple(
+            name for name, end in minima.items() if _is_lost(name, end, reaction, settings)
+        )
+        verdict = Verdict(Label.FAILED, str(error), stage=Stage.ENDPOINTS, lost=lost)
         return SearchResult(
             reaction,
             verdict,
@@ -242,7 +246,7 @@ def _search(
         best, attempts, steps = chain.best(reactant, limit), chain.attempts, chain.steps
         verdict = best.verdict
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
-    best, steps = _with_modes(best, steps, minima, surface, settings, account)
+    best, steps = ends_with_modes(best, steps, minima, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
     surface_of = surfaces(reaction, calculator, build)
@@ -280,40 +284,10 @@ def _search(
     )
 
 
-def _with_modes(
-    best: Attempt,
-    steps: tuple[ElementaryStep, ...],
-    minima: dict[str, Minimum],
-    surface: Surface,
-    settings: SearchSettings,
-    account: Account,
-) -> tuple[Attempt, tuple[ElementaryStep, ...]]:
-    """The relaxed ends of the IRCs with their Hessians, where the calculator has its own.
-
-    Those that are the reactant or the product again have none: two more Hessians take 4 to 5 % of
-    a search with a small network. By differences of forces they would take far more.
-    """
-    if not surface.capabilities.hessians or best.ends is None:
-        return best, steps
-    known: dict[int, Minimum] = {}
-
-    def again(end: Minimum) -> bool:
-        return any(superposition(end.atoms, one.atoms)[1] < SAME for one in minima.values())
-
-    def of(end: Minimum) -> Minimum:
-        if id(end) not in known:
-            known[id(end)] = end
-            if end.converged and end.hessian is None and not again(end):
-                with contextlib.suppress(StageError):  # a search can do without
-                    known[id(end)] = account.run(with_modes, end, surface, settings.endpoints)
-        return known[id(end)]
-
-    account.begin(Stage.IRC_ENDS)
-    first, last = best.ends
-    changed = dataclasses.replace(best, ends=(of(first), of(last)))
-    return changed, tuple(
-        dataclasses.replace(step, first=of(step.first), last=of(step.last)) for step in steps
-    )
+def _is_lost(name: str, end: Minimum, reaction: Reaction, settings: SearchSettings) -> bool:
+    """Has relaxation made another molecule of the reactant, or of the product?"""
+    given = reaction.reactant if name == "reactant" else reaction.product
+    return changed_beyond_doubt(given, end.atoms, settings.verdict)
 
 
 def _order_of_atoms(reaction: Reaction, settings: SearchSettings, account: Account) -> list[str]:

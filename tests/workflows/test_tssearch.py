@@ -26,6 +26,7 @@ from tests.surfaces import EXCHANGE, LEPS
 from workflows import remarks, tssearch
 from workflows.account import Account
 from workflows.attempts import Attempt
+from workflows.end_modes import ends_with_modes
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, Verdict
 from workflows.settings import SearchSettings, from_mapping
@@ -372,11 +373,11 @@ def test_ends_of_an_irc_that_are_new_structures_get_their_hessians(reaction) -> 
     minima = {"reactant": ends[0], "product": ends[0]}
     account = Account(lambda stage: None)
     attempt = Attempt(Verdict(Label.PARTLY), ends=ends)
-    found, _ = tssearch._with_modes(attempt, (), minima, surface, settings, account)
+    found, _ = ends_with_modes(attempt, (), minima, surface, settings, account)
     assert found.ends[0].hessian is None
     assert len(found.ends[1].modes.frequencies) == 3 * 3 - 5
     assert (found.ends[1].modes.frequencies > 300).all()
     assert account.costs["irc ends"].evaluations.hessians == 1
     plain = Surface(calculators.build("gfn2-xtb"))
-    same, _ = tssearch._with_modes(attempt, (), minima, plain, settings, account)
+    same, _ = ends_with_modes(attempt, (), minima, plain, settings, account)
     assert same.ends[1].hessian is None
