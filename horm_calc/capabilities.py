@@ -8,7 +8,7 @@ calculator says nothing, the defaults of `Capabilities` hold.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -181,6 +181,15 @@ class SearchCalculator(Protocol):
 
         They decide where a distance alone cannot tell whether two atoms are bonded.
         """
+
+    def get_state(self) -> Mapping[str, np.ndarray]:
+        """Optional: what it keeps from one structure to the next, such as a density.
+
+        A search that was killed and goes on then has the same numbers, to the last digit.
+        """
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Optional: go on as the calculator whose `get_state` this was."""
 
 
 def capabilities_of(calculator: Any) -> Capabilities:

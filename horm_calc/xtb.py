@@ -10,6 +10,9 @@ converges in the usual way is left as it is.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from ase.calculators.calculator import CalculationFailed, all_changes
 from ase.units import Hartree, kB
 from scipy.spatial import KDTree
 from tblite.ase import TBLite
+from tblite.interface import Result
 
 from horm_calc.capabilities import Capabilities, calculator_factory, stated_capabilities
 from horm_calc.chemistry.solvents import solvent_name
@@ -34,6 +38,9 @@ COOLING = (5000.0, 3000.0, 2000.0, 1500.0, 1000.0, 700.0, 500.0, 400.0)
 
 #: Temperatures on the way, and vectors for the mixing: fewer found a lower state of O and F.
 WAYS = (((), 20), (COOLING, 20), (COOLING, 5))
+
+#: What the names of results begin with in the state of a calculator.
+_RESULT = "result "
 
 
 class UnknownSolvent(HormError, ValueError):
@@ -85,6 +92,44 @@ class XTB(TBLite):
             f"{self.parameters['method']} is unreliable for open shells: barriers of radicals can "
             "be far too low (1.3 kcal/mol for CH3 + CH4, a tenth of what accurate methods give)"
         ]
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The last geometry and its density, from which the next SCF starts; empty before."""
+        if self._res is None or self.atoms is None:
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "density.npz")
+            self._res.save(str(file))
+            density = np.frombuffer(file.read_bytes(), np.uint8)
+        atoms: Atoms = self.atoms
+        return {
+            "numbers": atoms.numbers,
+            "positions": atoms.positions,
+            "charges": atoms.get_initial_charges(),
+            "moments": atoms.get_initial_magnetic_moments(),
+            "density": density,
+            **{f"{_RESULT}{name}": np.array(value) for name, value in self.results.items()},
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on as the calculator that has said so with `get_state`, to the last digit."""
+        self._forget()
+        self.atoms = Atoms(
+            state["numbers"],
+            state["positions"],
+            charges=state["charges"],
+            magmoms=state["moments"],
+        )
+        self.results = {
+            name.removeprefix(_RESULT): value if value.ndim else value[()]
+            for name, value in state.items()
+            if name.startswith(_RESULT)
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "density.npz")
+            file.write_bytes(state["density"].tobytes())
+            self._res = Result()
+            self._res.load(str(file))
 
     def _damped(self, cooling: tuple[float, ...], memory: int) -> tuple[dict[str, Any], Any] | None:
         """Results and density of an SCF from the beginning, cooled down; None where it fails."""

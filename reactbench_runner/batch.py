@@ -28,6 +28,7 @@ from reactbench_runner.execution.workers import (
 from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable, of_smiles
 from reactbench_runner.storage.database import without_password
+from reactbench_runner.storage.journal import clear_journals, journals_in, remove_journal
 from reactbench_runner.storage.progress import OnRunning, Progress
 from reactbench_runner.storage.provenance import (
     describe_run,
@@ -148,9 +149,13 @@ def run_batch(
             with run.progress:
                 if waiting := run.waiting():
                     how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
-                    with contextlib.closing(how.results(waiting, spec, run.progress)) as results:
-                        for result in results:
-                            run.keep(result)
+                    told = {solvent: levels(solvent)[0] for solvent in solvents}
+                    with journals_in(out, told, many=False) as journals:
+                        spec = dataclasses.replace(spec, journals=journals)
+                        found = how.results(waiting, spec, run.progress)
+                        with contextlib.closing(found) as results:
+                            for result in results:
+                                run.keep(result)
                 else:
                     on_started()
         finally:
@@ -308,6 +313,12 @@ class _Run:
         }
         self.rows = _still_valid(before, reactions, store.out)
         asked = {item.id for item in reactions}
+        going_on = asked.intersection(clear_journals(store.out, self.rows))
+        if going_on:
+            say(
+                f"{_listed(sorted(going_on))} under way when the run was interrupted: the stages "
+                "that had ended are not computed again"
+            )
         self.others = [row for name, row in before.items() if name not in asked]
         self.unverified = {
             name for name, row in self.rows.items() if levels("")[1] and _unverified(row)
@@ -380,6 +391,8 @@ class _Run:
                 f"finished before is safe; {_remedy(error)} and run the same command to go on."
             ) from error
         self.rows[name] = row
+        if row.stage not in NOT_SEARCHED:
+            remove_journal(self.store.out, name)
         try:
             self.store.complete_database([row])
             self.store.refresh_table(self.table)

@@ -35,6 +35,7 @@ from reactbench_runner.execution.workers import (
 )
 from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Listed, Unreadable, of_smiles
+from reactbench_runner.storage.journal import clear_journals, journals_in, remove_journal
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.progress import OnRunning, Progress
 from reactbench_runner.storage.provenance import (
@@ -166,9 +167,13 @@ def run_large(
             else:
                 how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
                 due = run.due(reactions, finished, how.time_is_up)
-                with contextlib.closing(how.results(due, spec, progress)) as results:
-                    for result in results:
-                        run.keep(result)
+                clear_journals(out, finished)
+                told = {solvent: levels(solvent)[0] for solvent in asked}
+                with journals_in(out, told, many=True) as journals:
+                    spec = replace(spec, journals=journals)
+                    with contextlib.closing(how.results(due, spec, progress)) as results:
+                        for result in results:
+                            run.keep(result)
             left = 0 if total is None else total - progress.verdicts.total()
             if not left:
                 shards.seal()
@@ -226,6 +231,8 @@ class _Run:
                 f"reaction '{row.id}' could not be written to {self.out}: {error}. Everything "
                 "finished before is safe; mend that and run the same command to go on."
             ) from error
+        if row.stage not in NOT_SEARCHED:
+            remove_journal(self.out, row.id)
         self.progress.finish(row.id, row.verdict, row.stage, row.reason)
         self.on_finished(row.verdict)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from workflows.errors import StageError, within
+from workflows.journal import Recorder
 from workflows.logs import cause_of
 from workflows.records import Cost
 from workflows.stage_names import Stage
@@ -35,13 +36,17 @@ Progress = Callable[[Stage], None]
 
 @dataclass
 class Account:
-    """Costs by stage, logs in the order of the stages, and the stage that the search is in."""
+    """Costs by stage, logs in the order of the stages, and the stage that the search is in.
+
+    recorder: to the journal of the search, if it has one.
+    """
 
     progress: Progress
     stage: Stage = Stage.INPUT
     costs: dict[Stage, Cost] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
     watch: Watch = field(default_factory=Watch)
+    recorder: Recorder | None = None
 
     def begin(self, stage: Stage) -> None:
         """From here on everything belongs to `stage`."""
@@ -54,15 +59,28 @@ class Account:
 
         of: the structure that such an error names, where a stage has several.
         """
-        try:
-            record = function(*arguments)
-        except StageError as error:
-            self.add(error.cost or Cost(), error.log)
+        key, known = self.recorder.recall(function, arguments) if self.recorder else ("", None)
+        ended: R | StageError = self._computed(function, arguments) if known is None else known
+        if isinstance(ended, StageError):
+            self.add(ended.cost or Cost(), ended.log)
+        else:
+            self.add(ended.cost, ended.log)
+        if self.recorder and known is None:
+            self.note_if(self.recorder.keep(key, self.stage, ended, lambda: self.log))
+        if isinstance(ended, StageError):
             if of:
-                within(error, of)
-            raise
-        self.add(record.cost, record.log)
-        return record
+                within(ended, of)
+            raise ended
+        return ended
+
+    def _computed(self, function: Callable[..., R], arguments: Iterable[object]) -> R | StageError:
+        """What the stage returns or ends with."""
+        if self.recorder:
+            self.note_if(self.recorder.begin())
+        try:
+            return function(*arguments)
+        except StageError as error:
+            return error
 
     def add(self, cost: Cost, log: str) -> None:
         """Add to what the stage has cost and printed."""
@@ -84,6 +102,11 @@ class Account:
     def note(self, text: str) -> None:
         """A line of the log between what the stages have printed."""
         self.logs.append(f"===== {text} =====\n")
+
+    def note_if(self, text: str) -> None:
+        """A `note`, if there is anything to say."""
+        if text:
+            self.note(text)
 
     def note_attempt(self, number: int, outcome: str) -> None:
         """A line on an attempt that has ended, with what the search has taken so far."""

@@ -71,7 +71,8 @@ BRANCHING = "the IRC ends at a saddle point, where it bifurcates; its ends are t
 class Attempt:
     """What one guess has led to; None for stages that were not reached.
 
-    `repeated`: to the saddle of an earlier attempt, whose IRC and verdict these are.
+    `repeated`: to the saddle of an earlier attempt, whose IRC and verdict these are. `last`: of a
+    stage that broke, see `SearchResult.last_structures`.
     """
 
     verdict: Verdict
@@ -80,6 +81,7 @@ class Attempt:
     irc: IRC | None = None
     ends: tuple[Minimum, Minimum] | None = None
     repeated: bool = False
+    last: tuple[tuple[Atoms, float | None], ...] = ()
 
     @property
     def intended(self) -> bool:
@@ -338,7 +340,9 @@ def attempt_from(
                 return dataclasses.replace(again, path=path, repeated=True)
     except StageError as error:
         verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
-        return dataclasses.replace(done, verdict=verdict)
+        if isinstance(error.partial, IRC):
+            done = dataclasses.replace(done, irc=error.partial)
+        return dataclasses.replace(done, verdict=verdict, last=error.last)
     aims = reactant.atoms, product.atoms
     found = _judged(done, aims, surface, settings)
     if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):

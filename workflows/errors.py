@@ -26,11 +26,15 @@ class StageError(WorkflowError):
     """A stage that could not deliver what the next one needs; the message is the cause.
 
     `cost` (a `records.Cost`) is what the stage had used when it ended, `log` what the
-    library behind it had printed.
+    library behind it had printed. `last` are the structures that it asked the calculator for last,
+    each with its energy in eV, or None where there was no answer; `partial` is as much of its
+    record as there is.
     """
 
     cost: Any = None
     log: str = ""
+    last: tuple[tuple[Any, float | None], ...] = ()
+    partial: Any = None
 
 
 class NotConverged(StageError):

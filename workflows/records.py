@@ -118,6 +118,8 @@ class Minimum:
         Whether it met its criterion; why not.
     hessian, modes
         (3n, 3n), eV/Å², and frequencies in cm⁻¹; or None.
+    changed
+        Of an end, the bonds that relaxation has changed, in words.
     cost, log
         What it took, and what the optimiser printed.
     """
@@ -131,6 +133,7 @@ class Minimum:
     reason: str = ""
     hessian: np.ndarray | None = None
     modes: NormalModes | None = None
+    changed: str = ""
     cost: Cost = field(default_factory=Cost)
     log: str = ""
 
@@ -455,7 +458,7 @@ class SearchResult:
     verdict
         Does the saddle connect what it should?
     reactant, product
-        The ends, relaxed.
+        The ends, relaxed; not converged where the search failed at that.
     smiles
         SMILES of "reactant" and "product", where bond orders are found that fit.
     path, saddle, irc, irc_ends
@@ -482,6 +485,9 @@ class SearchResult:
         Of the stages of the search; a verification has its own, at another level of theory.
     log
         What was printed.
+    last_structures
+        Of a search that failed: what the stage that broke asked the calculator for last, with
+        energies in eV, None where there was no answer. Empty where a record says more.
     verification
         By `verify`, where it was asked for.
     """
@@ -506,4 +512,5 @@ class SearchResult:
     separated: dict[str, SeparatedMolecules] = field(default_factory=dict)
     costs: dict[Stage, Cost] = field(default_factory=dict)
     log: str = ""
+    last_structures: tuple[tuple[Atoms, float | None], ...] = ()
     verification: Verification | None = None

@@ -7,8 +7,10 @@ stage has computed is not computed again by the next.
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +39,9 @@ REMEMBERED = 200
 #: Displaced geometries that are worked out in one batch.
 TOGETHER = 64
 
+#: The last structures of a stage that are kept, to show where it failed.
+LAST = 100
+
 #: eV an atom, from the first structure. Bonds hold a molecule together by some 5, so that no
 #: relaxation gains more than a few; and bad guesses cost hundreds, where atoms overlap.
 DEEPEST, HIGHEST = 20.0, 1000.0
@@ -54,6 +59,31 @@ class Evaluations:
 
     def __sub__(self, other: Evaluations) -> Evaluations:
         return Evaluations(self.gradients - other.gradients, self.hessians - other.hessians)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a surface knows when a stage ends, so that another one can go on from there.
+
+    Attributes
+    ----------
+    keys, energies, forces
+        Of the geometries that it remembers: bytes (n, L), eV (n,), eV/Å (n, N, 3).
+    first_energy
+        That of its first structure, eV.
+    hessian_at, hessian
+        The last Hessian, (3N, 3N), eV/Å², and the positions it belongs to, Å.
+    calculator
+        What the calculator keeps from one structure to the next, if it can say so.
+    """
+
+    keys: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray
+    first_energy: float | None = None
+    hessian_at: np.ndarray | None = None
+    hessian: np.ndarray | None = None
+    calculator: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Surface(Calculator):
@@ -75,6 +105,8 @@ class Surface(Calculator):
         self._last_hessian: tuple[np.ndarray, np.ndarray] | None = None
         self._known: dict[bytes, dict[str, Any]] = {}
         self._first_energy: float | None = None
+        #: The structures that were asked for last, energies in eV: None where there is no answer.
+        self.last: deque[tuple[Atoms, float | None]] = deque(maxlen=LAST)
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -99,6 +131,12 @@ class Surface(Calculator):
         costs as much as a small network.
         """
         bare = self._bare(atoms)
+        self.last.append((bare, None))
+        energy, forces = self._answer(bare)
+        self.last[-1] = (bare, energy)
+        return energy, forces
+
+    def _answer(self, bare: Atoms) -> tuple[float, np.ndarray]:
         found = self._known.get(_key(bare))
         if found is None:
             found = asked(lambda: self._energy_and_forces(bare), [bare])
@@ -206,6 +244,38 @@ class Surface(Calculator):
         for oldest in list(self._known)[:-REMEMBERED]:
             del self._known[oldest]
 
+    def memory(self) -> Memory:
+        """What it knows now."""
+        own: Any = self.calculator
+        state: Mapping[str, np.ndarray] = {}
+        with contextlib.suppress(CalculatorFailed):  # it then begins anew, as others do
+            state = asked(own.get_state, []) if hasattr(own, "get_state") else {}
+        at, hessian = self._last_hessian or (None, None)
+        found = list(self._known.values())
+        return Memory(
+            np.array([np.frombuffer(key, np.uint8) for key in self._known]),
+            np.array([one["energy"] for one in found]),
+            np.array([one["forces"] for one in found]),
+            self._first_energy,
+            at,
+            hessian,
+            state,
+        )
+
+    def go_on_from(self, memory: Memory) -> None:
+        """Know what another one knew. Raises `CalculatorFailed`."""
+        own: Any = self.calculator
+        self._known = {
+            key.tobytes(): {"energy": float(energy), "forces": forces}
+            for key, energy, forces in zip(memory.keys, memory.energies, memory.forces, strict=True)
+        }
+        self._first_energy = memory.first_energy
+        self._last_hessian = None
+        if memory.hessian_at is not None and memory.hessian is not None:
+            self._last_hessian = memory.hessian_at, memory.hessian
+        if memory.calculator and hasattr(own, "set_state"):
+            asked(lambda: own.set_state(memory.calculator), [])
+
     def _bare(self, atoms: Atoms) -> Atoms:
         """A copy with charge and spin where ASE's calculators look for them."""
         bare = with_positions(atoms, atoms.positions)
@@ -244,7 +314,7 @@ class Surface(Calculator):
             batch = displaced[start : start + TOGETHER]
             with self.watch.hessian():
                 self.prepare(batch)
-                rows += [self.at(one)[1].ravel() for one in batch]
+                rows += [self._answer(self._bare(one))[1].ravel() for one in batch]
         return np.array(rows)
 
 

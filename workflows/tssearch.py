@@ -26,10 +26,12 @@ from workflows.atom_order import DEGENERATE, check_order
 from workflows.attempts import Attempt, Tried, order_of_atoms, try_guesses
 from workflows.barrierless import changed_beyond_doubt, fallen_end
 from workflows.chains import find_chain, unconnected
+from workflows.end_modes import ends_with_modes
 from workflows.errors import InputError, NotConverged, StageError
 from workflows.found import find_ends
 from workflows.guesses import over
 from workflows.input_checks import check_calculator, check_reaction
+from workflows.journal import Journal, Recorder
 from workflows.logs import log_with_cause
 from workflows.preparation import Prepared, prepare
 from workflows.records import (
@@ -63,6 +65,7 @@ def search(
     progress: Progress | None = None,
     on_status: Tell | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult: ...
 @overload
 def search(
@@ -105,6 +108,7 @@ def search(
     progress: Progress | None = None,
     on_status: Tell | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult: ...
 def search(  # type: ignore[misc]  # by place, a calculator stands where a product does
     reactant: Atoms | Start | None = None,
@@ -121,6 +125,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     progress: Progress | None = None,
     on_status: Tell | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult:
     """Find and verify the transition state of one reaction with any ASE calculator.
 
@@ -164,6 +169,8 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         ``build(charge, multiplicity)`` makes the calculators of the molecules of an end that is in
         pieces, in the solvent of the reaction. Without it they share `calculator`, as far as they
         are like the reaction (neutral singlets of a neutral singlet).
+    journal : Journal, optional
+        Keeps every stage as it ends, and has those of an earlier start that was interrupted.
 
     Returns
     -------
@@ -200,7 +207,9 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     if not isinstance(settings, SearchSettings | None):
         raise TypeError(f"the settings are {settings!r}; give SearchSettings")
     watch = Watch(on_status)
-    result = _search(reaction, calculator, settings or SearchSettings(), progress, build, watch)
+    result = _search(
+        reaction, calculator, settings or SearchSettings(), progress, build, watch, journal
+    )
     watch.end()
     return result
 
@@ -259,14 +268,17 @@ def _search(
     progress: Progress | None,
     build: Build | None,
     watch: Watch,
+    journal: Journal | None,
 ) -> SearchResult:
     surface = Surface(calculator, start.charge, start.multiplicity)
     surface.watch = watch
-    account = Account(progress or (lambda stage: None), watch=watch)
+    recorder = Recorder(journal, surface) if journal else None
+    account = Account(progress or (lambda stage: None), watch=watch, recorder=recorder)
     finish = partial(
         _finished, start, surface, surfaces(start, calculator, build, watch), settings, account
     )
     doubts: list[str] = []
+    minima: dict[str, Minimum] = {}
     try:
         check_reaction(start, settings.verdict)
         check_calculator(start, surface.capabilities)
@@ -274,29 +286,38 @@ def _search(
             prepared = prepare(start, surface, settings, account)
             if isinstance(start, Reaction):  # else the product has the reactant's own order
                 doubts = _order_of_atoms(start, settings, account)
-            reactant, product = _endpoints(prepared.reaction, surface, settings, account)
+            _relax_endpoints(minima, prepared.reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(start, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
         if account.stage is Stage.INPUT:  # the calculator broke before any stage had begun
             account.add(Cost(), log_with_cause(error))
         stage = Stage.PREPARATION if account.stage is Stage.PREPARATION else Stage.ENDPOINTS
-        verdict = Verdict(Label.FAILED, str(error), stage=stage)
+        lost = tuple(
+            name for name, end in minima.items() if _is_lost(name, end, prepared.reaction, settings)
+        )
+        verdict = Verdict(Label.FAILED, str(error), stage=stage, lost=lost)
         return SearchResult(
-            start, verdict, warnings=tuple(doubts), costs=account.costs, log=account.log
+            start,
+            verdict,
+            reactant=minima.get("reactant"),
+            product=minima.get("product"),
+            warnings=tuple(doubts),
+            costs=account.costs,
+            log=account.log,
+            last_structures=error.last,
         )
 
     if isinstance(start, SaddleGuess):
         found = find_ends(start, surface, settings, account)
         return finish(found.attempt, found.reactant, found.product, warnings=found.warnings)
-    return _between(start, prepared, reactant, product, doubts, surface, settings, account, finish)
+    return _between(start, prepared, minima, doubts, surface, settings, account, finish)
 
 
 def _between(
     start: Start,
     prepared: Prepared,
-    reactant: Minimum,
-    product: Minimum,
+    minima: dict[str, Minimum],
     doubts: list[str],
     surface: Surface,
     settings: SearchSettings,
@@ -309,7 +330,8 @@ def _between(
     """
     reaction = prepared.reaction
     given = {"reactant": reaction.reactant, "product": reaction.product}
-    relaxed = {"reactant": reactant.atoms, "product": product.atoms}
+    reactant, product = minima["reactant"], minima["product"]
+    relaxed = {name: minimum.atoms for name, minimum in minima.items()}
     if fallen := fallen_end(given, relaxed, settings.verdict):
         return SearchResult(
             start,
@@ -347,6 +369,7 @@ def _between(
     order: list[str] = []
     if isinstance(start, Reaction):
         order = order_of_atoms(verdict, reactant, product, surface, settings, account)
+    best, steps = ends_with_modes(best, steps, minima, surface, settings, account)
     if verdict.label is Label.INTENDED:
         doubts = [text for text in doubts if DEGENERATE not in text]
     return finish(
@@ -392,6 +415,7 @@ def _finished(
         saddle=best.saddle,
         irc=best.irc,
         irc_ends=best.ends,
+        last_structures=best.last,
         **({"first_verdict": verdict} | more),
     )
     if reactant is None or product is None:
@@ -425,6 +449,12 @@ def _finished(
         costs=account.costs,
         log=account.log,
     )
+
+
+def _is_lost(name: str, end: Minimum, reaction: Reaction, settings: SearchSettings) -> bool:
+    """Has relaxation made another molecule of the reactant, or of the product?"""
+    given = reaction.reactant if name == "reactant" else reaction.product
+    return changed_beyond_doubt(given, end.atoms, settings.verdict)
 
 
 def _smiles(
@@ -474,26 +504,36 @@ def _separated(
     return found, skipped
 
 
-def _endpoints(
-    reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
-) -> tuple[Minimum, Minimum]:
+def _relax_endpoints(
+    minima: dict[str, Minimum],
+    reaction: Reaction,
+    surface: Surface,
+    settings: SearchSettings,
+    account: Account,
+) -> None:
+    """Put both ends into `minima`, relaxed; what is there when that fails shows why."""
     account.begin(Stage.ENDPOINTS)
+    limit = settings.verdict.bond_factor
     given = {"reactant": reaction.reactant, "product": reaction.product}
-    relaxed, changed = {}, ""
     for name, atoms in given.items():
-        relaxed[name] = _minimum(name, atoms, surface, settings, account)
-        account.watch.reference = relaxed["reactant"].energy
-        if words := describe_changes(atoms, relaxed[name].atoms, settings.verdict.bond_factor):
-            changed += f"; relaxation changed the {name}: {words}"
-    reactant, product = relaxed.values()
-    _, apart = superposition(reactant.atoms, product.atoms)
-    found = {name: minimum.atoms for name, minimum in relaxed.items()}
+        minimum = _minimum(name, atoms, surface, settings, account)
+        words = describe_changes(atoms, minimum.atoms, limit)
+        minima[name] = dataclasses.replace(minimum, changed=words)
+        if not minimum.converged:
+            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
+        account.watch.reference = minima["reactant"].energy
+    changed = "".join(
+        f"; relaxation changed the {name}: {minimum.changed}"
+        for name, minimum in minima.items()
+        if minimum.changed
+    )
+    found = {name: minimum.atoms for name, minimum in minima.items()}
+    _, apart = superposition(*found.values())
     if apart < SAME and not fallen_end(given, found, settings.verdict):
         raise StageError(
             f"reactant and product relax to the same structure, {apart:.3f} Å apart: there is no "
             f"saddle to look for{changed}"
         )
-    return reactant, product
 
 
 def _minimum(
@@ -506,18 +546,16 @@ def _minimum(
         minimum: Minimum = account.run(
             settle, atoms, threshold, surface, settings.endpoints, of=f"the {name}"
         )
-        if not minimum.converged:
-            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
         return minimum
 
     def kept(atoms: Atoms) -> bool:
         return not changed_beyond_doubt(given, atoms, settings.verdict)
 
     minimum = settled(given)
-    if kept(minimum.atoms):
+    if not minimum.converged or kept(minimum.atoms):
         return minimum
     with contextlib.suppress(StageError):
         nearer = account.run(descend, given, kept, surface, settings.endpoints)
-        if nearer.converged and kept((nearer := settled(nearer.atoms)).atoms):
+        if nearer.converged and (nearer := settled(nearer.atoms)).converged and kept(nearer.atoms):
             return nearer
     return minimum

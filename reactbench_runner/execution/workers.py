@@ -25,6 +25,7 @@ from reactbench_runner.execution.live import telling
 from reactbench_runner.execution.scratch import scratch_folder
 from reactbench_runner.execution.streams import in_streams, several
 from reactbench_runner.execution.stuck import end_when_stuck, last_words
+from reactbench_runner.storage.journal import Journals, SearchJournal
 from workflows.errors import InputError
 from workflows.input_checks import check_reaction
 from workflows.records import Label, SearchResult, Start, Verdict, Verification
@@ -43,7 +44,8 @@ class RunSpec:
     """How a worker searches: the calculator, the settings, and what it verifies with, if at all.
 
     `search` is what does it, `search_one` where it is None. It goes to the workers by its name.
-    `in_flight`: searches that a worker has under way at a time.
+    `in_flight`: searches that a worker has under way at a time. `journals`: where their stages are
+    kept as they end, if anywhere.
     """
 
     calculator: Source
@@ -51,6 +53,7 @@ class RunSpec:
     verify: Source | None = None
     search: Callable[[Task, RunSpec], SearchResult] | None = None
     in_flight: int = 1
+    journals: Journals | None = None
 
     @property
     def without_verification(self) -> RunSpec:
@@ -189,7 +192,10 @@ def _searched(reaction: Start, spec: RunSpec, on_status: Tell | None) -> SearchR
         build = partial(calculators.build, spec.calculator, solvent=reaction.solvent)
         built = build(reaction.charge, reaction.multiplicity)
         # Those of the structures that count are among the warnings of the result.
-        with warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain):
+        with (
+            warnings.catch_warnings(action="ignore", category=OutsideTrainingDomain),
+            _journal(reaction, spec) as journal,
+        ):
             return search(
                 reaction,
                 built,
@@ -197,11 +203,25 @@ def _searched(reaction: Start, spec: RunSpec, on_status: Tell | None) -> SearchR
                 progress=end_when_stuck(reaction.id),
                 on_status=on_status,
                 build=build,
+                journal=journal,
             )
     except InputError as error:
         return failed(reaction, Stage.INPUT, str(error))
     except (Exception, SystemExit) as error:  # a bug must cost one reaction, not the run
         return _broken(reaction, error)
+
+
+@contextlib.contextmanager
+def _journal(reaction: Start, spec: RunSpec) -> Iterator[SearchJournal | None]:
+    """The journal of a search; complete at its end where a verification follows."""
+    journal = spec.journals.open(reaction) if spec.journals else None
+    try:
+        yield journal
+        if journal and spec.verify is not None:
+            journal.flush()
+    finally:
+        if journal:
+            journal.close()
 
 
 def not_verified(reason: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from workflows.records import (
 )
 from workflows.stage_names import COSTED, Stage
 from workflows.stages.free_energy import connected_sides
+
+Point = TypeVar("Point", Minimum, Saddle)
 
 
 def to_row(result: SearchResult) -> ResultRow:
@@ -112,7 +114,7 @@ def with_verification(row: ResultRow, result: SearchResult) -> ResultRow:
 
 def _with_energies(row: ResultRow, result: SearchResult) -> ResultRow:
     """Energies and their differences; a barrier only from an end that the saddle reaches."""
-    reactant, product = _energy(result.reactant), _energy(result.product)
+    reactant, product = (_energy(_converged(end)) for end in (result.reactant, result.product))
     ts = _energy(_converged(result.saddle))
     gas = result.thermochemistry
     gibbs = {name: float(values.gibbs) for name, values in gas.items()}
@@ -235,9 +237,9 @@ def _from_molecules(result: SearchResult, what: str) -> _Heights:
     """With the molecules of an end in pieces in its place; `what` is their attribute, eV."""
     gas = result.thermochemistry
     electronic = {
-        "reactant": result.reactant,
+        "reactant": _converged(result.reactant),
         "saddle": _converged(result.saddle),
-        "product": result.product,
+        "product": _converged(result.product),
     }
     points = (electronic if what == "energy" else gas) | result.separated
 
@@ -272,8 +274,8 @@ def _shape(saddle: Saddle | None) -> _Shape:
     return _Shape(lowest, len(imaginary), float(np.abs(saddle.forces).max()))
 
 
-def _converged(saddle: Saddle | None) -> Saddle | None:
-    return saddle if saddle and saddle.converged else None
+def _converged(point: Point | None) -> Point | None:
+    return point if point and point.converged else None
 
 
 def _energy(point: Minimum | Saddle | SeparatedMolecules | None) -> float | None:

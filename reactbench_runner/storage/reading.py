@@ -16,7 +16,7 @@ from reactbench_runner.storage import shards
 from reactbench_runner.storage.database import Entry, read_entries
 from reactbench_runner.storage.progress import NAME
 from reactbench_runner.storage.rows import ResultRow
-from reactbench_runner.storage.run_folder import UNFINISHED, read_record
+from reactbench_runner.storage.run_folder import SEARCHES, read_record
 from reactbench_runner.storage.store import STRUCTURES, Say, stored_rows
 from reactbench_runner.storage.structures import Point
 from workflows.errors import InputError
@@ -104,7 +104,7 @@ class StoredRun:
         """
         if not self.sharded:
             for folder in sorted(self.folder.glob("*/")):
-                if folder.name in wanted and not folder.name.startswith(UNFINISHED):
+                if folder.name in wanted and not folder.name.startswith(SEARCHES):
                     yield folder.name, stationary_points_in(folder)
             return
         shards.check_installed()
@@ -126,7 +126,7 @@ class StoredRun:
         """
         if not shards.is_sharded(self.folder):
             for folder in sorted(self.folder.glob("*/")):
-                if not folder.name.startswith(UNFINISHED):
+                if not folder.name.startswith(SEARCHES):
                     yield folder.name, points_in(folder)
             return
         shards.check_installed()

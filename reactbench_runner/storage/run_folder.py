@@ -19,6 +19,9 @@ from workflows.errors import InputError
 #: What the names of files and folders begin with that are not written completely.
 UNFINISHED = ".unfinished-"
 
+#: The folder of the searches under way, each in one of its own. No reaction's id begins with a dot.
+SEARCHES = ".unfinished"
+
 #: What a run writes before its first reaction has finished.
 _FIRST_FILES = ("run.json", "results.db", "results.csv", "progress.json")
 

@@ -23,7 +23,7 @@ from reactbench_runner.storage.database import DamagedDatabase, Database, Entry,
 from reactbench_runner.storage.making import to_row, unreadable_row, with_verification
 from reactbench_runner.storage.result_files import as_json, read_result
 from reactbench_runner.storage.rows import ResultRow
-from reactbench_runner.storage.run_folder import UNFINISHED, flush, replacing
+from reactbench_runner.storage.run_folder import SEARCHES, UNFINISHED, flush, replacing
 from reactbench_runner.storage.structures import (
     VERIFY,
     entries,
@@ -33,7 +33,8 @@ from reactbench_runner.storage.structures import (
 from reactbench_runner.storage.table import write_csv
 from reactbench_runner.storage.xyz_files import write_search, write_verification
 from workflows.errors import InputError
-from workflows.records import SearchResult, Start
+from workflows.records import Label, SearchResult, Start
+from workflows.stage_names import Stage
 
 #: Seconds between two writings of results.csv while a run goes on.
 TABLE_EVERY = 5.0
@@ -126,8 +127,12 @@ class Store:
         with self._folder(row.id) as folder:
             write_search(result, folder, level)
             write_verification(result, folder, verify_level)
+            log = result.log
+            if not result.costs:  # it is not from the search, but of a process that has ended
+                log = _salvage(self.out / SEARCHES / row.id, folder, log)
+            row = dataclasses.replace(row, reason=_with_files(row, folder))
             found = entries(result, level, verify_level)
-            return _write_record(folder, row, found, result.log)
+            return _write_record(folder, row, found, log)
 
     def add_unreadable(
         self, item: Unreadable, fingerprint: str, level: str, verify_level: str = ""
@@ -247,20 +252,46 @@ def write_files(result: SearchResult, out: Path, level: str, verify_level: str) 
     folder.mkdir()
     write_search(result, folder, level)
     write_verification(result, folder, verify_level)
-    _write_text(folder / "log.txt", _headed(result.log, level, verify_level))
+    _write_text(folder / "log.txt", headed(result.log, level, verify_level))
     shutil.rmtree(out / result.reaction.id, ignore_errors=True)
     folder.rename(out / result.reaction.id)
+
+
+#: The file that shows why a search failed, the best one of each stage first.
+_EVIDENCE = {
+    Stage.ENDPOINTS: ("last_structures.xyz", "product.xyz", "reactant.xyz"),
+    Stage.PATH: ("last_structures.xyz", "path.xyz"),
+    Stage.SADDLE: ("ts.xyz", "last_structures.xyz", "path.xyz"),
+    Stage.IRC: ("irc.xyz", "last_structures.xyz"),
+    Stage.IRC_ENDS: ("last_structures.xyz", "irc.xyz"),
+}
+
+
+def _with_files(row: ResultRow, folder: Path) -> str:
+    """The reason of a row, with the file in its folder to look at where the search failed."""
+    names = _EVIDENCE.get(row.stage, ()) if row.verdict is Label.FAILED else ()
+    shows = next((name for name in names if (folder / name).exists()), None)
+    return f"{row.reason} (see {shows})" if shows else row.reason
+
+
+def _salvage(search: Path, folder: Path, log: str) -> str:
+    """What a search had written before its process died; returns its log, with that of the end."""
+    with contextlib.suppress(OSError):
+        for file in search.glob("*.xyz"):
+            shutil.copyfile(file, folder / file.name)
+        return f"{(search / 'log.txt').read_text('utf-8')}\n{log}"
+    return log
 
 
 def _write_record(folder: Path, row: ResultRow, found: Sequence[Entry], log: str) -> ResultRow:
     """Structures, log and result.json of a reaction; the row with the names of the structures."""
     row = dataclasses.replace(row, structures=tuple(write_entries(folder / STRUCTURES, found)))
-    _write_text(folder / "log.txt", _headed(log, row.level_of_theory, row.verify_level))
+    _write_text(folder / "log.txt", headed(log, row.level_of_theory, row.verify_level))
     _write_text(folder / "result.json", as_json(row))
     return row
 
 
-def _headed(log: str, level: str, verify_level: str) -> str:
+def headed(log: str, level: str, verify_level: str = "") -> str:
     """A log below the levels of theory of its search."""
     levels = f"{level}, verified with {verify_level}" if verify_level else level
     return f"{levels}\n{bounded(log)}"

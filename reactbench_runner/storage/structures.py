@@ -30,9 +30,10 @@ VERIFY = "verify_"
 
 def points(result: SearchResult) -> dict[str, Point]:
     """The stationary points of a search by their role in the database."""
+    ends = {"reactant": result.reactant, "product": result.product}
     found: dict[str, Minimum | Saddle | None] = {
-        "reactant": result.reactant,
-        "product": result.product,
+        # Whoever asks for these wants them relaxed.
+        **{name: end if end and end.converged else None for name, end in ends.items()},
         "transition_state": result.saddle,
     }
     if result.irc_ends:

@@ -23,6 +23,8 @@ def write_vibrations(result: SearchResult, folder: Path) -> None:
         "ts": result.saddle,
         "product": result.product,
     }
+    if result.irc_ends:
+        points["irc_first"], points["irc_last"] = result.irc_ends
     known = {name: point for name, point in points.items() if point and point.modes}
     if known:
         (folder / "frequencies.txt").write_text(_table(known), encoding="utf-8")

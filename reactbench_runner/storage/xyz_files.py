@@ -1,7 +1,7 @@
 """What a person may want to look at: the structures of a search as xyz files.
 
 Every comment says the level of theory, energy (eV), charge and multiplicity; those of a path along
-the reaction coordinate say where they are on it too.
+the reaction coordinate say where they are on it too, and what has not converged says so and why.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ase.io.extxyz import key_val_dict_to_str, write_extxyz
 from horm_calc.chemistry.masses import has_isotopes, with_positions
 from horm_calc.chemistry.superposition import laid_upon
 from reactbench_runner.storage.vibration_files import write_vibrations
+from workflows.errors import StageError
 from workflows.records import (
     IRC,
     Minimum,
@@ -29,6 +30,10 @@ from workflows.records import (
     SeparatedMolecules,
     Start,
 )
+from workflows.stages.product import DrivenProduct
+
+#: The file of the last structures that a failed stage asked the calculator for.
+LAST = "last_structures.xyz"
 
 #: A structure and what its comment says: the energy (eV) and more.
 Frame = tuple[Atoms, dict[str, Any]]
@@ -54,9 +59,30 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
     for number, step in enumerate(result.steps, 1):
         files[f"step{number}_ts.xyz"] = _of_point(step.saddle)
         files[f"step{number}_irc.xyz"] = _of_irc(step.irc, (step.first, step.last))
+    if result.last_structures:
+        files[LAST] = _of_last(result.last_structures)
     for name, frames in files.items():
         _write_frames(folder / name, frames, level, result.reaction)
     write_vibrations(result, folder)
+
+
+def write_record(path: Path, record: object, level: str, reaction: Start) -> None:
+    """What a stage has found, or the last structures of one that failed; no file without any."""
+    frames: list[Frame] = []
+    if isinstance(record, Minimum | Saddle):
+        frames = _of_point(record)
+    elif isinstance(record, ReactionPath):
+        frames = _of_path(record)
+    elif isinstance(record, DrivenProduct):
+        frames = [(atoms, {}) for atoms in record.images]
+    elif isinstance(record, IRC):
+        frames = _of_irc(record, None)
+    elif isinstance(record, SeparatedMolecules):
+        frames = _of_molecules(record)
+    elif isinstance(record, StageError):
+        frames = _of_last(record.last)
+    if frames:
+        _write_frames(path, frames, level, reaction)
 
 
 def write_verification(result: SearchResult, folder: Path, level: str) -> None:
@@ -69,14 +95,29 @@ def write_verification(result: SearchResult, folder: Path, level: str) -> None:
 
 
 def _of_point(point: Minimum | Saddle) -> list[Frame]:
-    return [(point.atoms, {"energy": point.energy})]
+    told: dict[str, Any] = {"energy": point.energy, **_failing(point)}
+    if isinstance(point, Minimum) and point.changed:
+        told["relaxation_changed"] = point.changed
+    return [(point.atoms, told)]
+
+
+def _failing(record: Minimum | Saddle | ReactionPath | IRC) -> dict[str, Any]:
+    """That it has not converged, and why; nothing where it has."""
+    return {} if record.converged else {"converged": False, "reason": record.reason}
 
 
 def _of_path(path: ReactionPath) -> list[Frame]:
-    return [
+    frames: list[Frame] = [
         (image, {"energy": energy})
         for image, energy in zip(path.images, path.energies.tolist(), strict=True)
     ]
+    frames[0][1].update(_failing(path))
+    return frames
+
+
+def _of_last(structures: Sequence[tuple[Atoms, float | None]]) -> list[Frame]:
+    """The last ones of a stage that failed; without an energy where the calculator gave none."""
+    return [(atoms, {} if energy is None else {"energy": energy}) for atoms, energy in structures]
 
 
 def _of_irc(irc: IRC, ends: tuple[Minimum, Minimum] | None) -> list[Frame]:
@@ -95,10 +136,16 @@ def _of_irc(irc: IRC, ends: tuple[Minimum, Minimum] | None) -> list[Frame]:
     ]
     along = np.concatenate([[0.0], np.cumsum(steps)])
     along -= along[saddle]
-    return [
+    frames: list[Frame] = [
         (image, {"energy": energy, "irc_coordinate": round(place, 5)})
         for image, energy, place in zip(images, energies, along.tolist(), strict=True)
     ]
+    if ends:
+        for place, end in ((0, ends[0]), (-1, ends[1])):
+            frames[place][1].update(_failing(end))
+    else:
+        frames[0][1].update(_failing(irc))
+    return frames
 
 
 def _of_molecules(separated: SeparatedMolecules) -> list[Frame]:

@@ -17,13 +17,16 @@ import workflows
 from horm_calc.chemistry.connectivity import same_bonds
 from horm_calc.chemistry.superposition import superposition
 from horm_calc.units import to_kcal_per_mol
+from horm_calc.xtb import XTB
 from reactbench_runner import calculators
 from reactbench_runner.storage.making import to_row
 from reactbench_runner.storage.structures import points, read_back
 from tests.places import STRUCTURES
 from tests.surfaces import EXCHANGE, LEPS
 from workflows import remarks, tssearch
+from workflows.account import Account
 from workflows.attempts import Attempt
+from workflows.end_modes import ends_with_modes
 from workflows.errors import InputError
 from workflows.records import Label, Reaction, Verdict
 from workflows.settings import SearchSettings, from_mapping
@@ -300,7 +303,7 @@ def test_arguments_of_a_search(arguments, named, monkeypatch) -> None:
     monkeypatch.setattr(tssearch, "_search", lambda *given: asked.append(given))
     build = object()
     workflows.search(*arguments, **named, build=build)
-    [(reaction, calculator, settings, _, builder)] = asked
+    [(reaction, calculator, settings, _, builder, _)] = asked
     assert (reaction.reactant, reaction.product) == ENDS
     assert (reaction.charge, reaction.multiplicity) == (0, 2)
     assert reaction.id in ("H3", EXCHANGE.id)
@@ -351,3 +354,31 @@ def test_help_names_the_arguments() -> None:
         "on_status",
         "build",
     ]
+
+
+class WithHessians(XTB):
+    """GFN2-xTB with Hessians of its own, as networks have them."""
+
+    def get_hessian(self, atoms: Atoms) -> np.ndarray:
+        return Surface(calculators.build("gfn2-xtb")).get_hessian(atoms)
+
+
+def test_ends_of_an_irc_that_are_new_structures_get_their_hessians(reaction) -> None:
+    """What is the reactant again has none of its own."""
+    settings = SearchSettings()
+    surface = Surface(WithHessians(method="GFN2-xTB", charge=0, multiplicity=1, verbosity=0))
+    ends = tuple(
+        endpoints.relax(atoms, surface, settings.endpoints)
+        for atoms in (reaction.reactant, reaction.product)
+    )
+    minima = {"reactant": ends[0], "product": ends[0]}
+    account = Account(lambda stage: None)
+    attempt = Attempt(Verdict(Label.PARTLY), ends=ends)
+    found, _ = ends_with_modes(attempt, (), minima, surface, settings, account)
+    assert found.ends[0].hessian is None
+    assert len(found.ends[1].modes.frequencies) == 3 * 3 - 5
+    assert (found.ends[1].modes.frequencies > 300).all()
+    assert account.costs["irc ends"].evaluations.hessians == 1
+    plain = Surface(calculators.build("gfn2-xtb"))
+    same, _ = ends_with_modes(attempt, (), minima, plain, settings, account)
+    assert same.ends[1].hessian is None

@@ -87,6 +87,19 @@ def _settled(
 
 
 @stage
+def with_modes(minimum: Minimum, surface: Surface, settings: EndpointSettings) -> Minimum:
+    """A relaxed structure with its Hessian and normal modes.
+
+    Raises `CalculatorFailed`, `StageTimeout`.
+    """
+    hessian = run_with_limit(partial(surface.get_hessian, minimum.atoms), settings.wall_time)
+    modes = normal_modes(minimum.atoms, hessian)
+    lowest = ", ".join(f"{value:.0f}" for value in modes.frequencies[:3])
+    note = f"Hessian of a relaxed end; lowest frequencies: {lowest} cm⁻¹"
+    return dataclasses.replace(minimum, hessian=hessian, modes=modes, log=note)
+
+
+@stage
 def descend(
     atoms: Atoms, kept: Callable[[Atoms], bool], surface: Surface, settings: EndpointSettings
 ) -> Minimum:

@@ -36,7 +36,7 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
     """
     if not saddle.converged:
         raise IRCFailed(f"the start is not a first-order saddle: {saddle.reason}")
-    failures, logs = [], []
+    failures, logs, incomplete = [], [], None
     tries = [(name, settings) for name in sorted(METHODS, key=lambda name: name != settings.method)]
     for method, chosen in tries:
         try:
@@ -45,6 +45,7 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
             )
         except StageError as error:
             failures.append(f"{method}: {error}")
+            incomplete = error.partial or incomplete
             logs += [error.log, failures[-1], cause_of(error)]
             if isinstance(error, _Flat) and chosen is settings:
                 tries.append((method, _finer(settings)))
@@ -52,7 +53,7 @@ def follow(saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
         reason = "; ".join([*failures, irc.reason]).strip("; ")
         return dataclasses.replace(irc, reason=reason, log="\n".join([*logs, irc.log]))
     ending = IRCFailed("; ".join(failures))
-    ending.log = "\n".join(logs)
+    ending.log, ending.partial = "\n".join(logs), incomplete
     raise ending
 
 
@@ -71,19 +72,14 @@ def _finer(settings: IRCSettings) -> IRCSettings:
 def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSettings) -> IRC:
     surface.watch.begin_steps()
     (first, last), arrived, log = METHODS[method](saddle.atoms, saddle.hessian, surface, settings)
-    if not first or not last:
-        raise IRCFailed("made no step in one direction")
     images = (*reversed(first), saddle.atoms, *last)
     energies = np.array([surface.at(image)[0] for image in images])
-    for end in (0, -1):
-        if energies[end] > saddle.energy - LEAST_DESCENT:
-            raise _Flat("did not descend from the saddle in one direction")
     reason = (
         ""
         if all(arrived)
         else "stopped before the forces vanish; the relaxation of its end continues"
     )
-    return IRC(
+    irc = IRC(
         images,
         energies,
         saddle_index=len(first),
@@ -93,6 +89,18 @@ def _integrate(method: str, saddle: Saddle, surface: Surface, settings: IRCSetti
         reason=reason,
         log=log,
     )
+    if not first or not last:
+        raise _with(irc, IRCFailed("made no step in one direction"))
+    for end in (0, -1):
+        if energies[end] > saddle.energy - LEAST_DESCENT:
+            raise _with(irc, _Flat("did not descend from the saddle in one direction"))
+    return irc
+
+
+def _with(irc: IRC, error: IRCFailed) -> IRCFailed:
+    """The error with the IRC as far as it came."""
+    error.partial = dataclasses.replace(irc, converged=False, reason=str(error))
+    return error
 
 
 def turned(irc: IRC) -> IRC:

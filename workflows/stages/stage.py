@@ -22,8 +22,9 @@ def stage(function: Callable[P, R]) -> Callable[P, R]:
     """Put the cost of a stage into the `cost` of the record that it returns.
 
     The stage has a parameter `surface`, the `Surface` whose evaluations count. Whatever breaks in
-    it ends it as a `StageError`, which carries the cost too, and in its log the traceback of what
-    a calculator or a library raised. Raises `TypeError` for a function without that parameter.
+    it ends it as a `StageError`, which carries the cost too, the last structures, and in its log
+    the traceback of what a calculator or a library raised. Raises `TypeError` for a function
+    without that parameter.
     """
     signature = inspect.signature(function)
     if "surface" not in signature.parameters:
@@ -33,6 +34,7 @@ def stage(function: Callable[P, R]) -> Callable[P, R]:
     def run(*arguments: P.args, **named: P.kwargs) -> R:
         surface: Surface = signature.bind(*arguments, **named).arguments["surface"]
         before, start = surface.evaluations, now()
+        surface.last.clear()
 
         def cost() -> Cost:
             return Cost(surface.evaluations - before, now() - start)
@@ -47,6 +49,7 @@ def stage(function: Callable[P, R]) -> Callable[P, R]:
                 ending.__cause__ = error
             ending.cost = cost()
             ending.log = log_with_cause(ending)
+            ending.last = tuple(surface.last)
             raise ending from ending.__cause__
         found: R = dataclasses.replace(record, cost=cost())
         return found
