@@ -31,6 +31,8 @@ class SaddleGuess(Start):
         Positions in Å.
     charge, multiplicity
         Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    solvent
+        By any of its names; "" for the gas phase.
     """
 
     guess: Atoms
@@ -55,6 +57,8 @@ class BondChanges(Start):
         Pairs of atoms, counted from 0, whose bonds break or form.
     charge, multiplicity
         Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
+    solvent
+        By any of its names; "" for the gas phase.
     """
 
     reactant: Atoms
