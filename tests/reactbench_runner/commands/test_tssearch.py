@@ -135,7 +135,7 @@ def test_flags_go_before_the_config_file(tmp_path: Path) -> None:
         ["r.csv", "--out", "o", "--config", str(config), "--path.images", "5"]
     )
     run, settings = cli._configuration(options)
-    assert run == {"calculator": "gfn1-xtb", "verify": None, "workers": 3}
+    assert run == {"calculator": "gfn1-xtb", "verify": None, "workers": 3, "solvent": ""}
     assert (settings.path.method, settings.path.images, settings.attempts) == ("neb", 5, 1)
     assert settings.saddle.method == "trim"
 
