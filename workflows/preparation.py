@@ -107,10 +107,42 @@ def _with_best_pair(
 ) -> Prepared:
     """With the pair of conformers that is lowest in energy, of those that can react.
 
-    Of almost equal ones the nearest pair. A side none of whose conformers stays what it is when it
-    is relaxed keeps the one it has; the next stage says what becomes of that.
+    Of almost equal ones the nearest pair. Where no conformer of a side stays what it is when it is
+    relaxed, both ends stay as they are; the next stage says what becomes of them.
     """
     reaction = prepared.reaction
+    sides = _relaxed_sides(reaction, surface, settings, account)
+    if not all(sides):
+        return prepared
+    factor = settings.verdict.bond_factor
+    before, after = bonds(reaction.reactant, factor), bonds(reaction.product, factor)
+    facing = [
+        [one for one in side if faces(one.atoms, near)] or side
+        for side, near in zip(sides, (after - before, before - after), strict=True)
+    ]
+    pairs = [*itertools.product(facing[0], facing[1])]
+    reactant, product = _lowest(pairs, before ^ after)
+    warnings = []
+    for name, side, chosen in zip(("reactant", "product"), sides, (reactant, product), strict=True):
+        heights = [to_kcal_per_mol(one.energy - chosen.energy) for one in side]
+        told = ", ".join(f"{height:.1f}" for height in heights)
+        account.note(f"conformers of the {name}, kcal/mol from the one that is taken: {told}")
+        if min(heights) < -to_kcal_per_mol(ALMOST):
+            warnings.append(
+                f"another conformer of the {name}, which is less ready to react, lies "
+                f"{-min(heights):.1f} kcal/mol below the one from which the barrier is counted"
+            )
+    reaction = dataclasses.replace(reaction, reactant=reactant.atoms, product=product.atoms)
+    return dataclasses.replace(prepared, reaction=reaction, warnings=tuple(warnings))
+
+
+def _relaxed_sides(
+    reaction: Reaction, surface: Surface, settings: SearchSettings, account: Account
+) -> list[list[Minimum]]:
+    """The conformers of both sides that are still what they were; of the product only if any are.
+
+    `settings.conformers` of each side at most.
+    """
     sides: list[list[Minimum]] = []
     for name, first, others in zip(
         ("reactant", "product"),
@@ -124,30 +156,10 @@ def _with_best_pair(
             for number, atoms in enumerate(candidates, 1)
             if (minimum := _kept(atoms, f"{name}, conformer {number}", surface, settings, account))
         ]
-        if not found:
-            return prepared
         sides.append(found)
-    factor = settings.verdict.bond_factor
-    before, after = bonds(reaction.reactant, factor), bonds(reaction.product, factor)
-    facing = [
-        [one for one in side if faces(one.atoms, near)] or side
-        for side, near in zip(sides, (after - before, before - after), strict=True)
-    ]
-    pairs = [*itertools.product(facing[0], facing[1])]
-    reactant, product = _lowest(pairs, before ^ after)
-    warnings = tuple(
-        f"a conformer of the {name} in which the atoms that react are further apart lies "
-        f"{to_kcal_per_mol(above):.1f} kcal/mol below the one from which the barrier is counted"
-        for name, side, chosen in zip(
-            ("reactant", "product"), sides, (reactant, product), strict=True
-        )
-        if (above := chosen.energy - min(one.energy for one in side)) > ALMOST
-    )
-    for name, side, chosen in zip(("reactant", "product"), sides, (reactant, product), strict=True):
-        heights = ", ".join(f"{to_kcal_per_mol(one.energy - chosen.energy):.1f}" for one in side)
-        account.note(f"conformers of the {name}, kcal/mol from the one that is taken: {heights}")
-    reaction = dataclasses.replace(reaction, reactant=reactant.atoms, product=product.atoms)
-    return dataclasses.replace(prepared, reaction=reaction, warnings=warnings)
+        if not found:
+            break
+    return sides
 
 
 def _lowest(pairs: Sequence[tuple[Minimum, Minimum]], changed: Bonds) -> tuple[Minimum, Minimum]:

@@ -249,9 +249,11 @@ def _start_of(
     if isinstance(reactant, Atoms) and react is not None and product is guess is None:
         return BondChanges.parsed(reactant.get_chemical_formula(), reactant, react, **more)
     if not isinstance(reactant, Atoms) or not isinstance(product, Atoms) or react is not None:
-        given = {"reactant": reactant, "product": product, "guess": guess, "react": react}
-        kinds = ", ".join(f"{name} {type(one).__name__}" for name, one in given.items() if one)
-        raise TypeError(f"{_FORMS}: two Atoms or a Reaction, not {kinds}")
+        kinds = " and ".join(type(one).__name__ for one in (reactant, product))
+        raise TypeError(
+            f"{_FORMS}: two Atoms or a Reaction, not {kinds}. A guess may stand alone or beside "
+            "two Atoms, and react beside the reactant alone"
+        )
     return Reaction(
         reactant.get_chemical_formula(),
         reactant,

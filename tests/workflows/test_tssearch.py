@@ -347,6 +347,8 @@ def test_help_names_the_arguments() -> None:
         "product",
         "calculator",
         "reaction",
+        "guess",
+        "react",
         "settings",
         "charge",
         "multiplicity",
