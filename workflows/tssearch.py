@@ -139,9 +139,9 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         )
     if not isinstance(settings, SearchSettings | None):
         raise TypeError(f"the settings are {settings!r}; give SearchSettings")
-    watch = Watch(on_status)
-    result = _search(reaction, calculator, settings or SearchSettings(), progress, build, watch)
-    watch.end()
+    account = Account(progress or (lambda stage: None), watch=Watch(on_status))
+    result = _search(reaction, calculator, settings or SearchSettings(), account, build)
+    account.watch.end()
     return result
 
 
@@ -179,13 +179,11 @@ def _search(
     reaction: Reaction,
     calculator: Calculator,
     settings: SearchSettings,
-    progress: Progress | None,
+    account: Account,
     build: Build | None,
-    watch: Watch,
 ) -> SearchResult:
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
-    surface.watch = watch
-    account = Account(progress or (lambda stage: None), watch=watch)
+    surface.watch = account.watch
     doubts: list[str] = []
     try:
         check_reaction(reaction)
@@ -239,7 +237,7 @@ def _search(
     order = order_of_atoms(verdict, reactant, product, surface, settings, account)
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
-    surface_of = surfaces(reaction, calculator, build, watch)
+    surface_of = surfaces(reaction, calculator, build, account.watch)
     separated, not_separated = _separated(reaction, minima, surface_of, settings, account)
     if verdict.label is Label.INTENDED:
         doubts = [text for text in doubts if DEGENERATE not in text]
