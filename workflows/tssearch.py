@@ -206,11 +206,13 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         )
     if not isinstance(settings, SearchSettings | None):
         raise TypeError(f"the settings are {settings!r}; give SearchSettings")
-    watch = Watch(on_status)
-    result = _search(
-        reaction, calculator, settings or SearchSettings(), progress, build, watch, journal
-    )
-    watch.end()
+    surface = Surface(calculator, reaction.charge, reaction.multiplicity)
+    surface.watch = Watch(on_status)
+    recorder = Recorder(journal, surface) if journal else None
+    account = Account(progress or (lambda stage: None), watch=surface.watch, recorder=recorder)
+    made = surfaces(reaction, calculator, build, surface.watch)
+    result = _search(reaction, surface, made, settings or SearchSettings(), account)
+    account.watch.end()
     return result
 
 
@@ -265,20 +267,12 @@ def _start_of(
 
 def _search(
     start: Start,
-    calculator: Calculator,
+    surface: Surface,
+    surface_of: SurfaceOf,
     settings: SearchSettings,
-    progress: Progress | None,
-    build: Build | None,
-    watch: Watch,
-    journal: Journal | None,
+    account: Account,
 ) -> SearchResult:
-    surface = Surface(calculator, start.charge, start.multiplicity)
-    surface.watch = watch
-    recorder = Recorder(journal, surface) if journal else None
-    account = Account(progress or (lambda stage: None), watch=watch, recorder=recorder)
-    finish = partial(
-        _finished, start, surface, surfaces(start, calculator, build, watch), settings, account
-    )
+    finish = partial(_finished, start, surface, surface_of, settings, account)
     doubts: list[str] = []
     minima: dict[str, Minimum] = {}
     try:
