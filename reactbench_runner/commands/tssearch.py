@@ -190,6 +190,7 @@ def _search(
     """With a folder for each reaction, and a table of all in the end."""
     from reactbench_runner.batch import run_batch
     from reactbench_runner.report import table
+    from reactbench_runner.report.expectations import expectations
     from reactbench_runner.storage.rows import NOT_SEARCHED
 
     if options.files:
@@ -205,7 +206,9 @@ def _search(
     )
     told.end()
     if not options.quiet:
-        console.print(table.summary_table(rows))
+        console.print(table.summary_table(rows, common["settings"].thermo))
+        for line in expectations(rows):
+            console.print(line, markup=False, highlight=False)
         for line in table.remarks(rows):
             console.print(line, style="dim", markup=False, highlight=False)
         if len(rows) > table.MOST_ROWS:

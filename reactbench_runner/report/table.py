@@ -12,6 +12,7 @@ from rich.table import Table
 
 from reactbench_runner.storage.rows import ResultRow, levels_of
 from workflows.records import Label
+from workflows.settings import ThermoSettings
 
 _COLOURS = {
     Label.INTENDED: "green",
@@ -23,6 +24,9 @@ _COLOURS = {
     Label.UNINTENDED: "red",
     Label.FAILED: "red",
 }
+
+#: Pa.
+ATMOSPHERE = 101325.0
 
 #: A terminal shows so many rows; the rest stands in results.csv.
 MOST_ROWS = 60
@@ -54,13 +58,18 @@ _NUMBERS = (
 )
 
 
-def summary_table(rows: Sequence[ResultRow]) -> Table:
+def summary_table(rows: Sequence[ResultRow], thermo: ThermoSettings | None = None) -> Table:
     """One line a reaction: verdict, energies in kcal/mol, imaginary frequency in cm⁻¹.
+
+    thermo: of the run, for which the caption says what free energies are for.
 
     The error of the curvature has a column only where the calculator has its own Hessian, the
     verification where there was one, and solvents where there are several.
     """
     caption = "energies in kcal/mol, ν‡ in cm⁻¹ (negative: imaginary)"
+    if thermo is not None:
+        at = f"{thermo.temperature:g} K and {thermo.pressure / ATMOSPHERE:g} atm"
+        caption = f"energies in kcal/mol, ΔG‡ and ΔG at {at}, ν‡ in cm⁻¹ (negative: imaginary)"
     if rows:
         caption = f"{escape(levels_of(rows) or rows[0].level_of_theory)}; {caption}"
     in_several = len({row.solvent for row in rows}) > 1
