@@ -203,10 +203,10 @@ def test_pages_that_follow_from_the_code_are_up_to_date() -> None:
 
 
 def test_calculators_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first is built as the command builds it; the others need what is not installed here."""
+    """The first two are built as the command builds them; the others need other packages."""
     from reactbench_runner import calculators
 
-    first, *others = examples("how-to/own-calculator.md")
+    first, solvated, *others = examples("how-to/own-calculator.md")
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(first)
     entry = calculators.entry("own.py:mine")
@@ -214,6 +214,10 @@ def test_calculators_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     water = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
     water.calc = calculators.build("own.py:mine")
     assert water.get_potential_energy() < 0
+    Path("gbsa.py").write_text(solvated)
+    assert calculators.entry("gbsa.py:mine").level_in("water") == "GFN1-xTB, GBSA(water)"
+    in_water = calculators.build("gbsa.py:mine", solvent="water").get_potential_energy(water)
+    assert in_water < calculators.build("gbsa.py:mine").get_potential_energy(water) - 0.1
     assert len(others) == 4
     for other in others:
         ast.parse(other)
