@@ -110,6 +110,7 @@ def test_the_funnel_counted_by_hand(mixed: Path) -> None:
         "intended": 2,
         "first": 1,
         "in_steps": 1,
+        "found": 0,
     }
     report = report_of(measure(open_run(mixed)), 1)
     assert [(one.name, one.intended.count, one.intended.total) for one in report.by_bonds] == [

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read
 
-from reactbench_runner.report import drawings
+from horm_calc.chemistry import perception
 from reactbench_runner.report.drawings import BROKEN, FORMED, OTHER_ORDER, draw
 from tests.places import REPOSITORY
 
@@ -64,5 +64,5 @@ def test_ions() -> None:
 
 
 def test_what_is_too_large_has_no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawings, "_MOST_ATOMS", 5)
+    monkeypatch.setattr(perception, "_MOST_ATOMS", 5)
     assert drawn(molecule("C6H6"), molecule("C6H6")) == ("", "")
