@@ -315,10 +315,9 @@ class _Run:
         asked = {item.id for item in reactions}
         going_on = asked.intersection(clear_journals(store.out, self.rows))
         if going_on:
-            say(
-                f"{_listed(sorted(going_on))} under way when the run was interrupted: the stages "
-                "that had ended are not computed again"
-            )
+            more = ", ..." if len(going_on) > 5 else ""
+            names = ", ".join(sorted(going_on)[:5])
+            say(f"searches that go on where they were interrupted: {names}{more}")
         self.others = [row for name, row in before.items() if name not in asked]
         self.unverified = {
             name for name, row in self.rows.items() if levels("")[1] and _unverified(row)

@@ -99,6 +99,6 @@ def test_a_killed_search_goes_on_at_its_stage(folder: Folder) -> None:
     assert rest < calls / 2, f"{before} before it was killed, {rest} after, {calls} undisturbed"
     assert not (folder.folder / "killed" / SEARCHES).exists()
     said = (folder.folder / "killed.log").read_text()
-    assert "hcn) under way when the run was interrupted" in said
+    assert "searches that go on where they were interrupted: hcn" in said
     log = (folder.folder / "killed" / "hcn" / "log.txt").read_text()
     assert "resumed: " in log
