@@ -32,7 +32,7 @@ def expectations(rows: Iterable[ResultRow]) -> Iterator[str]:
     for level in dict.fromkeys(row.level_of_theory for row in rows):
         if found := MEASURED.get(level):
             yield (
-                f"{level}: barriers deviate from ωB97X/6-31G(d) by {found.barriers:.0f} kcal/mol on "
-                f"average, reaction energies by {found.reaction_energies:.0f} "
+                f"{level}: barriers deviate from ωB97X/6-31G(d) by {found.barriers:.0f} kcal/mol "
+                f"on average, reaction energies by {found.reaction_energies:.0f} "
                 f"({found.reactions} reactions of 7 to 11 atoms; {PAGE})"
             )
