@@ -12,8 +12,11 @@ from ase import Atoms
 
 from horm_calc.chemistry.connectivity import Pair, bond_ratios, pair_name
 from workflows.errors import InputError
-from workflows.records import Start
+from workflows.records import Reaction, Start
 from workflows.settings import VerdictSettings
+
+#: How a search is called.
+FORMS = "search() takes (reactant, product, calculator) or (reaction, calculator)"
 
 #: Verbs of a text that says what should happen.
 _VERBS = ("break", "form")
@@ -177,3 +180,37 @@ def changes_missing(start: BondChanges, product: Sequence[Pair] | frozenset[Pair
         for pair in start.forming
         if frozenset(pair) not in there
     ]
+
+
+def start_of(
+    reactant: object,
+    product: object,
+    guess: Atoms | None,
+    react: str | None,
+    charge: int | None,
+    multiplicity: int | None,
+    solvent: str | None,
+) -> Start:
+    """What the arguments of `search` are, where none is a `Start` itself."""
+    more: dict[str, Any] = {
+        "charge": charge or 0,
+        "multiplicity": 1 if multiplicity is None else multiplicity,
+        "solvent": solvent or "",
+    }
+    if isinstance(guess, Atoms) and reactant is product is react is None:
+        return SaddleGuess(guess.get_chemical_formula(), guess, **more)
+    if isinstance(reactant, Atoms) and react is not None and product is guess is None:
+        return BondChanges.parsed(reactant.get_chemical_formula(), reactant, react, **more)
+    if not isinstance(reactant, Atoms) or not isinstance(product, Atoms) or react is not None:
+        kinds = " and ".join(type(one).__name__ for one in (reactant, product))
+        raise TypeError(
+            f"{FORMS}: two Atoms or a Reaction, not {kinds}. A guess may stand alone or beside "
+            "two Atoms, and react beside the reactant alone"
+        )
+    return Reaction(
+        reactant.get_chemical_formula(),
+        reactant,
+        product,
+        guess=guess,
+        **more,
+    )

@@ -7,9 +7,8 @@ From a guess of the saddle alone: saddle -> IRC -> its ends -> thermochemistry.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, overload
 
@@ -18,16 +17,16 @@ from ase.calculators.calculator import Calculator
 
 from horm_calc.capabilities import stated_capabilities
 from horm_calc.chemistry.connectivity import describe_changes
-from horm_calc.chemistry.perception import smiles_of
-from horm_calc.chemistry.superposition import SAME, superposition
 from workflows import remarks
 from workflows.account import Account, Progress
 from workflows.atom_order import DEGENERATE, check_order
-from workflows.attempts import Attempt, Tried, order_of_atoms, try_guesses
-from workflows.barrierless import changed_beyond_doubt, fallen_end
+from workflows.attempts import order_of_atoms, try_guesses
+from workflows.barrierless import fallen_end
+from workflows.both_ends import is_lost, relax_both
 from workflows.chains import find_chain, unconnected
+from workflows.conclusion import concluded
 from workflows.end_modes import ends_with_modes
-from workflows.errors import InputError, NotConverged, StageError
+from workflows.errors import InputError, StageError
 from workflows.found import find_ends
 from workflows.guesses import over
 from workflows.input_checks import check_calculator, check_reaction
@@ -41,16 +40,13 @@ from workflows.records import (
     Minimum,
     Reaction,
     SearchResult,
-    SeparatedMolecules,
     Start,
     Verdict,
 )
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
-from workflows.stages.endpoints import descend, settle
-from workflows.stages.free_energy import free_energies
-from workflows.stages.separated import Build, SurfaceOf, in_pieces, separate, surfaces
-from workflows.starts import BondChanges, SaddleGuess
+from workflows.stages.separated import Build, SurfaceOf, surfaces
+from workflows.starts import FORMS, SaddleGuess, start_of
 from workflows.status import Tell, Watch
 from workflows.surface import Surface
 from workflows.verdict import check_relaxation
@@ -192,12 +188,12 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         if solvent is None and isinstance(calculator, Calculator):
             solvent = stated_capabilities(calculator).solvent
         more = charge, multiplicity, solvent
-        reaction = _start_of(reactant, product, guess, react, *more)
+        reaction = start_of(reactant, product, guess, react, *more)
     elif any(
         one is not None for one in (reactant, product, guess, react, charge, multiplicity, solvent)
     ):
         raise TypeError(
-            f"{_FORMS}: a Reaction has ends, charge, multiplicity and solvent of its own"
+            f"{FORMS}: a Reaction has ends, charge, multiplicity and solvent of its own"
         )
     if calculator is None or isinstance(calculator, str | type | Atoms | SearchSettings):
         raise InputError(
@@ -216,9 +212,6 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     return result
 
 
-_FORMS = "search() takes (reactant, product, calculator) or (reaction, calculator)"
-
-
 def _after_reaction(product: Any, calculator: Any, settings: Any) -> tuple[Any, Any]:
     """Calculator and settings where a reaction stands for both ends.
 
@@ -227,42 +220,8 @@ def _after_reaction(product: Any, calculator: Any, settings: Any) -> tuple[Any, 
     if product is None:
         return calculator, settings
     if calculator is not None and settings is not None:
-        raise TypeError(f"{_FORMS}, and settings; there is one argument more")
+        raise TypeError(f"{FORMS}, and settings; there is one argument more")
     return product, settings if calculator is None else calculator
-
-
-def _start_of(
-    reactant: object,
-    product: object,
-    guess: Atoms | None,
-    react: str | None,
-    charge: int | None,
-    multiplicity: int | None,
-    solvent: str | None,
-) -> Start:
-    """What the arguments of `search` are, where none is a `Start` itself."""
-    more: dict[str, Any] = {
-        "charge": charge or 0,
-        "multiplicity": 1 if multiplicity is None else multiplicity,
-        "solvent": solvent or "",
-    }
-    if isinstance(guess, Atoms) and reactant is product is react is None:
-        return SaddleGuess(guess.get_chemical_formula(), guess, **more)
-    if isinstance(reactant, Atoms) and react is not None and product is guess is None:
-        return BondChanges.parsed(reactant.get_chemical_formula(), reactant, react, **more)
-    if not isinstance(reactant, Atoms) or not isinstance(product, Atoms) or react is not None:
-        kinds = " and ".join(type(one).__name__ for one in (reactant, product))
-        raise TypeError(
-            f"{_FORMS}: two Atoms or a Reaction, not {kinds}. A guess may stand alone or beside "
-            "two Atoms, and react beside the reactant alone"
-        )
-    return Reaction(
-        reactant.get_chemical_formula(),
-        reactant,
-        product,
-        guess=guess,
-        **more,
-    )
 
 
 def _search(
@@ -272,7 +231,7 @@ def _search(
     settings: SearchSettings,
     account: Account,
 ) -> SearchResult:
-    finish = partial(_finished, start, surface, surface_of, settings, account)
+    finish = partial(concluded, start, surface, surface_of, settings, account)
     doubts: list[str] = []
     minima: dict[str, Minimum] = {}
     try:
@@ -282,7 +241,7 @@ def _search(
             prepared = prepare(start, surface, settings, account)
             if isinstance(start, Reaction):  # else the product has the reactant's own order
                 doubts = _order_of_atoms(start, settings, account)
-            _relax_endpoints(minima, prepared.reaction, surface, settings, account)
+            relax_both(minima, prepared.reaction, surface, settings, account)
     except InputError as error:
         return SearchResult(start, Verdict(Label.FAILED, str(error), stage=Stage.INPUT))
     except StageError as error:
@@ -290,7 +249,7 @@ def _search(
             account.add(Cost(), log_with_cause(error))
         stage = Stage.PREPARATION if account.stage is Stage.PREPARATION else Stage.ENDPOINTS
         lost = tuple(
-            name for name, end in minima.items() if _is_lost(name, end, prepared.reaction, settings)
+            name for name, end in minima.items() if is_lost(name, end, prepared.reaction, settings)
         )
         verdict = Verdict(Label.FAILED, str(error), stage=stage, lost=lost)
         return SearchResult(
@@ -322,7 +281,7 @@ def _between(
 ) -> SearchResult:
     """The result of a search between the relaxed ends.
 
-    doubts: on the order of the atoms. finish: `_finished`, but for what is found here.
+    doubts: on the order of the atoms. finish: `concluded`, but for what is found here.
     """
     reaction = prepared.reaction
     given = {"reactant": reaction.reactant, "product": reaction.product}
@@ -382,89 +341,6 @@ def _between(
     )
 
 
-def _finished(
-    start: Start,
-    surface: Surface,
-    surface_of: SurfaceOf,
-    settings: SearchSettings,
-    account: Account,
-    best: Attempt,
-    reactant: Minimum | None,
-    product: Minimum | None,
-    given: Mapping[str, Atoms] | None = None,
-    *,
-    warnings: Sequence[str] = (),
-    on_order: Sequence[str] = (),
-    tried: Tried | None = None,
-    **more: Any,
-) -> SearchResult:
-    """The result with free energies, separate molecules and remarks, as far as there are ends.
-
-    given: the ends as they were given, if they were. on_order: what to say of the order of atoms.
-    more: of the `SearchResult`.
-    """
-    verdict = best.verdict
-    result = SearchResult(
-        start,
-        verdict,
-        path=best.path,
-        saddle=best.saddle,
-        irc=best.irc,
-        irc_ends=best.ends,
-        last_structures=best.last,
-        **({"first_verdict": verdict} | more),
-    )
-    if reactant is None or product is None:
-        return dataclasses.replace(result, costs=account.costs, log=account.log)
-    minima = {"reactant": reactant, "product": product}
-    account.begin(Stage.THERMOCHEMISTRY)
-    free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)
-    separated, not_separated = _separated(start, minima, surface_of, settings, account)
-    lower = tried.lower_path if tried else None
-    said = (
-        *remarks.of_structures(
-            given or {}, minima, best.saddle, surface, settings, account.traceback
-        ),
-        *warnings,
-        *remarks.of_minima(free.skipped),
-        *remarks.of_isomers(best.ends, minima, verdict, settings.verdict),
-        *on_order,
-        *remarks.of_lower_path(best.saddle, lower),
-        *remarks.of_pieces(minima, separated, not_separated, settings.verdict),
-    )
-    return dataclasses.replace(
-        result,
-        reactant=reactant,
-        product=product,
-        smiles=_smiles(minima, start, settings),
-        thermochemistry=free.found,
-        skipped=free.skipped | (tried.skipped if tried else {}) | not_separated,
-        warnings=tuple(dict.fromkeys(said)),
-        lower_path=lower,
-        separated=separated,
-        costs=account.costs,
-        log=account.log,
-    )
-
-
-def _is_lost(name: str, end: Minimum, reaction: Reaction, settings: SearchSettings) -> bool:
-    """Has relaxation made another molecule of the reactant, or of the product?"""
-    given = reaction.reactant if name == "reactant" else reaction.product
-    return changed_beyond_doubt(given, end.atoms, settings.verdict)
-
-
-def _smiles(
-    minima: Mapping[str, Minimum], start: Start, settings: SearchSettings
-) -> dict[str, str]:
-    """Of the ends, where they have any."""
-    factor = settings.verdict.bond_factor
-    found = {
-        name: smiles_of(minimum.atoms, start.charge, start.multiplicity, factor)
-        for name, minimum in minima.items()
-    }
-    return {name: text for name, text in found.items() if text}
-
-
 def _order_of_atoms(reaction: Reaction, settings: SearchSettings, account: Account) -> list[str]:
     """What to know of the order of the atoms before the search, as warnings."""
     if reaction.remapped:
@@ -474,84 +350,3 @@ def _order_of_atoms(reaction: Reaction, settings: SearchSettings, account: Accou
     if uncertain:
         account.note(uncertain)
     return [doubt] if doubt else []
-
-
-def _separated(
-    reaction: Start,
-    minima: dict[str, Minimum],
-    surface_of: SurfaceOf,
-    settings: SearchSettings,
-    account: Account,
-) -> tuple[dict[str, SeparatedMolecules], dict[str, str]]:
-    """The molecules of each end that is in pieces, and why something is missing there."""
-    found: dict[str, SeparatedMolecules] = {}
-    skipped: dict[str, str] = {}
-    for name, minimum in minima.items():
-        if len(in_pieces(minimum.atoms, settings.verdict)) == 1:
-            continue
-        account.begin(Stage.SEPARATED)
-        try:
-            found[name] = account.run(separate, minimum, reaction, surface_of, settings)
-        except StageError as error:
-            skipped[f"separated {name}"] = str(error)
-            continue
-        if reasons := [one.reason for one in found[name].molecules if one.reason]:
-            skipped[f"free energy of separated {name}"] = "; ".join(reasons)
-    return found, skipped
-
-
-def _relax_endpoints(
-    minima: dict[str, Minimum],
-    reaction: Reaction,
-    surface: Surface,
-    settings: SearchSettings,
-    account: Account,
-) -> None:
-    """Put both ends into `minima`, relaxed; what is there when that fails shows why."""
-    account.begin(Stage.ENDPOINTS)
-    limit = settings.verdict.bond_factor
-    given = {"reactant": reaction.reactant, "product": reaction.product}
-    for name, atoms in given.items():
-        minimum = _minimum(name, atoms, surface, settings, account)
-        words = describe_changes(atoms, minimum.atoms, limit)
-        minima[name] = dataclasses.replace(minimum, changed=words)
-        if not minimum.converged:
-            raise NotConverged(f"the {name} did not relax: {minimum.reason}")
-        account.watch.reference = minima["reactant"].energy
-    changed = "".join(
-        f"; relaxation changed the {name}: {minimum.changed}"
-        for name, minimum in minima.items()
-        if minimum.changed
-    )
-    found = {name: minimum.atoms for name, minimum in minima.items()}
-    _, apart = superposition(*found.values())
-    if apart < SAME and not fallen_end(given, found, settings.verdict):
-        raise StageError(
-            f"reactant and product relax to the same structure, {apart:.3f} Å apart: there is no "
-            f"saddle to look for{changed}"
-        )
-
-
-def _minimum(
-    name: str, given: Atoms, surface: Surface, settings: SearchSettings, account: Account
-) -> Minimum:
-    """An end relaxed; once more in short steps where long ones have changed its bonds."""
-
-    def settled(atoms: Atoms) -> Minimum:
-        threshold = settings.saddle.imaginary_threshold
-        minimum: Minimum = account.run(
-            settle, atoms, threshold, surface, settings.endpoints, of=f"the {name}"
-        )
-        return minimum
-
-    def kept(atoms: Atoms) -> bool:
-        return not changed_beyond_doubt(given, atoms, settings.verdict)
-
-    minimum = settled(given)
-    if not minimum.converged or kept(minimum.atoms):
-        return minimum
-    with contextlib.suppress(StageError):
-        nearer = account.run(descend, given, kept, surface, settings.endpoints)
-        if nearer.converged and (nearer := settled(nearer.atoms)).converged and kept(nearer.atoms):
-            return nearer
-    return minimum
