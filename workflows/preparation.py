@@ -163,13 +163,17 @@ def _relaxed_sides(
 
 
 def _lowest(pairs: Sequence[tuple[Minimum, Minimum]], changed: Bonds) -> tuple[Minimum, Minimum]:
-    """The nearest of the lowest pairs, of those that move hardly more than the nearest of all."""
+    """The nearest of the lowest pairs, of those that move hardly more than the nearest of all.
+
+    The first pair, which the force field has found to be the nearest, is given up only for one that
+    is clearly lower.
+    """
     far = [moves(one.atoms, other.atoms, changed) for one, other in pairs]
     able = [place for place, way in enumerate(far) if way < min(far) + FURTHER]
     energies = [one.energy + other.energy for one, other in pairs]
     lowest = min(energies[place] for place in able)
-    best = min((p for p in able if energies[p] < lowest + ALMOST), key=lambda place: far[place])
-    return pairs[best]
+    low = [place for place in able if energies[place] < lowest + ALMOST]
+    return pairs[0 if 0 in low else min(low, key=lambda place: far[place])]
 
 
 def _kept(
