@@ -9,11 +9,29 @@ import ase.io
 import h5py
 import numpy as np
 import pytest
+from ase import Atoms
 
-from benchmarks import agreement, hessian, overfit, precision, scale, smoothness, training
+from benchmarks import (
+    agreement,
+    barriers,
+    dynamics,
+    hessian,
+    overfit,
+    precision,
+    protocols,
+    scale,
+    smoothness,
+    training,
+)
 from benchmarks.networks import alkane, rattled, saddle, sizes
+from horm_calc.data.files import open_frames
 from horm_calc.data.formats.hdf5 import write_hdf5
+from horm_calc.data.frames import iterate
+from horm_calc.xtb import gfn1_xtb, gfn2_xtb
+from reactbench_runner import load_run
 from tests.horm_calc.data.labelled import frames
+from tests.places import REPOSITORY
+from tests.reactbench_runner.calling import call
 
 
 def test_hessian_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,3 +199,74 @@ def test_scale_with_kills(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyarrow")
     assert scale.main(["--searches", "1500", "--workers", "2", "--kills", "2"]) == 0
     assert "2 kills" in capsys.readouterr().out
+
+
+def test_barriers_of_a_run_at_another_level(tmp_path: Path) -> None:
+    """GFN1-xTB at the structures of GFN2-xTB: the same as by hand."""
+    run, labels, file = tmp_path / "run", tmp_path / "labels.h5", tmp_path / "errors.json"
+    hcn = REPOSITORY / "examples" / "xyz" / "hcn.xyz"
+    assert call(hcn, "--out", run, "--calculator", "gfn2-xtb") == 0
+    command = [str(run), "--labels", str(labels), "--level", "gfn1-xtb", "--json", str(file)]
+    assert barriers.main(command) == 0
+    content = json.loads(file.read_text("utf-8"))
+    assert content["reactions"] == ["hcn"]
+    [result] = load_run(run)
+    assert result.reactant
+    assert result.transition_state
+    heights = []
+    for build in (gfn2_xtb, gfn1_xtb):
+        energies = []
+        for point in (result.reactant, result.transition_state):
+            atoms = Atoms(point.atoms.numbers, point.atoms.positions, calculator=build())
+            energies.append(atoms.get_potential_energy())
+        heights.append(23.0605 * (energies[1] - energies[0]))
+    error = content["forward barrier"]
+    assert error["mean"] == pytest.approx(heights[0] - heights[1], abs=0.01)
+    assert error["mean_absolute"] == error["largest"] == abs(error["mean"])
+    before = labels.stat().st_mtime_ns
+    assert barriers.main(command) == 0  # nothing is computed again
+    assert labels.stat().st_mtime_ns == before
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # a diatomic does not turn about its axis
+def test_dynamics_of_a_harmonic_molecule() -> None:
+    """Its energy is conserved; where it flies apart, that is seen, and when."""
+    molecule = Atoms("N2", [[0, 0, 0], [1.1, 0, 0]])
+
+    def spring(stiffness: float) -> dynamics.Evaluate:
+        def evaluate(molecules: list[Atoms]) -> tuple[np.ndarray, list[np.ndarray]]:
+            energies, forces = [], []
+            for atoms in molecules:
+                vector = atoms.positions[1] - atoms.positions[0]
+                length = np.linalg.norm(vector)
+                pull = stiffness * (length - 1.1) / length * vector
+                energies.append(stiffness / 2 * (length - 1.1) ** 2)
+                forces.append(np.array([pull, -pull]))
+            return np.array(energies), forces
+
+        return evaluate
+
+    held = dynamics.moved([molecule], spring(100.0), 300, 400)
+    assert (held["whole"], held["time_ps"]) == (1, 0.2)
+    assert held["drift_mev"] < 0.5  # of 26 meV of kinetic energy
+    lost = dynamics.moved([molecule], spring(-10.0), 300, 400)
+    assert lost["whole"] == 0
+    assert 0 < lost["time_ps"] < 0.2
+
+
+def test_protocols_of_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, other, file = (tmp_path / name for name in ("train.h5", "test.h5", "protocols.json"))
+    labelled = frames()
+    last = labelled[-1].reaction
+    write_hdf5(data, [one for one in labelled if one.reaction != last], "GFN2-xTB")
+    write_hdf5(other, [one for one in labelled if one.reaction == last], "GFN2-xTB")
+    options = ["--train", str(data), "--test", str(other), "--frames", "1", "--steps", "2"]
+    out = ["--out", str(tmp_path / "out"), "--json", str(file)]
+    protocols.main([*options, *out, "--only", "number-10", "once-100"])
+    assert "mean errors on other reactions" in capsys.readouterr().out
+    runs = json.loads(file.read_text("utf-8"))["runs"]
+    assert set(runs) == {"number-10", "once-100"}
+    plain = open_frames(tmp_path / "out" / "plain.h5")
+    once = open_frames(tmp_path / "out" / "products-100.h5")
+    assert not plain.has_second_derivatives.any()
+    assert all(frame.hessian is None and len(frame.vectors) == 1 for frame in iterate(once))

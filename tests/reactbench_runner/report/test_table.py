@@ -10,10 +10,13 @@ from rich.console import Console
 
 from reactbench_runner.inputs.reactions import Unreadable
 from reactbench_runner.report import table
+from reactbench_runner.report.expectations import PAGE, expectations
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.rows import ResultRow
+from tests.places import REPOSITORY
 from tests.reactbench_runner.stored import LEVEL, searched, verified
 from workflows.records import Label
+from workflows.settings import ThermoSettings
 from workflows.stage_names import Stage
 
 PLAIN = dataclasses.replace(to_row(searched()), level_of_theory=LEVEL)
@@ -47,6 +50,22 @@ def test_the_table_shows_the_numbers_of_the_record() -> None:
         "0",
     ]
     assert LEVEL in text
+
+
+def test_the_caption_says_for_which_temperature_free_energies_are() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    thermo = ThermoSettings(temperature=350.0, pressure=202650.0)
+    console.print(table.summary_table([PLAIN], thermo))
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "ΔG‡ and ΔG at 350 K and 2 atm" in text
+
+
+def test_what_to_expect_of_a_level_is_said_once() -> None:
+    water = dataclasses.replace(PLAIN, level_of_theory=f"{LEVEL}, ALPB(water)")
+    [line] = expectations([PLAIN, PLAIN, water])
+    assert line.startswith(f"{LEVEL}: barriers deviate from ωB97X/6-31G(d) by ")
+    assert (REPOSITORY / PAGE).is_file()
+    assert not [*expectations([water])]
 
 
 def test_columns_are_there_where_they_say_something() -> None:
