@@ -24,7 +24,7 @@ class Deviation:
 
 
 #: By the level of theory as rows name it, in the gas phase.
-MEASURED: dict[str, Deviation] = {}
+MEASURED = {"GFN2-xTB (tblite)": Deviation(11.7, 9.5, 16)}
 
 
 def expectations(rows: Iterable[ResultRow]) -> Iterator[str]:
@@ -34,5 +34,5 @@ def expectations(rows: Iterable[ResultRow]) -> Iterator[str]:
             yield (
                 f"{level}: barriers deviate from ωB97X/6-31G(d) by {found.barriers:.0f} kcal/mol "
                 f"on average, reaction energies by {found.reaction_energies:.0f} "
-                f"({found.reactions} reactions of 7 to 11 atoms; {PAGE})"
+                f"({found.reactions} reactions of 8 to 11 atoms; {PAGE})"
             )
