@@ -301,16 +301,22 @@ def test_arguments_of_a_search(arguments, named, monkeypatch) -> None:
     """By place and by name, in both forms; what was given arrives."""
     asked = []
     monkeypatch.setattr(tssearch, "_search", lambda *given: asked.append(given))
-    build = object()
+    built: list[tuple[int, int]] = []
+
+    def build(charge: int, multiplicity: int) -> LEPS:
+        built.append((charge, multiplicity))
+        return LEPS()
+
     workflows.search(*arguments, **named, build=build)
-    [(reaction, calculator, settings, _, builder, _)] = asked
+    [(reaction, surface, surface_of, settings, _)] = asked
     assert (reaction.reactant, reaction.product) == ENDS
     assert (reaction.charge, reaction.multiplicity) == (0, 2)
     assert reaction.id in ("H3", EXCHANGE.id)
-    assert isinstance(calculator, LEPS)
+    assert isinstance(surface.calculator, LEPS)
     told = NONE in (*arguments, named.get("settings"))
     assert settings == (NONE if told else SearchSettings())
-    assert builder is build
+    surface_of((1, 1))
+    assert built == [(1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -319,9 +325,9 @@ def test_arguments_of_a_search(arguments, named, monkeypatch) -> None:
         ((), {}, TypeError, "two Atoms or a Reaction, not NoneType and NoneType"),
         ((ENDS[0], LEPS()), {}, TypeError, "two Atoms or a Reaction, not Atoms and LEPS"),
         (("hcn.xyz", LEPS()), {}, TypeError, "not str and LEPS"),
-        ((EXCHANGE, LEPS()), {"charge": 0}, TypeError, "a Reaction has ends, charge and"),
-        ((EXCHANGE, LEPS()), {"multiplicity": 2}, TypeError, "a Reaction has ends, charge and"),
-        ((*ENDS, LEPS()), {"reaction": EXCHANGE}, TypeError, "a Reaction has ends, charge and"),
+        ((EXCHANGE, LEPS()), {"charge": 0}, TypeError, "a Reaction has ends, charge"),
+        ((EXCHANGE, LEPS()), {"multiplicity": 2}, TypeError, "a Reaction has ends, charge"),
+        ((*ENDS, LEPS()), {"reaction": EXCHANGE}, TypeError, "a Reaction has ends, charge"),
         ((EXCHANGE, LEPS()), {"reaction": EXCHANGE}, TypeError, "a Reaction has ends"),
         ((EXCHANGE, LEPS(), NONE), {"settings": NONE}, TypeError, "there is one argument more"),
         ((*ENDS, LEPS(), NONE), {}, TypeError, "takes from 0 to 3 positional arguments"),
@@ -352,9 +358,11 @@ def test_help_names_the_arguments() -> None:
         "settings",
         "charge",
         "multiplicity",
+        "solvent",
         "progress",
         "on_status",
         "build",
+        "journal",
     ]
 
 

@@ -253,6 +253,8 @@ def wrong(spec: dataclasses.Field[Any], value: Any) -> bool:
     default = spec.default
     if spec.metadata["choices"]:
         return not (isinstance(value, (bool, int, float, str)) and value == default)
+    if isinstance(default, bool):
+        return not isinstance(value, bool)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
     if isinstance(default, int) and not isinstance(value, int):

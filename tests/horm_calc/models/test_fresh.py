@@ -52,10 +52,11 @@ def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def choosable(kind: type[Network]) -> set[str]:
-    """The settings that can have more than one value; two networks have their cut-off for good."""
+    """The numbers that can be more than one; two networks have their cut-off for good."""
     fixed = {"cutoff", "max_radius"} if kind.Settings.says_more else set()
     specs = dataclasses.fields(kind.Settings)
-    return {spec.name for spec in specs if not spec.metadata["choices"]} - fixed
+    numbers = [spec for spec in specs if not isinstance(spec.default, bool)]
+    return {spec.name for spec in numbers if not spec.metadata["choices"]} - fixed
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

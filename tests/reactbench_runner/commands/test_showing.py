@@ -208,7 +208,7 @@ def test_the_bar_of_one_reaction_fills_with_its_stages() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
     screen = showing.Screen(console, 1, "heading", verbose=False)
     parts = []
-    for stage in (Stage.ENDPOINTS, Stage.PATH, Stage.IRC, Stage.PATH, Stage.VERIFICATION):
+    for stage in (Stage.PREPARATION, Stage.PATH, Stage.IRC, Stage.PATH, Stage.VERIFICATION):
         screen.running([Running("a", 0.0, Status(stage))])
         screen._drawing()
         parts.append(screen._bar.tasks[0].percentage)

@@ -38,6 +38,9 @@ SETTINGS = from_mapping(
      "lower_path": {"steps": 0}}
 )  # fmt: skip
 
+#: Of theory, in the gas phase.
+LEVELS = {"": "GFN2-xTB"}
+
 
 class Counting(XTB):
     """GFN2-xTB that counts, and is interrupted after so many calculations."""
@@ -69,7 +72,7 @@ def start(
 ) -> tuple[SearchResult | None, int]:
     """A search with the journals in `folder`: its result, None if interrupted, and its calls."""
     calculator, reaction = Counting(stop), reaction or hcn()
-    kept = Journals(folder, "GFN2-xTB", many).open(reaction) if folder else None
+    kept = Journals(folder, LEVELS, many).open(reaction) if folder else None
     try:
         return search(reaction, calculator, SETTINGS, journal=kept), calculator.calls
     except KeyboardInterrupt:
@@ -176,7 +179,7 @@ def test_a_damaged_journal_is_written_anew(
 ) -> None:
     start(tmp_path, 60)
     damage(tmp_path / "hcn")
-    kept = Journals(tmp_path, "GFN2-xTB").open(hcn())
+    kept = Journals(tmp_path, LEVELS).open(hcn())
     assert kept
     kept.close()
     assert "of no use" in kept.remark
@@ -200,7 +203,7 @@ def test_the_journal_of_another_reaction_is_not_used(tmp_path: Path) -> None:
     start(tmp_path, 60)
     moved = hcn()
     moved.reactant.positions[0, 1] += 0.01
-    kept = Journals(tmp_path, "GFN2-xTB").open(moved)
+    kept = Journals(tmp_path, LEVELS).open(moved)
     assert kept
     kept.close()
     assert "another reaction" in kept.remark
@@ -259,14 +262,14 @@ def test_several_searches_under_way_in_one_process(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_to_one_journal(tmp_path: Path) -> None:
     start(tmp_path, 60)
-    first = Journals(tmp_path, "").open(hcn())
+    first = Journals(tmp_path, LEVELS).open(hcn())
     assert first
-    assert Journals(tmp_path, "").open(hcn()) is None
+    assert Journals(tmp_path, LEVELS).open(hcn()) is None
     first.close()
 
 
 def test_where_the_folder_of_the_run_is_not_there_is_no_journal(tmp_path: Path) -> None:
-    assert Journals(tmp_path / "elsewhere", "").open(hcn()) is None
+    assert Journals(tmp_path / "elsewhere", LEVELS).open(hcn()) is None
     assert start(tmp_path / "elsewhere", 20)[0] is None
     assert list(tmp_path.iterdir()) == []
 
@@ -305,13 +308,13 @@ def test_only_records_are_kept_and_read() -> None:
 
 
 def test_an_error_that_gets_more_words_later_is_kept_without_them(tmp_path: Path) -> None:
-    kept = Journals(tmp_path, "").open(hcn())
+    kept = Journals(tmp_path, LEVELS).open(hcn())
     assert kept
     error = NotConverged("stopped")
     kept.keep("key", "path", error, log=str, memory=lambda: None)  # type: ignore[arg-type]
     error.args = ("the reactant: stopped",)
     kept.close()
-    again = Journals(tmp_path, "").open(hcn())
+    again = Journals(tmp_path, LEVELS).open(hcn())
     assert again
     again.close()
     assert str(again.recall(0, "key")) == "stopped"
