@@ -125,7 +125,7 @@ def _with_best_pair(
     warnings = []
     for name, side, chosen in zip(("reactant", "product"), sides, (reactant, product), strict=True):
         heights = [to_kcal_per_mol(one.energy - chosen.energy) for one in side]
-        told = ", ".join(f"{height:.1f}" for height in heights)
+        told = ", ".join(f"{round(height, 1) + 0.0:.1f}" for height in heights)  # never -0.0
         account.note(f"conformers of the {name}, kcal/mol from the one that is taken: {told}")
         if min(heights) < -to_kcal_per_mol(ALMOST):
             warnings.append(

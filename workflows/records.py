@@ -77,6 +77,8 @@ class Reaction(Start):
     conformers
         Other conformers of reactant and product, the nearest first. `SearchSettings.conformers`
         says how many are relaxed to choose from; both ends stand for themselves without any.
+    smiles
+        The reaction SMILES of which the structures were made; "" if they were given.
     """
 
     reactant: Atoms
@@ -84,6 +86,7 @@ class Reaction(Start):
     remapped: str = field(default="", kw_only=True)
     guess: Atoms | None = field(default=None, kw_only=True)
     conformers: tuple[tuple[Atoms, ...], tuple[Atoms, ...]] = field(default=((), ()), kw_only=True)
+    smiles: str = field(default="", kw_only=True)
 
     @property
     def structures(self) -> dict[str, Atoms]:

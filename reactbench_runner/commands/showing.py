@@ -217,9 +217,10 @@ class Screen(Lines):
 
 
 def _part(one: Running) -> float:
-    """Which part of the stages of a search is behind it."""
+    """Which part of the stages of a search is behind it; few searches have a preparation."""
     stage = one.status.stage if one.status else Stage.INPUT
-    return COSTED.index(stage) / len(COSTED) if stage in COSTED else 0.0
+    stages = [each for each in COSTED if each is not Stage.PREPARATION]
+    return stages.index(stage) / len(stages) if stage in stages else 0.0
 
 
 @contextlib.contextmanager

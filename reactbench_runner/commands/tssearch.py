@@ -160,7 +160,9 @@ def _run(options: argparse.Namespace) -> int:
         search = _search_large if _in_shards(reactions, options) else _search
         code = search(reactions, options, common, told, console)
     if options.report:
-        console.print(str(_page(options.out)), markup=False, highlight=False)
+        page = _page(options.out)
+        if not options.quiet:
+            console.print(str(page), markup=False, highlight=False)
     return code
 
 
@@ -237,8 +239,10 @@ def _search_large(
         reactions, options.out, files=options.files, on_finished=told.counted, **common
     )
     told.end()
-    console.print(f"{table.counted(counts.verdicts)}; {options.out / 'results.parquet'}")
-    console.print(f"horm-merge {options.out} writes results.csv", markup=False, highlight=False)
+    verdicts = table.counted(counts.verdicts, guesses=options.guesses is not None)
+    console.print(f"{verdicts}; {options.out / 'results.parquet'}")
+    if not options.quiet:
+        console.print(f"horm-merge {options.out} writes results.csv", markup=False, highlight=False)
     return _exit_code(counts.not_searched, counts.left)
 
 

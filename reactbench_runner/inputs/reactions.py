@@ -280,6 +280,7 @@ def _of_smiles(identifier: str, row: dict[str, str], guesses: list[Atoms]) -> Re
         remapped=f"atoms mapped as {found.mapping}",
         guess=guesses[0] if guesses else None,
         conformers=found.others,
+        smiles=row["smiles"],
     )
 
 

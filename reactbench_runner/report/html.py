@@ -24,9 +24,10 @@ from ase.data import chemical_symbols
 from horm_calc.chemistry.connectivity import RADII
 from horm_calc.lazy_imports import version
 from reactbench_runner.errors import StorageError
-from reactbench_runner.report.citations import REFERENCES, Methods, address, methods_of
+from reactbench_runner.report.citations import Methods, methods_of
 from reactbench_runner.report.payload import details_of, packed
-from reactbench_runner.report.table import counted, found_words, verdict_words, verification
+from reactbench_runner.report.references import REFERENCES, address
+from reactbench_runner.report.table import counts, found_words, verdict_words, verification
 from reactbench_runner.storage.reading import StoredRun
 from reactbench_runner.storage.rows import ResultRow, levels_of
 from reactbench_runner.storage.run_folder import replacing
@@ -125,7 +126,7 @@ def _summary(
         "level": levels_of(every) or run.level_of_theory,
         "made": datetime.datetime.now(datetime.UTC).isoformat(" ", "minutes")[:16] + " UTC",
         "version": version(),
-        "counts": counted(verdicts),
+        "counts": counts(every),
         "notes": [*_notes(run, rows, shown)],
         "verdicts": [[label, verdicts[label]] for label in Label if label in verdicts],
         "failures": _failures(every),

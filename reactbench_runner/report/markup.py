@@ -21,7 +21,7 @@ class Markup:
     paragraph
         From its text.
     table
-        From the heads of its columns and its rows.
+        From the heads of its columns, its rows, and how many columns are text; numbers follow.
     numbered
         A list, counted from 1.
     verbatim
@@ -31,7 +31,7 @@ class Markup:
     comment: Callable[[str], str]
     heading: Callable[[int, str], str]
     paragraph: Callable[[str], str]
-    table: Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+    table: Callable[[Sequence[str], Sequence[Sequence[str]], int], str]
     numbered: Callable[[Sequence[str]], str]
     verbatim: Callable[[str], str]
 
@@ -45,8 +45,8 @@ def markdown(text: str) -> str:
     return _OF_MARKDOWN.sub(r"\\\1", _one_line(text))
 
 
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2)]
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
+    lines = [heads, ["---"] * texts + ["---:"] * (len(heads) - texts)]
     written = ["| " + " | ".join(cells) + " |" for cells in lines]
     written += ["| " + " | ".join(map(markdown, cells)) + " |" for cells in rows]
     return "\n".join(written) + "\n"
@@ -100,10 +100,10 @@ def _latex_heading(level: int, text: str) -> str:
     return f"\\{'sub' * (level - 1)}section*{{{latex(text)}}}\n"
 
 
-def _latex_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _latex_table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
     """One that may be longer than a page needs a package: so pieces of forty rows."""
     pieces = [rows[i : i + 40] for i in range(0, len(rows), 40)]
-    columns = "ll" + "r" * (len(heads) - 2)
+    columns = "l" * texts + "r" * (len(heads) - texts)
     return "\n".join(
         "\n".join(
             [

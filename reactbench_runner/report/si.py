@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ase import Atoms
 
 from horm_calc.units import HARTREE
 from reactbench_runner.errors import StorageError
-from reactbench_runner.report.citations import REFERENCES, Methods, address, methods_of
+from reactbench_runner.report.citations import Methods, methods_of
 from reactbench_runner.report.markup import LATEX, MARKDOWN, Markup
+from reactbench_runner.report.references import REFERENCES, address
 from reactbench_runner.report.table import further_energies, verdict_words
 from reactbench_runner.results import Run
 from reactbench_runner.storage.reading import PRODUCT, REACTANT, SADDLE
@@ -24,7 +25,7 @@ from workflows.errors import InputError
 _POINTS = re.compile(
     rf"(step\d+_)?({REACTANT}|{SADDLE}|{PRODUCT})|({REACTANT}|{PRODUCT})_molecule\d+"
 )
-_HEADS = ("reaction", "verdict", "ΔE‡", "ΔG‡", "ΔE", "ΔG", "ν‡")
+_NUMBERS = ("ΔE‡", "ΔG‡", "ΔE", "ΔG", "ν‡")
 _ORDER = (REACTANT, SADDLE, PRODUCT)
 
 #: Molecules that are relaxed alone come behind every step.
@@ -60,7 +61,7 @@ def _parts(run: Run, rows: Mapping[str, ResultRow], markup: Markup) -> Iterator[
         "coordinates in Å."
     )
     yield markup.heading(1, "Summary")
-    yield markup.table(_HEADS, [_line(row) for row in rows.values()])
+    yield _summary([*rows.values()], markup)
     yield markup.heading(1, "Stationary points")
     found = run.stored.stationary_points(rows.keys())
     try:
@@ -88,7 +89,15 @@ def _software(run: Run) -> str:
     return ", ".join(f"{name} {value}" for name, value in versions.items())
 
 
-def _line(row: ResultRow) -> tuple[str, ...]:
+def _summary(rows: Sequence[ResultRow], markup: Markup) -> str:
+    """One line a reaction, with its solvent where there are several."""
+    in_several = len({row.solvent for row in rows}) > 1
+    texts = ("reaction", "solvent", "verdict") if in_several else ("reaction", "verdict")
+    lines = [_line(row, in_several=in_several) for row in rows]
+    return markup.table([*texts, *_NUMBERS], lines, len(texts))
+
+
+def _line(row: ResultRow, *, in_several: bool) -> tuple[str, ...]:
     numbers = (
         (row.barrier_kcal_per_mol, 1),
         (row.gibbs_barrier_kcal_per_mol, 1),
@@ -96,7 +105,13 @@ def _line(row: ResultRow) -> tuple[str, ...]:
         (row.reaction_gibbs_kcal_per_mol, 1),
         (row.imaginary_frequency_cm1, 0),
     )
-    return (row.id, verdict_words(row), *(_number(value, digits) for value, digits in numbers))
+    solvent = [row.solvent or "–"] if in_several else []
+    return (
+        row.id,
+        *solvent,
+        verdict_words(row),
+        *(_number(value, digits) for value, digits in numbers),
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

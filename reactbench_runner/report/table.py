@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from reactbench_runner.storage.rows import ResultRow, levels_of
+from reactbench_runner.storage.rows import GUESS, ResultRow, levels_of
 from workflows.records import Label
 from workflows.settings import ThermoSettings
 
@@ -100,16 +100,17 @@ def summary_table(rows: Sequence[ResultRow], thermo: ThermoSettings | None = Non
 
 def counts(rows: Sequence[ResultRow]) -> str:
     """'4 of 6 intended, 1 partly intended, 1 failed' - over all input reactions."""
-    return counted(Counter(str(row.verdict) for row in rows))
+    starts = {row.start for row in rows if row.start}
+    return counted(Counter(str(row.verdict) for row in rows), guesses=starts == {GUESS})
 
 
-def counted(verdicts: Mapping[str, int]) -> str:
+def counted(verdicts: Mapping[str, int], *, guesses: bool = False) -> str:
     """As `counts`, of how many there are of each verdict.
 
-    *found* stands first where nothing but guesses was searched.
+    *found* stands first where nothing but guesses was searched. guesses: whether that is known.
     """
     total = sum(verdicts.values())
-    guesses = Label.FOUND in verdicts and Label.INTENDED not in verdicts
+    guesses = guesses or (Label.FOUND in verdicts and Label.INTENDED not in verdicts)
     first = Label.FOUND if guesses else Label.INTENDED
     parts = [f"{verdicts.get(first, 0)} of {total} {first}"]
     others = [label for label in Label if label is not first]

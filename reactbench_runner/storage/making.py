@@ -11,18 +11,21 @@ import numpy as np
 from horm_calc.chemistry.masses import isotopes
 from horm_calc.units import to_kcal_per_mol
 from reactbench_runner.inputs.reactions import Unreadable
-from reactbench_runner.storage.rows import ResultRow
+from reactbench_runner.storage.rows import ENDS, GUESS, REACT, SMILES, ResultRow
 from workflows.records import (
     Cost,
     Label,
     Minimum,
+    Reaction,
     Saddle,
     SearchResult,
     SeparatedMolecules,
+    Start,
     Verdict,
 )
 from workflows.stage_names import COSTED, Stage
 from workflows.stages.free_energy import connected_sides
+from workflows.starts import BondChanges
 
 Point = TypeVar("Point", Minimum, Saddle)
 
@@ -38,6 +41,7 @@ def to_row(result: SearchResult) -> ResultRow:
         multiplicity=reaction.multiplicity,
         isotopes=isotopes(reaction.atoms),
         solvent=reaction.solvent,
+        start=_start(reaction),
         verdict=verdict.label,
         side=verdict.side,
         verdict_at_limit=verdict.at_limit,
@@ -64,6 +68,13 @@ def to_row(result: SearchResult) -> ResultRow:
     ):
         row = add(row, result)
     return row
+
+
+def _start(start: Start) -> str:
+    """What a search starts from, by the columns of a table of reactions."""
+    if isinstance(start, Reaction):
+        return SMILES if start.smiles else ENDS
+    return REACT if isinstance(start, BondChanges) else GUESS
 
 
 def unreadable_row(item: Unreadable) -> ResultRow:

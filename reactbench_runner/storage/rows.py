@@ -16,6 +16,9 @@ from horm_calc.chemistry.solvents import levels_in_words
 from workflows.records import Cost, Label
 from workflows.stage_names import Stage
 
+#: What a search can start from, by the columns of a table of reactions.
+ENDS, SMILES, REACT, GUESS = "ends", "smiles", "react", "guess"
+
 #: Stages whose failure says nothing about the reaction: they are tried again on a re-run.
 NOT_SEARCHED = (Stage.INPUT, Stage.WORKER)
 
@@ -57,6 +60,11 @@ class ResultRow:
     level_of_theory: str = _text(
         "level of theory of all energies and structures, with the solvent: `GFN2-xTB (tblite), "
         "ALPB(water)`"
+    )
+    start: str = _text(
+        "what the search started from: `ends` (structures of reactant and product), `smiles`, "
+        "`react` (a reactant and bond changes) or `guess` (of a transition state, alone); empty if "
+        "the reaction could not be read, and in runs of versions that did not store it"
     )
     verdict: Label = _column(
         "*intended*, *intended in steps*, *found*, *barrierless*, *partly intended*, *unintended*, "

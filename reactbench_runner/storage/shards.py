@@ -401,13 +401,14 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_costs(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The opposite of `_flat`."""
+    """The opposite of `_flat`; columns that an older version has not filled are left out."""
     costs = {}
     for stage in COSTED:
         values = [row.get(column) for column in _cost_columns(stage)]
         if None not in values:
             costs[stage] = dict(zip(("seconds", "gradients", "hessians"), values, strict=True))
-    return {**row, "costs": costs}
+    there = {name: value for name, value in row.items() if value is not None}
+    return {**there, "costs": costs}
 
 
 def _structure_schema() -> pa.Schema:

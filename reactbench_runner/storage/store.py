@@ -257,8 +257,10 @@ def write_files(result: SearchResult, out: Path, level: str, verify_level: str) 
     folder.rename(out / result.reaction.id)
 
 
-#: The file that shows why a search failed, the best one of each stage first.
+#: The file that shows why a search failed, the best one of each stage first. Stages behind the
+#: ends of the IRC fail no search.
 _EVIDENCE = {
+    Stage.PREPARATION: ("last_structures.xyz",),
     Stage.ENDPOINTS: ("last_structures.xyz", "product.xyz", "reactant.xyz"),
     Stage.PATH: ("last_structures.xyz", "path.xyz"),
     Stage.SADDLE: ("ts.xyz", "last_structures.xyz", "path.xyz"),

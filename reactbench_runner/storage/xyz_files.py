@@ -53,7 +53,7 @@ def write_search(result: SearchResult, folder: Path, level: str) -> None:
     for name, minimum in (("reactant", result.reactant), ("product", result.product)):
         if minimum:
             smiles = {"smiles": result.smiles[name]} if name in result.smiles else {}
-            files[f"{name}.xyz"] = [(minimum.atoms, {"energy": minimum.energy} | smiles)]
+            files[f"{name}.xyz"] = [(atoms, told | smiles) for atoms, told in _of_point(minimum)]
         if molecules := result.separated.get(name):
             files[f"{name}_molecules.xyz"] = _of_molecules(molecules)
     for number, step in enumerate(result.steps, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,31 @@ from ase.io import read
 from reactbench_runner import calculators
 from reactbench_runner.storage.rows import ResultRow
 from reactbench_runner.storage.run_folder import SEARCHES
-from reactbench_runner.storage.store import Store
+from reactbench_runner.storage.store import _EVIDENCE, Store
 from reactbench_runner.storage.structures import points
+from tests.places import REPOSITORY
 from tests.reactbench_runner.test_batch import hcn
 from tests.workflows.test_tssearch import Failing
-from workflows.records import Label, Reaction, SearchResult, Verdict
+from workflows.records import Label, Reaction, SearchResult, Start, Verdict
 from workflows.settings import from_mapping
-from workflows.stage_names import Stage
+from workflows.stage_names import COSTED, Stage
 from workflows.stages import irc
 from workflows.stages.endpoints import relax
+from workflows.starts import BondChanges
 from workflows.surface import Surface
 from workflows.tssearch import search
 
 LEVEL = "GFN2-xTB (tblite)"
+
+#: Stages that fail no search: they add to one that has its verdict.
+ADDED = (Stage.LOWER_PATH, Stage.THERMOCHEMISTRY, Stage.SEPARATED)
 
 #: One attempt, from a path that is no more than interpolated.
 QUICK = {"path": {"method": "geodesic"}, "attempts": 1, "lower_path": {"steps": 0}}
 
 
 def stored(
-    tmp_path: Path, reaction: Reaction, calculator: Any = None, **settings: dict[str, Any]
+    tmp_path: Path, reaction: Start, calculator: Any = None, **settings: dict[str, Any]
 ) -> tuple[SearchResult, ResultRow, Path]:
     own = calculator or calculators.build("gfn2-xtb")
     result = search(reaction, own, from_mapping(QUICK | settings))
@@ -57,6 +63,34 @@ def relaxed() -> Reaction:
         for atoms in (given.reactant, given.product)
     ]
     return Reaction("hcn", *ends)
+
+
+def test_every_stage_that_a_search_can_fail_in_has_its_evidence() -> None:
+    """In the reasons of rows and in the table of the documentation; and people can watch them all.
+
+    What comes behind the ends of the IRC adds to a search that has its verdict.
+    """
+    failing = [stage for stage in COSTED if stage not in ADDED]
+    assert [*_EVIDENCE] == failing
+    results = (REPOSITORY / "docs/reference/results.md").read_text("utf-8")
+    table = results.split("| failed at stage |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `([\w ]+)` \|", table, re.M) == [*failing, Stage.WORKER]
+    watch = (REPOSITORY / "docs/how-to/watch.md").read_text("utf-8")
+    [line] = re.findall(r"^\| stage \| .*", watch, re.M)
+    places = [re.search(rf"\b{stage}\b(?! ends)", line) for stage in COSTED]
+    starts = [place.start() for place in places if place]
+    assert len(starts) == len(COSTED), line
+    assert starts == sorted(starts)
+
+
+def test_bonds_that_cannot_be_driven(tmp_path: Path) -> None:
+    """What they have led to instead is there to be looked at."""
+    start = BondChanges("hcn", hcn().reactant, breaking=((0, 1),))
+    _, row, folder = stored(tmp_path, start)
+    assert row.stage is Stage.PREPARATION
+    assert "does not last with this calculator" in row.reason
+    assert row.reason.endswith("(see last_structures.xyz)")
+    assert first(folder / "last_structures.xyz").get_potential_energy() < -100
 
 
 def test_an_endpoint_that_does_not_relax(tmp_path: Path) -> None:

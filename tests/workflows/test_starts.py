@@ -213,3 +213,20 @@ def test_the_lowest_pair_of_conformers_that_moves_little(monkeypatch) -> None:
         assert found.reaction.id == "h3"
         assert found.reaction.multiplicity == 2
     assert re.search(r"conformers of the reactant, .*: 4\.6, 3\.9, 0\.0, -18\.4", account.log)
+
+
+def test_the_log_knows_no_negative_zero(monkeypatch) -> None:
+    """Two conformers that have become one structure differ by rounding errors."""
+    product = EXCHANGE.product
+    first, second = EXCHANGE.reactant, EXCHANGE.reactant.copy()
+    second.positions[0, 0] -= 1e-6
+
+    def relaxed(atoms: Atoms, *_: object) -> Minimum:
+        energy = -1e-6 if atoms is second else 0.0  # eV
+        return Minimum(atoms, energy=energy, forces=np.zeros((3, 3)), method="", converged=True)
+
+    monkeypatch.setattr("workflows.preparation.relax", relaxed)
+    reaction = Reaction("h3", first, product, multiplicity=2, conformers=((second,), ()))
+    account = Account(lambda stage: None)
+    prepare(reaction, Surface(LEPS(), 0, 2), SearchSettings(), account)
+    assert re.search(r"conformers of the reactant, .*: 0\.0, 0\.0 ", account.log)

@@ -17,6 +17,7 @@ from reactbench_runner.storage.structures import entries
 from tests.reactbench_runner import calling
 from tests.reactbench_runner.report.stored_runs import EVIL, failed, mixed, run_of
 from tests.reactbench_runner.stored import LEVEL, in_steps, searched
+from workflows.records import SearchResult
 
 call = partial(calling.call, main=report.main)
 refused = partial(calling.refused, main=report.main)
@@ -76,6 +77,30 @@ def test_supporting_information(folder: Path, tmp_path: Path) -> None:
     assert steps.count("transition state\n") == 2
     assert "### Transition state" not in steps
     assert "<" not in re.sub(r"\\<|<!--", "", text)
+
+
+def in_water(name: str) -> SearchResult:
+    result = searched(name)
+    return dataclasses.replace(
+        result, reaction=dataclasses.replace(result.reaction, solvent="water")
+    )
+
+
+def test_the_summary_names_solvents_where_there_are_several(tmp_path: Path) -> None:
+    several = run_of(tmp_path / "several", searched("gas"), in_water("wet"))
+    one = run_of(tmp_path / "one", in_water("wet"))
+    for out, mark in ((several, "md"), (several, "tex"), (one, "md")):
+        assert call(out, "--si", tmp_path / f"{out.name}.{mark}") == 0
+    text = (tmp_path / "several.md").read_text("utf-8")
+    assert "| reaction | solvent | verdict | ΔE‡ |" in text
+    assert "| --- | --- | --- | ---: |" in text
+    assert "| gas | – | intended |" in text
+    assert "| wet | water | intended |" in text
+    assert "of reactions in a solvent are those in the implicit solvent" in text
+    latex = (tmp_path / "several.tex").read_text("utf-8")
+    assert r"\begin{tabular}{lllrrrrr}" in latex
+    assert "wet & water & intended" in latex
+    assert "solvent | verdict" not in (tmp_path / "one.md").read_text("utf-8")
 
 
 def test_latex_is_well_formed(folder: Path, tmp_path: Path) -> None:

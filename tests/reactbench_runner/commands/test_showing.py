@@ -147,6 +147,10 @@ def test_quiet_says_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -
     out, error = capsys.readouterr()
     assert out == "0 of 1 intended, 1 failed; out/results.csv\n"
     assert error == ""
+    flags = ("--out", "out", "--calculator", "gfn2-xtb", "--quiet", "--report")
+    assert call("reactions.csv", *flags) == 3
+    assert capsys.readouterr().out == out
+    assert Path("out/report.html").exists()
     assert "gone.xyz" in refused(capsys, "gone.xyz", "--out", "other", "--quiet")
     with pytest.raises(SystemExit):
         call("reactions.csv", "--out", "out", "--quiet", "--verbose")
@@ -208,9 +212,10 @@ def test_the_bar_of_one_reaction_fills_with_its_stages() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
     screen = showing.Screen(console, 1, "heading", verbose=False)
     parts = []
-    for stage in (Stage.PREPARATION, Stage.PATH, Stage.IRC, Stage.PATH, Stage.VERIFICATION):
+    begin = (Stage.PREPARATION, Stage.ENDPOINTS)
+    for stage in (*begin, Stage.PATH, Stage.IRC, Stage.PATH, Stage.VERIFICATION):
         screen.running([Running("a", 0.0, Status(stage))])
         screen._drawing()
         parts.append(screen._bar.tasks[0].percentage)
     assert parts == sorted(parts)
-    assert parts[0] == 0 < parts[1] < parts[2] == parts[-1] < 100
+    assert parts[0] == parts[1] == 0 < parts[2] < parts[3] == parts[-1] < 100

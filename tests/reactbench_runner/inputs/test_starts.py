@@ -139,7 +139,9 @@ def test_a_dry_run_checks_bonds(folder: Path, capsys: pytest.CaptureFixture[str]
     said = " ".join(capsys.readouterr().out.split())
     assert "b: H1-N3 cannot break: its atoms are 2.23 Å apart and not bonded" in said
     assert "1 of 2 would run" in said
+    assert "for 700 energies" in said
     assert call("--from", "guess.xyz", *flags) == 0
+    assert "for 330 energies" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_guess_from_the_file_to_rate_constants(

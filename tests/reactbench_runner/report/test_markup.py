@@ -31,6 +31,6 @@ def test_markdown_is_shown_as_it_is() -> None:
 
 
 def test_a_long_table_is_divided() -> None:
-    text = LATEX.table(("a", "b", "c"), [("x_y", "z", str(i)) for i in range(90)])
+    text = LATEX.table(("a", "b", "c"), [("x_y", "z", str(i)) for i in range(90)], 2)
     assert text.count(r"\begin{tabular}{llr}") == text.count(r"\end{tabular}") == 3
     assert len(re.findall(r"^x\\_y & z & \d+ \\\\$", text, re.M)) == 90

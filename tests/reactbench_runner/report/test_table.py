@@ -123,6 +123,17 @@ def test_counts_name_every_verdict_that_there_is() -> None:
     )
 
 
+def test_guesses_alone_count_as_found() -> None:
+    """None of them can be *intended*, also where all have failed."""
+    failed = row(Label.FAILED, start="guess")
+    unread = unreadable_row(Unreadable("gone", "no file"))
+    assert table.counts([failed]) == "0 of 1 found, 1 failed"
+    assert table.counts([failed, unread]) == "0 of 2 found, 2 failed"
+    assert table.counts([failed, row(Label.FOUND, start="guess")]) == "1 of 2 found, 1 failed"
+    assert table.counts([failed, row(Label.FAILED, start="ends")]) == "0 of 2 intended, 2 failed"
+    assert table.counted({"failed": 2}, guesses=True) == "0 of 2 found, 2 failed"
+
+
 def test_ids_and_levels_are_not_taken_for_markup() -> None:
     text = printed(dataclasses.replace(PLAIN, level_of_theory="[bold]B3LYP[/]"))
     assert "[bold]B3LYP[/]" in text

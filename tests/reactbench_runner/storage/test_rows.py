@@ -7,13 +7,14 @@ import dataclasses
 import io
 import json
 import math
+import tempfile
 import typing
 from pathlib import Path
 from types import NoneType
 
 import pytest
 
-from reactbench_runner.inputs.reactions import Unreadable
+from reactbench_runner.inputs.reactions import Unreadable, read_reactions
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.result_files import SCHEMA, as_json, read_result
 from reactbench_runner.storage.rows import ResultRow
@@ -21,8 +22,9 @@ from reactbench_runner.storage.store import Store, finished
 from reactbench_runner.storage.table import COLUMNS, cells, write_csv
 from tests.reactbench_runner.stored import LEVEL, TRUSTED, in_steps, searched, store, verified
 from workflows.errors import InputError
-from workflows.records import Cost, Label, SearchResult, Verdict
+from workflows.records import Cost, Label, Reaction, SearchResult, Start, Verdict
 from workflows.stage_names import COSTED, Stage
+from workflows.starts import BondChanges, SaddleGuess
 from workflows.surface import Evaluations
 
 #: A record of the form that had no version, of CH4 and acrolein, and the table made of it then.
@@ -210,3 +212,26 @@ def test_energies_along_a_chain_count_from_the_reactant() -> None:
     assert middle == pytest.approx(23.0605, abs=1e-3)
     assert second == pytest.approx(first + 0.5 * 23.0605, abs=2e-3)
     assert row.barrier_kcal_per_mol == pytest.approx(second, abs=1e-3)
+
+
+def test_a_row_says_what_its_search_started_from() -> None:
+    result = searched()
+    [smiles] = in_table(["id,smiles", "a,C=CO>>CC=O"])
+    ends = [result.reaction.reactant, result.reaction.product]
+    starts = {
+        "ends": Reaction("a", *ends, guess=ends[0]),
+        "smiles": smiles,
+        "react": BondChanges("a", ends[0], ((0, 1),)),
+        "guess": SaddleGuess("a", ends[0]),
+    }
+    for name, start in starts.items():
+        assert isinstance(start, Start)
+        assert to_row(dataclasses.replace(result, reaction=start)).start == name
+    assert unreadable_row(Unreadable("a", "gone")).start == ""
+
+
+def in_table(lines: list[str]) -> list[Start | Unreadable]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "reactions.csv"
+        file.write_text("\n".join(lines))
+        return read_reactions(file)

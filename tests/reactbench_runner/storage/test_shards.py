@@ -106,6 +106,15 @@ def test_minima_with_hessians_and_separate_molecules_come_back_too(tmp_path: Pat
             again.seal()
 
 
+def test_a_column_that_an_older_version_did_not_fill(tmp_path: Path) -> None:
+    """As in a journal of one without the column, of which this one makes a Parquet file."""
+    with contextlib.closing(Shards(tmp_path)) as store:
+        store.add(dataclasses.replace(row_of(searched("a")), start=None), [])  # type: ignore[arg-type]
+        store.seal()
+    [row] = rows_of(tmp_path)
+    assert (row.id, row.start) == ("a", "")
+
+
 def test_a_journal_becomes_a_parquet_file_while_it_is_read(tmp_path: Path) -> None:
     """What was finished when reading began is read, whatever happens meanwhile."""
     store = Shards(tmp_path)
