@@ -213,3 +213,58 @@ def test_the_lowest_pair_of_conformers_that_moves_little(monkeypatch) -> None:
         assert found.reaction.id == "h3"
         assert found.reaction.multiplicity == 2
     assert re.search(r"conformers of the reactant, .*: 4\.6, 3\.9, 0\.0, -18\.4", account.log)
+
+
+class _Doubtful(LEPS):
+    """Doubts its own answers, and has none any more from so many calls into the IRC on."""
+
+    left = 10**9
+
+    def begin(self, stage: str) -> None:
+        """Told of each stage."""
+        if stage == "irc":
+            self.left = 12
+
+    def calculate(self, *arguments, **options) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("the licence server is gone")
+        super().calculate(*arguments, **options)
+
+    def concerns(self, atoms: Atoms) -> list[str]:
+        """Always the same."""
+        return ["LEPS has three parameters"]
+
+
+def test_a_guess_that_fails_keeps_its_evidence_and_its_warnings() -> None:
+    """As an attempt between two ends does."""
+    guess = Atoms("HHH", [[-0.93, 0, 0], [0, 0, 0], [0.93, 0, 0]])
+    for called in ({"guess": guess, "multiplicity": 2}, {"reaction": EXCHANGE}):
+        calculator = _Doubtful()
+        result = search(calculator=calculator, settings=QUICK, progress=calculator.begin, **called)
+        assert (result.verdict.label, result.verdict.stage) == (Label.FAILED, "irc")
+        assert "licence" in result.verdict.reason
+        assert result.saddle.converged
+        assert len(result.last_structures) > 0
+        assert "LEPS has three parameters" in result.warnings
+
+
+def test_a_guess_keeps_an_irc_that_does_not_descend(monkeypatch) -> None:
+    monkeypatch.setattr("workflows.stages.irc.LEAST_DESCENT", 100.0)  # eV, more than there is
+    settings = dataclasses.replace(QUICK, irc=dataclasses.replace(QUICK.irc, max_steps=2))
+    guess = Atoms("HHH", [[-0.93, 0, 0], [0, 0, 0], [0.93, 0, 0]])
+    result = search(guess=guess, calculator=LEPS(), multiplicity=2, settings=settings)
+    assert (result.verdict.label, result.verdict.stage) == (Label.FAILED, "irc")
+    assert not result.irc.converged
+    assert len(result.irc.images) > 2
+
+
+def test_a_guess_without_a_saddle_keeps_the_warnings() -> None:
+    """A radical with GFN2-xTB, and no step to refine it in."""
+    saddle = dataclasses.replace(SearchSettings().saddle, max_steps=1)
+    settings = dataclasses.replace(SearchSettings(), saddle=saddle)
+    guess = Atoms("HHH", [[-1.3, 0, 0], [0, 0.4, 0], [0.8, 0, 0]])
+    result = search(guess=guess, calculator=gfn2_xtb(0, 2), multiplicity=2, settings=settings)
+    assert (result.verdict.label, result.verdict.stage) == (Label.FAILED, "saddle")
+    [text] = [text for text in result.warnings if "open shells" in text]
+    assert text.startswith("GFN2-xTB is unreliable")
