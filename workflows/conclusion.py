@@ -56,9 +56,9 @@ def concluded(
     )
     if reactant is None or product is None:
         known = [best.saddle.atoms] if best.saddle else start.structures.values()
-        said = remarks.of_calculator(known, surface, settings, account.traceback)
+        doubts = remarks.of_calculator(known, surface, settings, account.traceback)
         return dataclasses.replace(
-            result, warnings=(*warnings, *said), costs=account.costs, log=account.log
+            result, warnings=(*warnings, *doubts), costs=account.costs, log=account.log
         )
     minima = {"reactant": reactant, "product": product}
     account.begin(Stage.THERMOCHEMISTRY)
