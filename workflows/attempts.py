@@ -339,15 +339,23 @@ def attempt_from(
                 account.note("the saddle of an earlier attempt again")
                 return dataclasses.replace(again, path=path, repeated=True)
     except StageError as error:
-        verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
-        if isinstance(error.partial, IRC):
-            done = dataclasses.replace(done, irc=error.partial)
-        return dataclasses.replace(done, verdict=verdict, last=error.last)
+        return ended_by(error, done, account)
     aims = reactant.atoms, product.atoms
     found = _judged(done, aims, surface, settings)
     if found.verdict.label is Label.AMBIGUOUS and same_bonds(*aims, settings.verdict.bond_factor):
         return _below_branching(done, aims, surface, settings, account) or found
     return found
+
+
+def ended_by(error: StageError, done: Attempt, account: Account) -> Attempt:
+    """The attempt `done`, *failed* in the stage that the search is in, with what that leaves.
+
+    That is as much of the IRC as there is, and the structures that the stage asked for last.
+    """
+    verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
+    if isinstance(error.partial, IRC):
+        done = dataclasses.replace(done, irc=error.partial)
+    return dataclasses.replace(done, verdict=verdict, last=error.last)
 
 
 def from_structure(

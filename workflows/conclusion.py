@@ -39,6 +39,7 @@ def concluded(
 ) -> SearchResult:
     """The result with free energies, separate molecules and remarks, as far as there are ends.
 
+    Without ends there are only the remarks of the calculator, on the saddle or what was given.
     given: the ends as they were given, if they were. on_order: what to say of the order of atoms.
     more: of the `SearchResult`.
     """
@@ -54,7 +55,11 @@ def concluded(
         **({"first_verdict": verdict} | more),
     )
     if reactant is None or product is None:
-        return dataclasses.replace(result, costs=account.costs, log=account.log)
+        known = [best.saddle.atoms] if best.saddle else start.structures.values()
+        doubts = remarks.of_calculator(known, surface, settings, account.traceback)
+        return dataclasses.replace(
+            result, warnings=(*warnings, *doubts), costs=account.costs, log=account.log
+        )
     minima = {"reactant": reactant, "product": product}
     account.begin(Stage.THERMOCHEMISTRY)
     free = account.run(free_energies, reactant, product, best.saddle, verdict, surface, settings)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from horm_calc.chemistry.connectivity import describe_changes
 from horm_calc.chemistry.superposition import SAME, superposition
 from workflows.account import Account
-from workflows.attempts import Attempt, from_structure
+from workflows.attempts import Attempt, ended_by, from_structure
 from workflows.errors import NotConverged, StageError
 from workflows.records import Label, Minimum, Verdict
 from workflows.settings import SearchSettings
@@ -53,8 +53,7 @@ def find_ends(
         account.begin(Stage.ENDPOINTS)
         minima = [_minimum(end, surface, settings, account) for end in ends]
     except StageError as error:
-        verdict = Verdict(Label.FAILED, str(error), stage=account.stage)
-        return Found(dataclasses.replace(done, verdict=verdict))
+        return Found(ended_by(error, done, account))
     first, last = ends
     if minima[1].energy > minima[0].energy:
         minima.reverse()

@@ -78,19 +78,20 @@ def check_calculator(start: Start, capabilities: Capabilities) -> None:
             f"the calculator has no answer for {problem}; search this reaction with another one, "
             "such as gfn2-xtb"
         )
-    if problem := other_solvent(start.solvent, capabilities):
+    if problem := other_solvent(start, capabilities):
         raise InputError(problem)
 
 
-def other_solvent(solvent: str, capabilities: Capabilities) -> str:
-    """Why a calculator that is built cannot stand for this solvent; "" where it can."""
-    there = capabilities.solvent
+def other_solvent(start: Start, capabilities: Capabilities) -> str:
+    """Why a calculator that is built cannot stand for the solvent of `start`; "" where it can."""
+    there, solvent = capabilities.solvent, start.solvent
     if there == solvent:
         return ""
     if not solvent:
         return (
             f"the calculator computes in {there} and the reaction is in the gas phase; say so in "
-            f"Reaction(..., solvent='{there}'), or build the calculator without a solvent"
+            f"{type(start).__name__}(..., solvent='{there}'), or build the calculator without a "
+            "solvent"
         )
     computes = f"in {there}" if there else "in the gas phase"
     return (
@@ -195,14 +196,15 @@ def _check_electrons(reaction: Start) -> None:
 
 def _check_what_atoms_say(reaction: Start) -> None:
     """Against the numbers of the reaction; of files that ASE has read, the words are in `info`."""
-    told = charge_of(f"charge={reaction.charge} of the Reaction", reaction.charge)
+    kind = type(reaction).__name__
+    told = charge_of(f"charge={reaction.charge} of the {kind}", reaction.charge)
     spin = reaction.multiplicity
-    told += multiplicity_of(f"multiplicity={spin} of the Reaction", spin)
+    told += multiplicity_of(f"multiplicity={spin} of the {kind}", spin)
     try:
         for atoms in reaction.structures.values():
             told += stated_electrons(atoms)
         settle(told, reaction.atoms.numbers)
     except UnclearElectrons as error:
         raise InputError(
-            f"{error}. Give charge and multiplicity to the Reaction, or correct what its Atoms say"
+            f"{error}. Give charge and multiplicity to the {kind}, or correct what its Atoms say"
         ) from None

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,11 @@ class Start(ABC):
         Total charge and spin multiplicity (2S + 1); a neutral singlet unless they are given.
     solvent
         By any of its names: 'water', 'H2O'; "" (or 'none', 'gas') for the gas phase.
+
+    Raises
+    ------
+    TypeError
+        For a structure that is no ASE `Atoms`.
     """
 
     id: str
@@ -43,6 +49,9 @@ class Start(ABC):
     solvent: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
+        for name, given in self.structures.items():
+            if not isinstance(given, Atoms):
+                raise TypeError(f"'{self.id}': {not_atoms(name, given)}")
         object.__setattr__(self, "solvent", solvent_name(self.solvent))
 
     @property
@@ -54,6 +63,13 @@ class Start(ABC):
     def atoms(self) -> Atoms:
         """One of them, which has all atoms and isotopes; positions in Å."""
         return next(iter(self.structures.values()))
+
+
+def not_atoms(name: str, given: object) -> str:
+    """What to say of a structure, by its name for messages, that is none."""
+    if isinstance(given, str | Path):
+        return f"the {name} is {str(given)!r}; read it: ase.io.read({str(given)!r}) returns Atoms"
+    return f"the {name} is {given!r:.80}; give ASE Atoms"
 
 
 @dataclass(frozen=True)

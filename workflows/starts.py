@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from horm_calc.chemistry.connectivity import Pair, bond_ratios, pair_name
 from workflows.errors import InputError
-from workflows.records import Reaction, Start
+from workflows.records import Reaction, Start, not_atoms
 from workflows.settings import VerdictSettings
 
 #: How a search is called.
@@ -116,7 +117,9 @@ def check_changes(start: BondChanges, settings: VerdictSettings) -> None:
         if beyond := [index for index in pair if not 0 <= index < len(atoms)]:
             raise InputError(f"there is no atom {beyond[0] + 1}; the reactant has {len(atoms)}")
     if twice := [pair for pair in pairs if sum(set(pair) == set(one) for one in pairs) > 1]:
-        raise InputError(f"{pair_name(atoms, twice[0])} stands twice in '{start}'")
+        raise InputError(
+            f"{pair_name(atoms, twice[0])} stands twice in '{start}'; name each bond once"
+        )
     ratios, limit = bond_ratios(atoms), settings.bond_factor
     apart = [ratios[min(pair), max(pair)] for pair in pairs]
     for place, (pair, ratio) in enumerate(zip(pairs, apart, strict=True)):
@@ -127,14 +130,19 @@ def check_changes(start: BondChanges, settings: VerdictSettings) -> None:
             else ratio < limit * (1 - settings.margin)
         ):
             raise InputError(
-                f"{pair_name(atoms, pair)} cannot {'break' if breaks else 'form'}: its atoms are "
+                f"{pair_name(atoms, pair)} cannot {_VERBS[not breaks]}: its atoms are "
                 f"{atoms.get_distance(*pair):.2f} Å apart and {'not' if breaks else 'already'} "
-                "bonded"
+                f"bonded. Check the numbers (atoms are counted from 1), or does it "
+                f"{_VERBS[breaks]}?"
             )
 
 
 def _parsed(text: str, atoms: Atoms) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """The bonds that break and those that form. Raises `InputError`."""
+    if not text.strip():
+        raise InputError(
+            "no bonds are named; write, with atoms counted from 1, 'break 3-7, form 3-9'"
+        )
     found: dict[str, list[Pair]] = {verb: [] for verb in _VERBS}
     words = re.split(r"[\s,;]+", re.sub(r"\s*[-\u2010-\u2013\u2212]\s*", "-", text.strip()))
     verb = ""
@@ -183,34 +191,64 @@ def changes_missing(start: BondChanges, product: Sequence[Pair] | frozenset[Pair
 
 
 def start_of(
-    reactant: object,
-    product: object,
-    guess: Atoms | None,
-    react: str | None,
+    reactant: Any,
+    product: Any,
+    guess: Any,
+    react: Any,
     charge: int | None,
     multiplicity: int | None,
     solvent: str | None,
 ) -> Start:
-    """What the arguments of `search` are, where none is a `Start` itself."""
+    """What the arguments of `search` are, where none is a `Start` itself.
+
+    Raises `TypeError` for those that do not go together.
+    """
+    if wrong := _misfit(reactant, product, guess, react):
+        raise TypeError(wrong)
     more: dict[str, Any] = {
         "charge": charge or 0,
         "multiplicity": 1 if multiplicity is None else multiplicity,
         "solvent": solvent or "",
     }
-    if isinstance(guess, Atoms) and reactant is product is react is None:
+    if reactant is None:
         return SaddleGuess(guess.get_chemical_formula(), guess, **more)
-    if isinstance(reactant, Atoms) and react is not None and product is guess is None:
-        return BondChanges.parsed(reactant.get_chemical_formula(), reactant, react, **more)
-    if not isinstance(reactant, Atoms) or not isinstance(product, Atoms) or react is not None:
-        kinds = " and ".join(type(one).__name__ for one in (reactant, product))
-        raise TypeError(
-            f"{FORMS}: two Atoms or a Reaction, not {kinds}. A guess may stand alone or beside "
-            "two Atoms, and react beside the reactant alone"
+    name = reactant.get_chemical_formula()
+    if react is not None:
+        return BondChanges.parsed(name, reactant, react, **more)
+    return Reaction(name, reactant, product, guess=guess, **more)
+
+
+def _misfit(reactant: Any, product: Any, guess: Any, react: Any) -> str:
+    """Why no search starts from these, in words; "" where one does."""
+    if isinstance(product, Calculator):
+        return (
+            f"the calculator {type(product).__name__} stands in the place of the product; give "
+            "that, or name the calculator: search(reactant, react='break 3-7', calculator=...) and "
+            "search(guess=guess, calculator=...) need no product"
         )
-    return Reaction(
-        reactant.get_chemical_formula(),
-        reactant,
-        product,
-        guess=guess,
-        **more,
+    for name, given in (("reactant", reactant), ("product", product), ("guess", guess)):
+        if given is not None and not isinstance(given, Atoms):
+            return not_atoms(name, given)
+    if react is not None and not isinstance(react, str):
+        return f"react is {react!r:.80}; write a text, as in 'break 3-7, form 3-9'"
+    if react is not None and product is not None:
+        return "react makes the product, and there is one already; leave out one of them"
+    if react is not None and guess is not None:
+        return (
+            "react and guess do not go together; give a guess alone, or beside reactant and product"
+        )
+    if react is not None and reactant is None:
+        return "react says what becomes of the reactant; give that too"
+    if react is not None or (reactant is not None and product is not None):
+        return ""
+    if reactant is None and product is None:
+        return "" if guess is not None else f"{FORMS}; there is nothing to search from"
+    here, missing = ("reactant", "product") if product is None else ("product", "reactant")
+    if guess is not None:
+        return (
+            f"a guess stands alone or beside both ends; leave out the {here} or add the {missing}"
+        )
+    return (
+        f"the {missing} is missing; {FORMS}. Where it is not known, a guess may stand alone or "
+        "react beside the reactant"
     )

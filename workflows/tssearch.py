@@ -77,6 +77,7 @@ def search(
     progress: Progress | None = None,
     on_status: Tell | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult: ...
 @overload
 def search(
@@ -90,6 +91,7 @@ def search(
     progress: Progress | None = None,
     on_status: Tell | None = None,
     build: Build | None = None,
+    journal: Journal | None = None,
 ) -> SearchResult: ...
 @overload
 def search(
@@ -189,11 +191,16 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
             solvent = stated_capabilities(calculator).solvent
         more = charge, multiplicity, solvent
         reaction = start_of(reactant, product, guess, react, *more)
-    elif any(
-        one is not None for one in (reactant, product, guess, react, charge, multiplicity, solvent)
-    ):
-        raise TypeError(
-            f"{FORMS}: a Reaction has ends, charge, multiplicity and solvent of its own"
+    else:
+        _check_alone(
+            reaction,
+            reactant=reactant,
+            product=product,
+            guess=guess,
+            react=react,
+            charge=charge,
+            multiplicity=multiplicity,
+            solvent=solvent,
         )
     if calculator is None or isinstance(calculator, str | type | Atoms | SearchSettings):
         raise InputError(
@@ -210,6 +217,19 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     result = _search(reaction, surface, made, settings or SearchSettings(), account)
     account.watch.end()
     return result
+
+
+def _check_alone(reaction: Start, **beside: object) -> None:
+    """Raise `TypeError` where a `Start` is none, or something stands beside it that it has."""
+    if not isinstance(reaction, Start):
+        raise TypeError(
+            f"the reaction is {reaction!r:.80}; give a Reaction, SaddleGuess or BondChanges"
+        )
+    if given := [name for name, value in beside.items() if value is not None]:
+        raise TypeError(
+            f"a {type(reaction).__name__} has structures, charge, multiplicity and solvent of its "
+            f"own; leave out {', '.join(given)}, or give it to the {type(reaction).__name__}"
+        )
 
 
 def _after_reaction(product: Any, calculator: Any, settings: Any) -> tuple[Any, Any]:

@@ -77,7 +77,7 @@ def verify(
         raise InputError(f"'{result.reaction.id}' has no converged transition state to verify")
     reaction = result.reaction
     surface = Surface(calculator, reaction.charge, reaction.multiplicity)
-    if problem := other_solvent(reaction.solvent, surface.capabilities):
+    if problem := other_solvent(reaction, surface.capabilities):
         raise InputError(problem)
     surface.watch = Watch(on_status, Stage.VERIFICATION)
     surface.watch.begin(Stage.VERIFICATION)

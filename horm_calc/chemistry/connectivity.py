@@ -107,9 +107,13 @@ def _bonded(order: float) -> bool | None:
 
 def describe_changes(before: Atoms, after: Atoms, bond_factor: float) -> str:
     """The bonds that differ, in words: 'C1-H5 broken, O2-H5 formed' (atoms from 1)."""
-    old, new = bonds(before, bond_factor), bonds(after, bond_factor)
-    words = [f"{pair_name(after, pair)} broken" for pair in sorted(old - new)]
-    words += [f"{pair_name(after, pair)} formed" for pair in sorted(new - old)]
+    return changes_in_words(bonds(before, bond_factor), bonds(after, bond_factor), after)
+
+
+def changes_in_words(before: Bonds, after: Bonds, atoms: Atoms) -> str:
+    """As `describe_changes`, of bonds between the `atoms`."""
+    words = [f"{pair_name(atoms, pair)} broken" for pair in sorted(before - after)]
+    words += [f"{pair_name(atoms, pair)} formed" for pair in sorted(after - before)]
     return ", ".join(words)
 
 

@@ -127,7 +127,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.guesses is not None:
             reactions = guesses_in(options.guesses, solvent)
         else:
-            reactions = open_reactions(options.reactions, limit if options.remap else None, solvent)
+            remap = limit if options.remap else None
+            reactions = open_reactions(options.reactions, remap, solvent, settings.verdict)
         level = _level(run, solvent, solvents_of(reactions))
         if isinstance(reactions, list):
             order = _on_the_order(reactions, limit)
@@ -247,12 +248,18 @@ def _search_large(
 
 
 def _page(out: Path) -> Path:
-    """Write the page that `horm-report` writes, where that would."""
+    """Write the page that `horm-report` writes, where that would. Raises `WorkflowError`."""
     from reactbench_runner.report.html import write_html
     from reactbench_runner.results import load_run
 
-    run = load_run(out)
-    return write_html(run.stored, run.rows, out / "report.html")
+    run, page = load_run(out), out / "report.html"
+    try:
+        return write_html(run.stored, run.rows, page)
+    except OSError as error:
+        raise WorkflowError(
+            f"{page} cannot be written: {error.strerror or error}. The results in {out} are safe; "
+            f"'horm-report {out} --out PAGE.html' writes the page elsewhere"
+        ) from error
 
 
 def _exit_code(not_searched: int, left: int) -> int:

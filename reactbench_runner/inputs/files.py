@@ -34,9 +34,10 @@ def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
     return _frames(folder, name, number, what)
 
 
-def read_all_frames(folder: Path, name: str, what: str) -> list[Atoms]:
-    """As `read_frames`, of however many there are; one of an output, which has a whole path."""
-    path, index = _file_and_index(folder, name, what)
+def read_all_frames(name: str, what: str) -> list[Atoms]:
+    """As `read_frames`, of however many a file has that stands in no table; one of an output."""
+    folder = Path()
+    path, index = _file_and_index(folder, name, what, of_table=False)
     output = False
     with contextlib.suppress(Exception):  # what cannot be read is said below
         output = index is None and is_output(kind_of(path))
@@ -88,7 +89,9 @@ def stamp_of(folder: Path, names: Iterable[str]) -> str:
     return " ".join(parts)
 
 
-def _file_and_index(folder: Path, name: str, what: str) -> tuple[Path, int | None]:
+def _file_and_index(
+    folder: Path, name: str, what: str, *, of_table: bool = True
+) -> tuple[Path, int | None]:
     """The file, and which of its frames where the name ends in @ and a number, as for ASE."""
     if not name:
         raise UnusableFile(f"no file is named for {what}")
@@ -101,7 +104,8 @@ def _file_and_index(folder: Path, name: str, what: str) -> tuple[Path, int | Non
     if path.is_dir():
         raise UnusableFile(f"{path} is a folder; name a file in it for {what}")
     if not _exists(path):
-        raise UnusableFile(f"there is no file {path} (names are relative to the table)")
+        hint = " (names are relative to the table)" * of_table
+        raise UnusableFile(f"there is no file {path}{hint}")
     return path, index
 
 
@@ -125,7 +129,10 @@ def _remedy(found: int, needed: int, name: str) -> str:
     if needed == 1:
         return f"Name the one that is meant: {name}@0 is the first, {name}@-1 the last"
     if found == 1:
-        return "Give two files, in the columns 'reactant' and 'product'"
+        return (
+            "Give two files, in the columns 'reactant' and 'product' of a table, or, if it is a "
+            f"guess of the transition state, that alone: --from {name}, or the column 'guess'"
+        )
     return f"Name them in the columns 'reactant' and 'product', as in {name}@0 and {name}@-1"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from reactbench_runner.inputs.reactions import Listed, Unreadable, listed_in
 from workflows.errors import InputError
 from workflows.records import Start
+from workflows.settings import VerdictSettings
 
 #: Reactions beyond which an input is large.
 LARGE = 10_000
@@ -22,8 +23,14 @@ class LargeInput:
     `read_reactions`, and where the table is changed while it is in use.
     """
 
-    def __init__(self, source: Path, remap: float | None = None, solvent: str = "") -> None:
-        self.source, self.remap, self.solvent = source, remap, solvent
+    def __init__(
+        self,
+        source: Path,
+        remap: float | None = None,
+        solvent: str = "",
+        verdict: VerdictSettings | None = None,
+    ) -> None:
+        self.source, self.remap, self.solvent, self.verdict = source, remap, solvent, verdict
         self._state = self._seen()
         found = Counter(listed.solvent for listed in listed_in(source, solvent=solvent))
         self._count, self.solvents = found.total(), frozenset(found)
@@ -34,7 +41,7 @@ class LargeInput:
     def __iter__(self) -> Iterator[Listed]:
         if self._seen() != self._state:
             raise InputError(f"{self.source} has been changed; run the same command to go on")
-        return listed_in(self.source, self.remap, self.solvent)
+        return listed_in(self.source, self.remap, self.solvent, self.verdict)
 
     def _seen(self) -> tuple[int, int] | None:
         """What changes with a table; that of a folder changes with anything that is put there."""
@@ -46,7 +53,10 @@ class LargeInput:
 
 
 def open_reactions(
-    source: Path | str, remap: float | None = None, solvent: str = ""
+    source: Path | str,
+    remap: float | None = None,
+    solvent: str = "",
+    verdict: VerdictSettings | None = None,
 ) -> list[Start | Unreadable] | LargeInput:
     """All reactions of an input; those of a large one are read when their turn comes.
 
@@ -59,6 +69,8 @@ def open_reactions(
         into the order with which the fewest bonds change; None to leave them as they are.
     solvent
         As of `read_reactions`.
+    verdict
+        Which atoms are bonded, for bonds that should break or form; by default as in a search.
 
     Returns
     -------
@@ -70,9 +82,9 @@ def open_reactions(
     InputError
         For what makes the whole input unusable.
     """
-    beginning = list(islice(listed_in(source, remap, solvent), LARGE + 1))
+    beginning = list(islice(listed_in(source, remap, solvent, verdict), LARGE + 1))
     if len(beginning) > LARGE:
-        return LargeInput(Path(source), remap, solvent)
+        return LargeInput(Path(source), remap, solvent, verdict)
     return [listed.read() for listed in beginning]
 
 

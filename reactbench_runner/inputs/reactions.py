@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,16 @@ from workflows.errors import InputError
 from workflows.input_checks import check_structures
 from workflows.records import Reaction, Start
 from workflows.settings import VerdictSettings
-from workflows.starts import BondChanges, SaddleGuess
+from workflows.starts import BondChanges, SaddleGuess, check_changes
 
 #: The id of a reaction that is given as a SMILES on the command line.
 OF_SMILES = "reaction"
 
 #: Ends of the names of files that are a reaction by themselves.
 _OF_TWO = (".xyz", ".extxyz", ".sdf")
+
+#: Ends of the names of tables, and of what people take for one.
+_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Listed:
         None to leave them as they are.
     default_solvent
         That of a row that names none; "" for the gas phase.
+    verdict
+        Which atoms are bonded, for bonds that should break or form.
     """
 
     id: str
@@ -118,6 +123,7 @@ class Listed:
     where: str
     remap: float | None = None
     default_solvent: str = ""
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)
 
     @property
     def solvent(self) -> str:
@@ -126,7 +132,7 @@ class Listed:
 
     def read(self) -> Start | Unreadable:
         """The reaction, or why there is none."""
-        found = _make(self.id, self.row, self.folder, self.where)
+        found = _make(self.id, self.row, self.folder, self.where, self.verdict)
         if isinstance(found, Start):
             found = replace(found, solvent=self.solvent)
         if self.remap is None or not isinstance(found, Reaction):
@@ -151,10 +157,13 @@ class Listed:
 
 
 def listed_in(
-    source: Path | str, remap: float | None = None, solvent: str = ""
+    source: Path | str,
+    remap: float | None = None,
+    solvent: str = "",
+    verdict: VerdictSettings | None = None,
 ) -> Iterator[Listed]:
     """As `read_reactions`, of structures that are read later. All is checked at the end."""
-    more = remap, solvent
+    more = remap, solvent, verdict or VerdictSettings()
     if is_smiles(source):
         yield Listed(OF_SMILES, {"smiles": str(source)}, Path(), "the SMILES", *more)
         return
@@ -186,8 +195,13 @@ def guesses_in(file: Path, solvent: str = "") -> list[Start | Unreadable]:
     Of several, the number is a part of the id: guess-1, guess-2. Raises `InputError` where the file
     cannot be used at all.
     """
+    if file.suffix.lower() in _TABLES and file.is_file():
+        raise InputError(
+            f"{file} is a table, not a file of structures; it goes in the place of REACTIONS, "
+            "without --from, and its column 'guess' names the guesses"
+        )
     try:
-        frames = read_all_frames(Path(), str(file), "a guess of a transition state")
+        frames = read_all_frames(str(file), "a guess of a transition state")
     except UnusableFile as error:
         raise InputError(str(error)) from None
     name = file.name.partition("@")[0].rpartition(".")[0] or file.name
@@ -224,7 +238,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: _natural(file.stem))
 
 
-def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Start | Unreadable:
+def _make(
+    identifier: str, row: dict[str, str], folder: Path, where: str, verdict: VerdictSettings
+) -> Start | Unreadable:
     try:
         guesses: list[Atoms] = []
         alone = not {"reaction", "reactant", "smiles"} & row.keys()
@@ -243,13 +259,29 @@ def _make(identifier: str, row: dict[str, str], folder: Path, where: str) -> Sta
         _share_masses(*ends, *guesses)
         electrons: Any = {"charge": charge, "multiplicity": multiplicity}
         if "react" in row:
-            return BondChanges.parsed(identifier, ends[0], row["react"], **electrons)
+            return _of_changes(identifier, ends[0], row["react"], electrons, verdict)
     except (_BadRow, UnusableFile, SmilesError, InputError) as error:
         text = str(error)  # of a file that is named by itself, it names the place already
         return Unreadable(identifier, text if text.startswith(where) else f"{where}: {text}")
     if not ends:
         return SaddleGuess(identifier, *guesses, **electrons)
     return Reaction(identifier, *ends, guess=guesses[0] if guesses else None, **electrons)
+
+
+def _of_changes(
+    identifier: str,
+    reactant: Atoms,
+    react: str,
+    electrons: dict[str, Any],
+    verdict: VerdictSettings,
+) -> BondChanges:
+    """A reactant with bonds that can change. Raises `_BadRow`, `InputError`."""
+    if not react:
+        raise _BadRow("the cell 'react' is empty; write what happens, as in 'break 3-7, form 3-9'")
+    found = BondChanges.parsed(identifier, reactant, react, **electrons)
+    check_structures(found)
+    check_changes(found, verdict)
+    return found
 
 
 def _of_smiles(identifier: str, row: dict[str, str], guesses: list[Atoms]) -> Reaction:

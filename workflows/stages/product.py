@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase import Atoms
 
-from horm_calc.chemistry.connectivity import bonds, describe_changes
+from horm_calc.chemistry.connectivity import bonds, changes_in_words, describe_changes
 from horm_calc.chemistry.perception import smiles_of
 from workflows.errors import NotConverged
 from workflows.limits import run_with_limit
@@ -62,9 +62,7 @@ def driven_product(
             if not changes_missing(start, there):
                 asked = bonds(reactant, settings.bond_factor)
                 asked = (asked - _ordered(start.breaking)) | _ordered(start.forming)
-                more = there ^ asked
-                words = describe_changes(reactant, images[-1], settings.bond_factor)
-                return DrivenProduct(tuple(images), words if more else "")
+                return DrivenProduct(tuple(images), changes_in_words(asked, there, reactant))
             ends.append(images[-1])
         raise NotConverged(_told(start, reactant, ends[-1], settings, surface))
 
@@ -90,11 +88,12 @@ def _told(
     """What the driven bonds have led to instead."""
     factor = settings.bond_factor
     missing = ", ".join(changes_missing(start, bonds(end, factor)))
-    became = "the reactant again"
+    became = "it relaxes back to the reactant"
     if changes := describe_changes(reactant, end, factor):
         smiles = smiles_of(end, surface.charge, surface.multiplicity, factor)
-        became = f"{smiles} ({changes})" if smiles else changes
+        became = f"the reactant becomes {f'{smiles} ({changes})' if smiles else changes}"
+    hint = "" if start.breaking and start.forming else "; name every bond that breaks or forms"
     return (
-        f"'{start}' does not last with this calculator: driven there and released, the reactant "
-        f"becomes {became}; {missing}"
+        f"'{start}' does not last with this calculator: driven there and released, {became}; "
+        f"{missing}{hint}"
     )

@@ -74,7 +74,7 @@ def surfaces(
     def bare(state: State) -> Surface:
         if build is not None:
             surface = Surface(asked(lambda: build(*state), []), *state)
-            if problem := other_solvent(reaction.solvent, surface.capabilities):
+            if problem := other_solvent(reaction, surface.capabilities):
                 raise StageError(problem)
             return surface
         if state == (reaction.charge, reaction.multiplicity):
