@@ -15,7 +15,7 @@ from typing import Any, overload
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from horm_calc.capabilities import stated_capabilities
+from horm_calc.capabilities import capabilities_of
 from horm_calc.chemistry.connectivity import describe_changes
 from workflows import remarks
 from workflows.account import Account, Progress
@@ -186,7 +186,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         product = None
     if reaction is None:
         if solvent is None and isinstance(calculator, Calculator):
-            solvent = stated_capabilities(calculator).solvent
+            solvent = capabilities_of(calculator).solvent
         more = charge, multiplicity, solvent
         reaction = start_of(reactant, product, guess, react, *more)
     elif any(
