@@ -29,7 +29,7 @@ from workflows.end_modes import ends_with_modes
 from workflows.errors import InputError, StageError
 from workflows.found import find_ends
 from workflows.guesses import over
-from workflows.input_checks import check_calculator, check_reaction
+from workflows.input_checks import check_calculator, check_reaction, solvent_of_files
 from workflows.journal import Journal, Recorder
 from workflows.logs import log_with_cause
 from workflows.preparation import Prepared, prepare
@@ -209,6 +209,8 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     made = surfaces(reaction, calculator, build, surface.watch)
     result = _search(reaction, surface, made, settings or SearchSettings(), account)
     account.watch.end()
+    if doubt := solvent_of_files(reaction):
+        result = dataclasses.replace(result, warnings=(doubt, *result.warnings))
     return result
 
 
