@@ -97,6 +97,17 @@ def clear_journals(out: Path, finished: Container[str]) -> list[str]:
     return [folder.name for folder in folders if folder.name not in finished]
 
 
+def problem_of_journal(out: Path, reaction: Start) -> str:
+    """Why a search cannot go on from the journal that there is of it; "" where it can."""
+    try:
+        _read(out / SEARCHES / reaction.id, _head(reaction))
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
 @contextlib.contextmanager
 def journals_in(out: Path, levels: Mapping[str, str], *, many: bool) -> Iterator[Journals | None]:
     """Where the journals of a run are, or None where they cannot be; gone at the end if empty."""
