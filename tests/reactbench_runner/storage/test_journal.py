@@ -31,8 +31,9 @@ from tests.reactbench_runner.test_batch import hcn
 from workflows.errors import IRCFailed, NotConverged, StageError
 from workflows.in_flight import run_together
 from workflows.journal import digest
-from workflows.records import Reaction, SearchResult
+from workflows.records import Cost, Reaction, SearchResult
 from workflows.settings import from_mapping
+from workflows.stage_names import Stage
 from workflows.tssearch import search
 
 SETTINGS = from_mapping(
@@ -265,6 +266,25 @@ def test_two_processes_do_not_write_to_one_journal(tmp_path: Path) -> None:
     assert first
     assert Journals(tmp_path, {}).open(hcn()) is None
     first.close()
+
+
+def test_after_a_slow_writing_the_next_one_comes_within_half_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took a second would otherwise be followed by two and a half minutes without."""
+    monkeypatch.setattr(journal, "WORTH", 3.0)
+    monkeypatch.setattr(journal, "REST", 150.0)
+    kept = Journals(tmp_path, {}).open(hcn())
+    assert kept
+    kept._spent = 1.0
+    error = NotConverged("stopped")
+    written = []
+    for number in range(4):
+        error.cost = Cost(seconds=9.9)
+        kept.keep(str(number), Stage.PATH, error, log=str, memory=lambda: None)  # type: ignore
+        written.append((tmp_path / "hcn" / JOURNAL).exists())
+    kept.close()
+    assert written == [False, False, False, True]
 
 
 def test_where_the_folder_of_the_run_is_not_there_is_no_journal(tmp_path: Path) -> None:
