@@ -195,6 +195,9 @@ class SearchCalculator(Protocol):
 def capabilities_of(calculator: Any) -> Capabilities:
     """What `calculator` says it can, completed by which methods it has.
 
+    One that names no solvent may be built for one all the same, as is
+    ``TBLite(solvation=("alpb", "water"))``: then the solvent is that of its parameters.
+
     Parameters
     ----------
     calculator
@@ -210,8 +213,12 @@ def capabilities_of(calculator: Any) -> Capabilities:
     TypeError
         Where its attribute `capabilities` is none.
     """
+    said = stated_capabilities(calculator)
+    if not said.solvent and (found := _solvation(calculator)):
+        model, solvent = found
+        said = replace(said, solvation=said.solvation or model).in_solvent(solvent)
     return replace(
-        stated_capabilities(calculator),
+        said,
         hessians=_offers(calculator, "get_hessian"),
         batches=_offers(calculator, "evaluate"),
         concerns=_offers(calculator, "concerns"),
@@ -232,6 +239,23 @@ def stated_capabilities(speaker: Any) -> Capabilities:
         name = getattr(speaker, "__name__", type(speaker).__name__)
         raise TypeError(f"`capabilities` of {name} is {said!r:.80}, not a horm_calc.Capabilities")
     return said
+
+
+def _solvation(calculator: Any) -> tuple[str, str] | None:
+    """Model and solvent among the parameters of a calculator of tblite; None in the gas phase.
+
+    What is told by its dielectric constant is called after that: 'epsilon 80'.
+    """
+    parameters = getattr(calculator, "parameters", None)
+    told = parameters.get("solvation") if isinstance(parameters, Mapping) else None
+    if not isinstance(told, list | tuple) or len(told) < 2:
+        return None
+    model, medium, *more = told
+    if str(model).lower() == "ddx" and more:  # what comes behind it is the model
+        model = more[0]
+    if isinstance(medium, int | float):
+        medium = f"epsilon {medium:g}"
+    return str(model).upper(), solvent_name(str(medium))
 
 
 def _offers(calculator: Any, method: str) -> bool:

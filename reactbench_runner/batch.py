@@ -27,8 +27,9 @@ from reactbench_runner.execution.workers import (
 )
 from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Unreadable, of_smiles
+from reactbench_runner.resuming import has_changed, look_at_journals
 from reactbench_runner.storage.database import without_password
-from reactbench_runner.storage.journal import clear_journals, journals_in, remove_journal
+from reactbench_runner.storage.journal import journals_in, remove_journal
 from reactbench_runner.storage.progress import OnRunning, Progress
 from reactbench_runner.storage.provenance import (
     describe_run,
@@ -313,11 +314,8 @@ class _Run:
         }
         self.rows = _still_valid(before, reactions, store.out)
         asked = {item.id for item in reactions}
-        going_on = asked.intersection(clear_journals(store.out, self.rows))
-        if going_on:
-            more = ", ..." if len(going_on) > 5 else ""
-            names = ", ".join(sorted(going_on)[:5])
-            say(f"searches that go on where they were interrupted: {names}{more}")
+        over = {name for name, row in before.items() if row.stage not in NOT_SEARCHED}
+        look_at_journals(store.out, over, reactions, say)
         self.others = [row for name, row in before.items() if name not in asked]
         self.unverified = {
             name for name, row in self.rows.items() if levels("")[1] and _unverified(row)
@@ -445,23 +443,10 @@ def _still_valid(
         if row is None or row.stage in NOT_SEARCHED:
             continue
         if row.fingerprint != fingerprint(item):
-            raise InputError(
-                f"reaction '{item.id}' is finished in {out} but {_changed(item, row.solvent)}; use "
-                f"another --out, or delete its folder {out / item.id} to search it again"
-            )
+            remedy = f"delete its folder {out / item.id} to search it again"
+            raise has_changed(item, row.solvent, out, remedy)
         valid[item.id] = row
     return valid
-
-
-def _changed(item: Start | Unreadable, before: str) -> str:
-    """What is other than it was in a search that has finished, in the solvent `before`."""
-    if isinstance(item, Start) and item.solvent != before:
-        was, now = (f"in {one}" if one else "in the gas phase" for one in (before, item.solvent))
-        return f"it was searched {was} there, and is {now} now (column 'solvent' or --solvent)"
-    return (
-        "its structures, isotopes, charge or multiplicity have changed since, as they also do with "
-        "--remap in one of the two commands only"
-    )
 
 
 def _unverified(row: ResultRow) -> bool:

@@ -35,7 +35,8 @@ from reactbench_runner.execution.workers import (
 )
 from reactbench_runner.inputs.large import solvents_of
 from reactbench_runner.inputs.reactions import Listed, Unreadable, of_smiles
-from reactbench_runner.storage.journal import clear_journals, journals_in, remove_journal
+from reactbench_runner.resuming import has_changed, look_at_journals
+from reactbench_runner.storage.journal import journals_in, remove_journal
 from reactbench_runner.storage.making import to_row, unreadable_row
 from reactbench_runner.storage.progress import OnRunning, Progress
 from reactbench_runner.storage.provenance import (
@@ -122,7 +123,7 @@ def run_large(
     on_running
         As of `run_batch`.
     say
-        Called with what is waited for.
+        Called with what is waited for, and what becomes of searches that were interrupted.
 
     Returns
     -------
@@ -160,6 +161,8 @@ def run_large(
         progress = Progress(out, total, on_running)
         finished = _finished(reactions, before, progress, on_finished, out)
         del before  # as large as the input
+        if total is not None:  # else they can be gone through once only
+            look_at_journals(out, finished, reactions, say)
         with contextlib.closing(Shards(out)) as shards, progress:
             run = _Run(out, shards, progress, levels, on_finished, files=files)
             if len(finished) == total:
@@ -167,7 +170,6 @@ def run_large(
             else:
                 how = Pooling(workers, dask_address, end, most_deaths, on_started, say)
                 due = run.due(reactions, finished, how.time_is_up)
-                clear_journals(out, finished)
                 told = {solvent: levels(solvent)[0] for solvent in asked}
                 with journals_in(out, told, many=True) as journals:
                     spec = replace(spec, journals=journals)
@@ -272,11 +274,7 @@ def _still_valid(item: Item, known: Known, out: Path) -> bool:
     if again:
         return same and isinstance(found, Unreadable)
     if not same:
-        raise InputError(
-            f"reaction '{item.id}' is finished in {out} but its structures, isotopes, charge, "
-            "multiplicity or solvent have changed since, as they also do with --remap or --solvent "
-            "in one of the two commands only; use another --out, or another id"
-        )
+        raise has_changed(found, known.solvent, out, "another id")
     return True
 
 

@@ -9,6 +9,7 @@ from scipy.spatial import KDTree
 
 from horm_calc.capabilities import Capabilities
 from horm_calc.chemistry.masses import different_masses
+from horm_calc.chemistry.solvents import solvent_name
 from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import (
     UnclearElectrons,
@@ -24,6 +25,9 @@ from workflows.starts import BondChanges, check_changes
 
 #: Atoms closer than this (Å) coincide; no bond is shorter than H2's 0.74 Å.
 COINCIDING = 0.3
+
+#: Where a structure says in its `info` in which solvent it was computed, as the files of a run do.
+SOLVENT = "solvent"
 
 #: A Hessian of 2,000 atoms has 0.3 GB, of which a stage needs several, and takes a minute to
 #: diagonalise, many times in a search.
@@ -98,6 +102,25 @@ def other_solvent(start: Start, capabilities: Capabilities) -> str:
         f"the reaction is in {solvent}, and the calculator computes {computes} as far as it says; "
         f"build it with that solvent, such as gfn2_xtb(charge, multiplicity, solvent='{solvent}'). "
         f"A calculator of your own says so by capabilities = Capabilities(solvent='{solvent}')"
+    )
+
+
+def solvent_of_files(start: Start) -> str:
+    """That structures are from another solvent than the search has, by their own words; or ""."""
+    told = {
+        name: solvent_name(words)
+        for name, atoms in start.structures.items()
+        if isinstance(words := atoms.info.get(SOLVENT), str)
+    }
+    others = {name: one for name, one in told.items() if one not in ("", start.solvent)}
+    if not others:
+        return ""
+    solvent = next(iter(others.values()))
+    names = " and ".join(name for name, one in others.items() if one == solvent)
+    here = f"in {start.solvent}" if start.solvent else "in the gas phase"
+    return (
+        f"the file of the {names} says solvent={solvent}, and this search is {here}; for {solvent} "
+        f"give --solvent {solvent}, or solvent='{solvent}' in Python"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, overload
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from horm_calc.capabilities import stated_capabilities
+from horm_calc.capabilities import capabilities_of
 from horm_calc.chemistry.connectivity import describe_changes
 from workflows import remarks
 from workflows.account import Account, Progress
@@ -29,7 +29,7 @@ from workflows.end_modes import ends_with_modes
 from workflows.errors import InputError, StageError
 from workflows.found import find_ends
 from workflows.guesses import over
-from workflows.input_checks import check_calculator, check_reaction
+from workflows.input_checks import check_calculator, check_reaction, solvent_of_files
 from workflows.journal import Journal, Recorder
 from workflows.logs import log_with_cause
 from workflows.preparation import Prepared, prepare
@@ -188,7 +188,7 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
         product = None
     if reaction is None:
         if solvent is None and isinstance(calculator, Calculator):
-            solvent = stated_capabilities(calculator).solvent
+            solvent = capabilities_of(calculator).solvent
         more = charge, multiplicity, solvent
         reaction = start_of(reactant, product, guess, react, *more)
     else:
@@ -216,6 +216,8 @@ def search(  # type: ignore[misc]  # by place, a calculator stands where a produ
     made = surfaces(reaction, calculator, build, surface.watch)
     result = _search(reaction, surface, made, settings or SearchSettings(), account)
     account.watch.end()
+    if doubt := solvent_of_files(reaction):
+        result = dataclasses.replace(result, warnings=(doubt, *result.warnings))
     return result
 
 

@@ -133,6 +133,7 @@ def _run(options: argparse.Namespace) -> int:
         if isinstance(reactions, list):
             order = _on_the_order(reactions, limit)
             heading = [_placed(*found, options.reactions) for found in order]
+            heading += _on_solvents(reactions)
     if options.dry_run:
         for line in heading:
             console.print(line, markup=False, highlight=False)
@@ -339,6 +340,21 @@ def _on_the_order(
         with contextlib.suppress(InputError):  # which its row tells
             check_reaction(item)
             yield from ((item.id, text) for text in check_order(item, bond_factor) if text)
+
+
+def _on_solvents(reactions: Sequence[Start | Unreadable]) -> list[str]:
+    """Which reactions have structures from another solvent, by the words of their files."""
+    from workflows.input_checks import solvent_of_files
+    from workflows.records import Start
+
+    found: dict[str, list[str]] = {}
+    for item in reactions:
+        if isinstance(item, Start) and (text := solvent_of_files(item)):
+            found.setdefault(text, []).append(item.id)
+    return [
+        f"{', '.join(names[:3])}{', ...' * (len(names) > 3)}: {text}"
+        for text, names in found.items()
+    ]
 
 
 def _placed(identifier: str, text: str, source: Path | str) -> str:

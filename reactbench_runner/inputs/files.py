@@ -15,6 +15,7 @@ from horm_calc.structure_files.ase_atoms import stated_electrons
 from horm_calc.structure_files.electrons import KEY
 from horm_calc.structure_files.kinds import is_output, kind_of
 from horm_calc.structure_files.reading import read_structures
+from workflows.input_checks import SOLVENT
 
 #: Structures of one file; more take minutes.
 _MOST = 20_000
@@ -27,9 +28,9 @@ class UnusableFile(HormError):
 def read_frames(folder: Path, name: str, number: int, what: str) -> list[Atoms]:
     """Elements, positions, periodicity and masses of the frames, these where the file has them.
 
-    `info[KEY]` is what the file says of the electrons. Of many frames a number behind an @ takes
-    one, from 0 on, or -1 for the last. Raises `UnusableFile` where there are not `number` frames;
-    `what` they are.
+    `info[KEY]` is what the file says of the electrons, `info[SOLVENT]` its solvent. Of many frames
+    a number behind an @ takes one, from 0 on, or -1 for the last. Raises `UnusableFile` where there
+    are not `number` frames; `what` they are.
     """
     return _frames(folder, name, number, what)
 
@@ -141,4 +142,6 @@ def _bare(frame: Atoms, name: str) -> Atoms:
     if frame.has("masses"):
         bare.set_masses(frame.get_masses())
     bare.info[KEY] = stated_electrons(frame).marked(name)
+    if isinstance(solvent := frame.info.get(SOLVENT), str):
+        bare.info[SOLVENT] = solvent
     return bare

@@ -39,9 +39,9 @@ FORM = 1
 
 JOURNAL, MEMORY, LOG = "journal.jsonl", "memory.json", "log.txt"
 
-#: Seconds of work after which something is written, and how many times as long as the last time
-#: took. The first writing takes some 0.02 s with molecules of ten atoms.
-WORTH, REST = 3.0, 150.0
+#: Seconds of work after which something is written: three, or so many times as long as the last
+#: writing took, but half a minute at most. The first takes some 0.02 s with molecules of ten atoms.
+WORTH, REST, LONGEST = 3.0, 150.0, 30.0
 
 #: Seconds of work before something is written of a search in a run of very many: most of them are
 #: shorter, and a million folders that come and go are more than a file system likes.
@@ -95,6 +95,17 @@ def clear_journals(out: Path, finished: Container[str]) -> list[str]:
     with contextlib.suppress(OSError):
         (out / SEARCHES).rmdir()
     return [folder.name for folder in folders if folder.name not in finished]
+
+
+def problem_of_journal(out: Path, reaction: Start) -> str:
+    """Why a search cannot go on from the journal that there is of it; "" where it can."""
+    try:
+        _read(out / SEARCHES / reaction.id, _head(reaction))
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 @contextlib.contextmanager
@@ -193,7 +204,7 @@ class SearchJournal:
         except TypeError as error:
             return self._give_up(str(error))
         self._work += ended.cost.seconds if ended.cost else 0.0
-        if self._work < max(self._worth, REST * self._spent):
+        if self._work < max(self._worth, min(REST * self._spent, LONGEST)):
             return ""
         return self._write(log, memory)
 

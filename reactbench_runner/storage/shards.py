@@ -60,7 +60,7 @@ _COUNT = "count"
 #: What is needed to know whether a reaction is finished, and how.
 _OF_INDEX = (
     *("id", "fingerprint", "stamp", "stage", "verdict", "reason"),
-    *("verify_level", "verify_reason"),
+    *("verify_level", "verify_reason", "solvent"),
 )
 
 
@@ -76,6 +76,7 @@ class Known:
     reason: str
     verify_level: str
     verify_reason: str
+    solvent: str
 
 
 def check_installed() -> None:
@@ -315,7 +316,10 @@ def _read(out: Path, file: Path, columns: list[str] | None) -> list[dict[str, An
     import pyarrow.parquet as pq
 
     try:
-        rows: list[dict[str, Any]] = pq.read_table(file, columns=columns).to_pylist()
+        with pq.ParquetFile(file) as stored:
+            there = stored.schema_arrow.names  # older versions have fewer
+            asked = columns and [name for name in columns if name in there]
+            rows: list[dict[str, Any]] = stored.read(columns=asked).to_pylist()
     except (OSError, ValueError) as error:
         raise _damaged(file, out / STRUCTURES, error) from error
     return rows

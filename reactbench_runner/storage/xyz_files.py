@@ -1,7 +1,8 @@
 """What a person may want to look at: the structures of a search as xyz files.
 
-Every comment says the level of theory, energy (eV), charge and multiplicity; those of a path along
-the reaction coordinate say where they are on it too, and what has not converged says so and why.
+Every comment says the level of theory, energy (eV), charge, multiplicity and, if there is one, the
+solvent; those of a path along the reaction coordinate say where they are on it too, and what has
+not converged says so and why.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from horm_calc.chemistry.masses import has_isotopes, with_positions
 from horm_calc.chemistry.superposition import laid_upon
 from reactbench_runner.storage.vibration_files import write_vibrations
 from workflows.errors import StageError
+from workflows.input_checks import SOLVENT
 from workflows.records import (
     IRC,
     Minimum,
@@ -163,10 +165,11 @@ def _alone(one: SeparatedMolecule) -> dict[str, Any]:
 
 def _write_frames(path: Path, frames: Sequence[Frame], level: str, of: Start) -> None:
     """As xyz. ASE reads what the comments say with the structures."""
-    electrons = {"charge": of.charge, "multiplicity": of.multiplicity}
+    given: dict[str, Any] = {"charge": of.charge, "multiplicity": of.multiplicity}
+    given |= {SOLVENT: of.solvent} if of.solvent else {}
     with path.open("w", encoding="utf-8") as file:
         for atoms, values in frames:
-            told = {"level_of_theory": level, **electrons, **values}
+            told = {"level_of_theory": level, **given, **values}
             if has_isotopes(atoms):  # with a column for them
                 frame = with_positions(atoms, atoms.positions)
                 frame.info = told

@@ -26,6 +26,7 @@ from reactbench_runner.inputs.large import LargeInput, open_reactions
 from reactbench_runner.inputs.reactions import Listed, Unreadable
 from reactbench_runner.large import Counts, run_large
 from reactbench_runner.storage import shards
+from reactbench_runner.storage.run_folder import SEARCHES
 from reactbench_runner.storage.shards import rows_of
 from tests.reactbench_runner.calling import call, refused
 from workflows.errors import InputError
@@ -104,6 +105,34 @@ def test_a_reaction_that_has_changed_is_refused(what: str, table: Path, tmp_path
         table.write_text(lines.replace("r7,structures.xyz,0", "r7,structures.xyz,2"))
     with pytest.raises(InputError, match=r"'r7' is finished .* have changed"):
         run(table, tmp_path / "out", search=never)
+
+
+def test_another_solvent_is_named_in_the_refusal(table: Path, tmp_path: Path) -> None:
+    """Also where the files were written before rows had solvents."""
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "out"
+    run(table, out)
+    for water in (False, True):
+        with pytest.raises(InputError, match=r"searched in the gas phase there, and is in water"):
+            run_large(LargeInput(table, solvent="water"), out, "gfn2-xtb", search=never)
+        for file in [] if water else (out / "results.parquet").glob("[0-9]*.parquet"):
+            pq.write_table(pq.read_table(file).drop_columns(["solvent"]), file)
+    more = tmp_path / "more"
+    run_large(LargeInput(table, solvent="water"), more, "gfn2-xtb", search=stand_in)
+    with pytest.raises(InputError, match=r"searched in water there, and is in dmso now"):
+        run_large(LargeInput(table, solvent="dmso"), more, "gfn2-xtb", search=never)
+
+
+def test_searches_that_were_interrupted_are_told(table: Path, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", list[str]()
+    run(write_table(tmp_path, 5), out)
+    for name in ("r0", "r9", "other"):
+        (out / SEARCHES / name).mkdir(parents=True)
+    run(write_table(tmp_path, 12), out, say=said.append)
+    assert said[0].endswith("start from their beginning: r9 (memory.json is missing)")
+    assert "not in this input: other; " in said[1]
+    assert not (out / SEARCHES / "r0").exists()
 
 
 def test_more_reactions_may_be_added(table: Path, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from reactbench_runner.batch import run_batch
 from reactbench_runner.commands.report import main as report
 from reactbench_runner.inputs.reactions import read_reactions
 from reactbench_runner.storage.provenance import fingerprint
+from reactbench_runner.storage.xyz_files import _write_frames
 from tests.places import STRUCTURES
 from tests.reactbench_runner.calling import call, refused
 from tests.reactbench_runner.test_networks import network
+from workflows.input_checks import solvent_of_files
 from workflows.records import Reaction
 
 FLAGS = ["--path.method", "geodesic", "--attempts", "1", "--lower_path.steps", "0"]
@@ -72,6 +74,8 @@ def test_every_output_names_the_solvent(tmp_path: Path, capsys: pytest.CaptureFi
     for file in ("ts.xyz", "path.xyz", "irc.xyz", "reactant.xyz"):
         assert read(out / "r0" / file, 0).info["level_of_theory"] == WATER
         assert read(out / "r1" / file, 0).info["level_of_theory"] == GAS
+        assert read(out / "r0" / file, 0).info["solvent"] == "water"
+        assert "solvent" not in read(out / "r1" / file, 0).info
     assert (out / "r0" / "log.txt").read_text().startswith(WATER)
     with connect(out / "results.db") as database:
         levels = {row.reaction: row.level_of_theory for row in database.select()}
@@ -114,6 +118,30 @@ def test_every_output_names_the_solvent(tmp_path: Path, capsys: pytest.CaptureFi
             float(row["barrier_kcal_per_mol"]) - float(row["gibbs_barrier_kcal_per_mol"]), abs=1
         )
     assert "ΔG‡" in capsys.readouterr().out
+
+
+def test_a_structure_of_another_solvent_is_not_taken_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of a run in water, searched where --solvent was forgotten."""
+    ends = read(STRUCTURES / "hcn.xyz", ":")
+    reaction = Reaction("hcn", *ends, solvent="water")
+    guess = tmp_path / "ts.xyz"
+    _write_frames(guess, [(ends[0], {})], WATER, reaction)
+    both = tmp_path / "both.xyz"
+    _write_frames(both, [(end, {}) for end in ends], WATER, reaction)
+    named = ["--out", tmp_path / "out", "--calculator", "gfn1-xtb", *FLAGS]
+    words = "says solvent=water, and this search is in the gas phase; for water give --solvent"
+    for source, whose in ((["--from", guess], "guess"), ([both], "reactant and product")):
+        for flags, told in (([], True), (["--solvent", "H2O"], False)):
+            call(*source, *named, *flags, "--dry-run")
+            printed = " ".join(capsys.readouterr().out.split())
+            assert (f"the file of the {whose} {words}" in printed) is told, printed
+    assert call(both, *named) == 0
+    [row] = rows_in(tmp_path / "out")
+    assert words in row["warnings"]
+    # Files of the gas phase say nothing, and a solvent for them is given on purpose.
+    assert solvent_of_files(Reaction("hcn", *ends, solvent="water")) == ""
 
 
 def test_what_has_no_solvents_is_refused_before_anything_is_searched(

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read
 from ase.optimize import BFGS
+from tblite.ase import TBLite
 
 from horm_calc.xtb import gfn1_xtb, gfn2_xtb
 from tests.places import STRUCTURES
@@ -57,6 +58,32 @@ def test_two_ends_are_in_the_solvent_of_the_calculator() -> None:
     assert water.saddle.energy < gas.saddle.energy - 0.05
     with pytest.raises(TypeError, match="solvent of its own"):
         search(Reaction("hcn", *ENDS), calculator=gfn1_xtb(), solvent="water")
+
+
+@pytest.mark.parametrize(
+    ("told", "solvent"),
+    [
+        ({"solvation": ("alpb", "H2O")}, "water"),
+        ({"solvation": ("gbe", 7.0, "p16")}, "epsilon 7"),
+        ({"cpcm_solvation": 80.0}, "epsilon 80"),
+    ],
+)
+def test_a_calculator_of_tblite_has_the_solvent_of_its_parameters(told, solvent) -> None:
+    built = TBLite(method="GFN1-xTB", verbosity=0, **told)
+    assert Surface(built).capabilities.solvent == solvent
+    found = search(Reaction("hcn", *ENDS), built)
+    assert f"computes in {solvent} and the reaction is in the gas" in found.verdict.reason
+    assert Surface(TBLite(method="GFN1-xTB", verbosity=0)).capabilities.solvent == ""
+
+
+def test_two_ends_are_in_the_solvent_of_a_calculator_of_tblite() -> None:
+    water = TBLite(method="GFN1-xTB", solvation=("alpb", "water"), verbosity=0)
+    found = search(*ENDS, water, settings=FAST)
+    assert (found.reaction.solvent, found.verdict.label) == ("water", Label.INTENDED)
+    # As with a calculator that says so itself; energies are those of two searches.
+    right = search(*ENDS, gfn1_xtb(solvent="water"), settings=FAST)
+    barriers = [one.saddle.energy - one.reactant.energy for one in (found, right)]
+    assert barriers[0] == pytest.approx(barriers[1], abs=0.01)
 
 
 def test_molecules_alone_are_in_the_solvent_too() -> None:

@@ -169,7 +169,8 @@ def test_a_guess_from_the_file_to_rate_constants(
     [again] = read_reactions(table(*ends))  # what is written can be read
     assert isinstance(again, Reaction)
     write("guess.xyz", HCN)
-    assert "have changed since" in refused(capsys, *flags, "--verify", "gfn1-xtb")
+    error = refused(capsys, *flags, "--verify", "gfn1-xtb")
+    assert "bond changes (column 'react'), isotopes, charge or multiplicity have changed" in error
 
 
 def leps(charge: int, multiplicity: int) -> LEPS:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from ase import Atoms
 from ase.io import read
 
 from horm_calc.xtb import XTB
+from reactbench_runner.resuming import look_at_journals
 from reactbench_runner.storage import journal
 from reactbench_runner.storage.journal import JOURNAL, MEMORY, Journals, clear_journals
 from reactbench_runner.storage.making import to_row
@@ -29,17 +31,15 @@ from tests.reactbench_runner.test_batch import hcn
 from workflows.errors import IRCFailed, NotConverged, StageError
 from workflows.in_flight import run_together
 from workflows.journal import digest
-from workflows.records import Reaction, SearchResult
+from workflows.records import Cost, Reaction, SearchResult
 from workflows.settings import from_mapping
+from workflows.stage_names import Stage
 from workflows.tssearch import search
 
 SETTINGS = from_mapping(
     {"path": {"method": "geodesic"}, "attempts": 1, "irc": {"step_length": 0.4},
      "lower_path": {"steps": 0}}
 )  # fmt: skip
-
-#: Of theory, in the gas phase.
-LEVELS = {"": "GFN2-xTB"}
 
 
 class Counting(XTB):
@@ -72,7 +72,7 @@ def start(
 ) -> tuple[SearchResult | None, int]:
     """A search with the journals in `folder`: its result, None if interrupted, and its calls."""
     calculator, reaction = Counting(stop), reaction or hcn()
-    kept = Journals(folder, LEVELS, many).open(reaction) if folder else None
+    kept = Journals(folder, {"": "GFN2-xTB"}, many).open(reaction) if folder else None
     try:
         return search(reaction, calculator, SETTINGS, journal=kept), calculator.calls
     except KeyboardInterrupt:
@@ -179,7 +179,7 @@ def test_a_damaged_journal_is_written_anew(
 ) -> None:
     start(tmp_path, 60)
     damage(tmp_path / "hcn")
-    kept = Journals(tmp_path, LEVELS).open(hcn())
+    kept = Journals(tmp_path, {"": "GFN2-xTB"}).open(hcn())
     assert kept
     kept.close()
     assert "of no use" in kept.remark
@@ -203,7 +203,7 @@ def test_the_journal_of_another_reaction_is_not_used(tmp_path: Path) -> None:
     start(tmp_path, 60)
     moved = hcn()
     moved.reactant.positions[0, 1] += 0.01
-    kept = Journals(tmp_path, LEVELS).open(moved)
+    kept = Journals(tmp_path, {"": "GFN2-xTB"}).open(moved)
     assert kept
     kept.close()
     assert "another reaction" in kept.remark
@@ -262,14 +262,33 @@ def test_several_searches_under_way_in_one_process(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_to_one_journal(tmp_path: Path) -> None:
     start(tmp_path, 60)
-    first = Journals(tmp_path, LEVELS).open(hcn())
+    first = Journals(tmp_path, {}).open(hcn())
     assert first
-    assert Journals(tmp_path, LEVELS).open(hcn()) is None
+    assert Journals(tmp_path, {}).open(hcn()) is None
     first.close()
 
 
+def test_after_a_slow_writing_the_next_one_comes_within_half_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took a second would otherwise be followed by two and a half minutes without."""
+    monkeypatch.setattr(journal, "WORTH", 3.0)
+    monkeypatch.setattr(journal, "REST", 150.0)
+    kept = Journals(tmp_path, {}).open(hcn())
+    assert kept
+    kept._spent = 1.0
+    error = NotConverged("stopped")
+    written = []
+    for number in range(4):
+        error.cost = Cost(seconds=9.9)
+        kept.keep(str(number), Stage.PATH, error, log=str, memory=lambda: None)  # type: ignore
+        written.append((tmp_path / "hcn" / JOURNAL).exists())
+    kept.close()
+    assert written == [False, False, False, True]
+
+
 def test_where_the_folder_of_the_run_is_not_there_is_no_journal(tmp_path: Path) -> None:
-    assert Journals(tmp_path / "elsewhere", LEVELS).open(hcn()) is None
+    assert Journals(tmp_path / "elsewhere", {}).open(hcn()) is None
     assert start(tmp_path / "elsewhere", 20)[0] is None
     assert list(tmp_path.iterdir()) == []
 
@@ -280,6 +299,35 @@ def test_journals_of_finished_reactions_go(tmp_path: Path) -> None:
     assert clear_journals(tmp_path, {"a"}) == ["b"]
     assert clear_journals(tmp_path, {"b"}) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_says_which_searches_go_on_and_which_do_not(tmp_path: Path) -> None:
+    folder = tmp_path / SEARCHES
+    folder.mkdir()
+    start(folder, 60)
+    for name in ("moved", "damaged", "empty", "elsewhere", "done"):
+        shutil.copytree(folder / "hcn", folder / name)
+    (folder / "empty" / MEMORY).unlink()
+    with (folder / "damaged" / JOURNAL).open("r+b") as file:
+        file.seek(20)
+        file.write(b"?")
+    reactions = [dataclasses.replace(hcn(), id=name) for name in ("moved", "damaged", "empty")]
+    reactions[0].reactant.positions[0] += 0.1
+    said: list[str] = []
+    look_at_journals(tmp_path, {"done"}, [hcn(), *reactions], said.append)
+    going_on, anew, elsewhere = said
+    assert going_on == "searches that go on where they were interrupted: hcn"
+    assert anew == (
+        "interrupted searches that start from their beginning: damaged (journal.jsonl is damaged), "
+        "empty (memory.json is missing), moved (it is of another reaction, or of another "
+        "version of horm-tssearch)"
+    )
+    assert "not in this input: elsewhere; " in elsewhere
+    assert str(folder) in elsewhere
+    assert not (folder / "done").exists()
+    assert (folder / "elsewhere").exists()
+    # As told: the one search computes less than the other.
+    assert start(folder)[1] < start(folder, reaction=reactions[0])[1]
 
 
 def test_records_come_back_as_they_were() -> None:
@@ -308,13 +356,13 @@ def test_only_records_are_kept_and_read() -> None:
 
 
 def test_an_error_that_gets_more_words_later_is_kept_without_them(tmp_path: Path) -> None:
-    kept = Journals(tmp_path, LEVELS).open(hcn())
+    kept = Journals(tmp_path, {}).open(hcn())
     assert kept
     error = NotConverged("stopped")
     kept.keep("key", "path", error, log=str, memory=lambda: None)  # type: ignore[arg-type]
     error.args = ("the reactant: stopped",)
     kept.close()
-    again = Journals(tmp_path, LEVELS).open(hcn())
+    again = Journals(tmp_path, {}).open(hcn())
     assert again
     again.close()
     assert str(again.recall(0, "key")) == "stopped"
