@@ -13,7 +13,7 @@ from workflows.errors import StageError
 from workflows.records import ElementaryStep, Minimum
 from workflows.settings import SearchSettings
 from workflows.stage_names import Stage
-from workflows.stages.endpoints import with_modes
+from workflows.stages.endpoints import end_with_modes
 from workflows.surface import Surface
 
 
@@ -43,7 +43,7 @@ def ends_with_modes(
             if end.converged and end.hessian is None and not again(end):
                 account.begin(Stage.IRC_ENDS)
                 with contextlib.suppress(StageError):  # a search can do without
-                    known[id(end)] = account.run(with_modes, end, surface, settings.endpoints)
+                    known[id(end)] = account.run(end_with_modes, end, surface, settings.endpoints)
         return known[id(end)]
 
     first, last = best.ends

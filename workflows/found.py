@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from horm_calc.chemistry.connectivity import describe_changes
 from horm_calc.chemistry.superposition import SAME, superposition
+from horm_calc.units import to_kcal_per_mol
 from workflows.account import Account
 from workflows.attempts import Attempt, ended_by, from_structure
 from workflows.errors import NotConverged, StageError
@@ -24,6 +25,9 @@ from workflows.surface import Surface
 
 #: A saddle further from its guess is worth a word: root mean square distance of the atoms, Å.
 FAR = 0.5
+
+#: Ends closer than this, kcal/mol, may change places at another level: chemical accuracy.
+EQUAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ def find_ends(
                 f"it bonds change once more: {changes}"
             )
     reactant, product = minima
+    apart = to_kcal_per_mol(reactant.energy - product.energy)
+    if apart < EQUAL and superposition(reactant.atoms, product.atoms)[1] > SAME:
+        warnings.append(
+            f"the ends differ by only {apart:.1f} kcal/mol: at another level, or in free energy, "
+            "the reactant may be the lower one, so compare both barriers"
+        )
     verdict = Verdict(Label.FOUND, _told(reactant, product, limit))
     done = dataclasses.replace(done, verdict=verdict)
     return Found(done, reactant, product, tuple(warnings))

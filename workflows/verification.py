@@ -24,8 +24,8 @@ from workflows.logs import log_with_cause
 from workflows.records import Minimum, Saddle, SearchResult, Verification
 from workflows.settings import SaddleSettings, SearchSettings
 from workflows.stage_names import Stage
-from workflows.stages.endpoints import relax
-from workflows.stages.free_energy import connected_sides, ideal_gas, with_modes
+from workflows.stages.endpoints import relax, with_modes
+from workflows.stages.free_energy import connected_sides, ideal_gas
 from workflows.stages.saddle import refine, refine_again
 from workflows.stages.stage import stage
 from workflows.status import Tell, Watch
@@ -189,7 +189,7 @@ def _free_energies(
     found: dict[str, Thermochemistry] = {}
     for name, point in ({"saddle": saddle} | ends if ends else {}).items():
         try:
-            known = with_modes(point, surface, settings)
+            known = with_modes(point, surface, settings.endpoints)
             if isinstance(known, Minimum):
                 ends[name] = known
             found[name] = ideal_gas(known, int(name == "saddle"), surface, settings)

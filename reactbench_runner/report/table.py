@@ -164,9 +164,17 @@ def verdict_words(row: ResultRow) -> str:
 
 
 def finished_line(row: ResultRow) -> str:
-    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1 s', or with the reason."""
+    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1 s', or with the reason.
+
+    Of a *found* one the barrier back as well.
+    """
     words = [f"{row.id}: {verdict_words(row)}"]
-    for name, value in (("ΔE‡", row.barrier_kcal_per_mol), ("ΔG‡", row.gibbs_barrier_kcal_per_mol)):
+    back = row.reverse_barrier_kcal_per_mol if row.verdict is Label.FOUND else None
+    for name, value in (
+        ("ΔE‡", row.barrier_kcal_per_mol),
+        ("back", back),
+        ("ΔG‡", row.gibbs_barrier_kcal_per_mol),
+    ):
         if value is not None:
             words.append(f"{name} {_with_unit(value, 1, 'kcal/mol')}")
     if row.seconds:
@@ -187,10 +195,19 @@ def remarks(rows: Sequence[ResultRow]) -> list[str]:
 
 
 def found_words(row: ResultRow) -> str:
-    """The reason of a verdict; before that of a *found* one, what it leads from and to."""
+    """The reason of a verdict; before that of a *found* one, what it leads from and to, how high.
+
+    Nobody has said which end is the reactant, so both barriers are of interest.
+    """
+    if row.verdict is not Label.FOUND:
+        return row.reason
     ends = [row.reactant_smiles, row.product_smiles]
     known = " -> ".join(ends) if all(ends) else ""
-    return "; ".join(filter(None, (known * (row.verdict is Label.FOUND), row.reason)))
+    there, back = row.barrier_kcal_per_mol, row.reverse_barrier_kcal_per_mol
+    heights = ""
+    if there is not None and back is not None:
+        heights = f"ΔE‡ {there:.1f}, back {back:.1f} kcal/mol (from the higher end)"
+    return "; ".join(filter(None, (": ".join(filter(None, (known, heights))), row.reason)))
 
 
 def further_energies(row: ResultRow) -> list[str]:

@@ -50,6 +50,7 @@ def test_a_guess_alone_finds_what_it_connects(hcn, hnc) -> None:
     assert height == pytest.approx(row.reaction_energy_kcal_per_mol)
     assert row.reaction_energy_kcal_per_mol < 0 < row.gibbs_barrier_kcal_per_mol
     assert set(result.thermochemistry) == {"reactant", "saddle", "product"}
+    assert not [text for text in result.warnings if "differ by only" in text]
     # The same saddle as that of a search between both ends, for which it is a guess as well.
     again = search(hcn, hnc, gfn2_xtb(), guess=GUESS)
     assert (again.verdict.label, again.path.method, again.attempts) == (Label.INTENDED, "guess", 1)
@@ -98,6 +99,15 @@ def test_a_guess_far_from_its_saddle_is_remarked_upon() -> None:
     moved = superposition(far.guess, result.saddle.atoms)[1]
     [text] = [text for text in result.warnings if "guess" in text]
     assert f"{moved:.2f} Å" in text
+
+
+def test_ends_of_almost_one_energy_may_change_places() -> None:
+    """Both are H + H2 here; the ends of HCN are 20 kcal/mol apart."""
+    guess = Atoms("HHH", [[-0.93, 0, 0], [0, 0, 0], [0.93, 0, 0]])
+    result = search(guess=guess, calculator=LEPS(), settings=QUICK, multiplicity=2)
+    assert result.verdict.label is Label.FOUND
+    [text] = [text for text in result.warnings if "differ by only" in text]
+    assert "differ by only 0.0 kcal/mol" in text
 
 
 def test_a_poor_guess_does_no_harm(hcn, hnc) -> None:

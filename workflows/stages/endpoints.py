@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -16,10 +17,13 @@ from workflows.limits import run_with_limit
 from workflows.logs import log_of, log_with_cause
 from workflows.methods.contracts import Minimiser
 from workflows.methods.registry import MINIMISERS, loaded
-from workflows.records import Minimum
+from workflows.records import Minimum, Saddle
 from workflows.settings import EndpointSettings
 from workflows.stages.stage import stage
 from workflows.surface import Surface
+
+#: A stationary point.
+Point = TypeVar("Point", bound=Minimum | Saddle)
 
 METHODS: dict[str, Minimiser] = loaded(MINIMISERS)
 
@@ -87,16 +91,28 @@ def _settled(
 
 
 @stage
-def with_modes(minimum: Minimum, surface: Surface, settings: EndpointSettings) -> Minimum:
+def end_with_modes(minimum: Minimum, surface: Surface, settings: EndpointSettings) -> Minimum:
     """A relaxed structure with its Hessian and normal modes.
 
     Raises `CalculatorFailed`, `StageTimeout`.
     """
-    hessian = run_with_limit(partial(surface.get_hessian, minimum.atoms), settings.wall_time)
-    modes = normal_modes(minimum.atoms, hessian)
-    lowest = ", ".join(f"{value:.0f}" for value in modes.frequencies[:3])
+    found = with_modes(minimum, surface, settings)
+    assert found.modes is not None
+    lowest = ", ".join(f"{value:.0f}" for value in found.modes.frequencies[:3])
     note = f"Hessian of a relaxed end; lowest frequencies: {lowest} cm⁻¹"
-    return dataclasses.replace(minimum, hessian=hessian, modes=modes, log=note)
+    return dataclasses.replace(found, log=note)
+
+
+def with_modes(point: Point, surface: Surface, settings: EndpointSettings) -> Point:
+    """With its Hessian and its normal modes, if it lacks them.
+
+    Raises `CalculatorFailed`, `StageTimeout`.
+    """
+    if point.modes is not None:
+        return point
+    hessian = run_with_limit(partial(surface.get_hessian, point.atoms), settings.wall_time)
+    modes = normal_modes(point.atoms, hessian)
+    return dataclasses.replace(point, hessian=hessian, modes=modes)
 
 
 @stage

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 
 from horm_calc.chemistry.thermochemistry import (
     Thermochemistry,
     ThermochemistryError,
-    normal_modes,
     thermochemistry,
 )
 from workflows.errors import StageError
-from workflows.limits import run_with_limit
 from workflows.logs import log_with_cause
 from workflows.records import Cost, Label, Minimum, Saddle, Verdict
 from workflows.settings import SearchSettings
+from workflows.stages.endpoints import with_modes
 from workflows.surface import Surface
 
 
@@ -79,7 +77,7 @@ def ideal_gas(
 
     The multiplicity is that of the surface. Raises `ThermochemistryError`, `StageError`.
     """
-    modes = point.modes or with_modes(point, surface, settings).modes
+    modes = point.modes or with_modes(point, surface, settings.endpoints).modes
     assert modes is not None
     return thermochemistry(
         point.atoms,
@@ -93,17 +91,6 @@ def ideal_gas(
         cutoff=settings.thermo.cutoff,
         imaginary_threshold=settings.saddle.imaginary_threshold,
     )
-
-
-def with_modes(
-    point: Minimum | Saddle, surface: Surface, settings: SearchSettings
-) -> Minimum | Saddle:
-    """With its Hessian and its normal modes, if it lacks them. Raises `StageError`."""
-    if point.modes is not None:
-        return point
-    hessian = run_with_limit(lambda: surface.get_hessian(point.atoms), settings.endpoints.wall_time)
-    modes = normal_modes(point.atoms, hessian)
-    return dataclasses.replace(point, hessian=hessian, modes=modes)
 
 
 def connected_sides(verdict: Verdict) -> tuple[bool, bool]:

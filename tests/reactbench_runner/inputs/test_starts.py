@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from reactbench_runner.batch import run_batch
 from reactbench_runner.commands import thermo
 from reactbench_runner.inputs.reactions import Unreadable, guesses_in, read_reactions
 from reactbench_runner.large import run_large
+from reactbench_runner.report.table import finished_line
 from reactbench_runner.storage.provenance import fingerprint
 from reactbench_runner.storage.xyz_files import write_search
 from tests.reactbench_runner.calling import call, refused
@@ -86,10 +88,25 @@ def test_bond_changes_in_tables(folder: Path) -> None:
     assert (good.breaking, good.forming) == (((0, 1),), ((0, 2),))
     words = (
         "line 3: 'brake' in 'brake 1-2' is not understood",
-        "line 4: ''",
+        "line 4: the cell 'react' is empty; write what happens, as in 'break 3-7",
         "line 5: there is no",
     )
     for item, text in zip(bad, words, strict=True):
+        assert isinstance(item, Unreadable)
+        assert f"table.csv, {text}" in item.reason
+    [twice, impossible, far] = read_reactions(
+        table(
+            "id,reactant,react",
+            'a,hcn.xyz,"break 1-2, form 2-1"',
+            "b,hcn.xyz,break 1-3",
+            "c,hcn.xyz,form 2-3",
+        )
+    )
+    for item, text in (
+        (twice, "line 2: H1-C2 stands twice in 'break H1-C2, form C2-H1'; name each bond once"),
+        (impossible, "line 3: H1-N3 cannot break: its atoms are 2.23 Å apart and not bonded."),
+        (far, "line 4: C2-N3 cannot form: its atoms are 1.16 Å apart and already bonded."),
+    ):
         assert isinstance(item, Unreadable)
         assert f"table.csv, {text}" in item.reason
     with pytest.raises(InputError, match=r"line 2: 4 values for 3 columns .*quotation marks"):
@@ -128,7 +145,11 @@ def test_files_of_guesses(folder: Path) -> None:
 def test_wrong_calls(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for given in ([], ["table.csv", "--from", "guess.xyz"]):
         assert "either REACTIONS or --from GUESSES" in refused(capsys, *given, "--out", "out")
-    assert "there is no file none.xyz" in refused(capsys, "--from", "none.xyz", "--out", "out")
+    told = refused(capsys, "--from", "none.xyz", "--out", "out")
+    assert told.strip() == "horm-tssearch: there is no file none.xyz"
+    listed = table("id,guess", "a,guess.xyz")
+    told = refused(capsys, "--from", str(listed), "--out", "out")
+    assert "table.csv is a table, not a file of structures; it goes in the place of REA" in told
     assert not Path("out").exists()
 
 
@@ -137,9 +158,12 @@ def test_a_dry_run_checks_bonds(folder: Path, capsys: pytest.CaptureFixture[str]
     flags = ("--calculator", "gfn2-xtb", "--dry-run", "--out", "out")
     assert call(source, *flags) == 3
     said = " ".join(capsys.readouterr().out.split())
-    assert "b: H1-N3 cannot break: its atoms are 2.23 Å apart and not bonded" in said
+    assert "b: table.csv, line 3: H1-N3 cannot break: its atoms are 2.23 Å apart" in said
     assert "1 of 2 would run" in said
     assert "for 700 energies" in said
+    # What is a bond is a matter of the settings.
+    assert call(source, *flags, "--verdict.bond_factor", "2.5") == 0
+    assert "2 of 2 would run" in " ".join(capsys.readouterr().out.split())
     assert call("--from", "guess.xyz", *flags) == 0
     assert "for 330 energies" in " ".join(capsys.readouterr().out.split())
 
@@ -150,16 +174,27 @@ def test_a_guess_from_the_file_to_rate_constants(
     flags = ("--from", "guess.xyz", "--out", "out", "--calculator", "gfn2-xtb")
     assert call(*flags) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "guess: [C-]#[NH+] -> C#N; H1-N3 broken, H1-C2 formed" in said
+    told = r"guess: \[C-\]#\[NH\+\] -> C#N: ΔE‡ (\S+), back (\S+) kcal/mol"
+    there, back = map(float, re.search(told, said).groups())
+    assert "(from the higher end); H1-N3 broken, H1-C2 formed" in said
+    assert there < back
     assert "1 of 1 found" in said
     before = Path("out/guess/result.json").read_bytes()
     assert call(*flags) == 0  # resumed, and not searched again
     assert Path("out/guess/result.json").read_bytes() == before
+    Path("out/report.html").mkdir()
+    assert call(*flags, "--report") == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "report.html cannot be written: Is a directory. The results in out are safe" in told
+    assert "'horm-report out --out PAGE.html' writes the page elsewhere" in told
     assert call(*flags, "--verify", "gfn1-xtb") == 0
     assert "the found ones: median RMSD" in " ".join(capsys.readouterr().out.split())
     result = load_run("out")["guess"]
     assert result.verdict is Label.FOUND
     assert result.row.verify_converged
+    assert result.row.barrier_kcal_per_mol == pytest.approx(there, abs=0.051)  # one digit is told
+    assert result.row.reverse_barrier_kcal_per_mol == pytest.approx(back, abs=0.051)
+    assert f"ΔE‡ {there} kcal/mol, back {back} kcal/mol, ΔG‡" in finished_line(result.row)
     assert (result.row.reactant_smiles, result.row.product_smiles) == ("[C-]#[NH+]", "C#N")
     assert result.reactant.energy > result.product.energy
     assert result.profile("irc") is not None
@@ -171,6 +206,15 @@ def test_a_guess_from_the_file_to_rate_constants(
     write("guess.xyz", HCN)
     error = refused(capsys, *flags, "--verify", "gfn1-xtb")
     assert "bond changes (column 'react'), isotopes, charge or multiplicity have changed" in error
+
+
+def test_one_structure_in_the_place_of_a_reaction_may_be_a_guess(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("guess.xyz", "--out", "out", "--calculator", "gfn2-xtb", "--dry-run") == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "has 1 frame(s), not 2 for reactant and product" in said
+    assert "if it is a guess of the transition state, that alone: --from guess.xyz" in said
 
 
 def leps(charge: int, multiplicity: int) -> LEPS:

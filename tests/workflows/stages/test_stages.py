@@ -409,3 +409,24 @@ def test_every_entry_of_the_registry_is_a_choice_everywhere() -> None:
             assert one.package in PACKAGES
             assert version(one.package)
             assert callable(one.load())
+
+
+def test_modes_are_computed_where_there_are_none() -> None:
+    """Of minima and saddles alike; the stage says so in its log."""
+    surface = Surface(LEPS(), 0, 2)
+    h2 = Atoms("H3", [[-3.5, 0, 0], [0, 0, 0], [0.74, 0, 0]])
+    minimum = relax(h2, surface, ENDPOINTS)
+    assert minimum.modes is None
+    known = endpoints.with_modes(minimum, surface, ENDPOINTS)
+    assert known.hessian.shape == (9, 9)
+    assert (known.log, known.cost) == (minimum.log, minimum.cost)
+    before = surface.evaluations
+    assert endpoints.with_modes(known, surface, ENDPOINTS) is known
+    assert surface.evaluations == before
+    saddle = refine(Atoms("H3", [[-0.93, 0, 0], [0, 0, 0], [0.93, 0, 0]]), surface, SADDLE)
+    bare = dataclasses.replace(saddle, modes=None)
+    again = endpoints.with_modes(bare, surface, ENDPOINTS)
+    np.testing.assert_allclose(again.modes.frequencies, saddle.modes.frequencies, atol=1)  # cm⁻¹
+    end = endpoints.end_with_modes(minimum, surface, ENDPOINTS)
+    assert end.log.startswith("Hessian of a relaxed end; lowest frequencies: ")
+    assert (end.modes.frequencies == known.modes.frequencies).all()
