@@ -15,10 +15,15 @@ import pytest
 from ase import Atoms
 from ase.io import read
 
+from horm_calc.checkpoints import files as checkpoints
+from horm_calc.checkpoints.catalogue import CATALOGUE, SHIPPED, find
+from horm_calc.models.repulsion import HIDDEN, REACH, SEEN
+from horm_calc.units import to_kcal_per_mol
 from reactbench_runner.batch import run_batch
 from reactbench_runner.storage.store import finished
 from reactbench_runner.storage.table import COLUMNS, cost_columns
 from tests.places import REPOSITORY
+from workflows.preparation import ALMOST
 from workflows.records import Reaction
 from workflows.settings import from_mapping
 from workflows.stage_names import COSTED
@@ -186,6 +191,20 @@ def test_settings_that_are_named_exist() -> None:
     for file in (*PAGES, *(REPOSITORY / "research").rglob("*.sh")):
         for name in re.findall(r"--([a-z_]+\.[a-z_]+)", file.read_text("utf-8")):
             assert f"`{name}`" in known, f"{file}: {name}"
+
+
+def test_numbers_that_pages_take_from_the_code() -> None:
+    energies, networks = (
+        " ".join((DOCS / "explanation" / name).read_text("utf-8").split())
+        for name in ("energies.md", "networks.md")
+    )
+    assert f"more than {to_kcal_per_mol(ALMOST):.0f} kcal/mol below" in energies
+    assert f"nearer than {SEEN} times the sum" in networks
+    assert f"completely at {HIDDEN} times the sum" in networks
+    assert f"ends smoothly at {REACH} times the sum" in networks
+    assert "do not use it yet" in networks
+    for name in (name for name in CATALOGUE if name.startswith(SHIPPED)):
+        assert not checkpoints.read(find(name)).config.get("repulsion", False), name
 
 
 def made_pages() -> Iterator[tuple[str, str]]:
