@@ -128,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
             reactions = guesses_in(options.guesses, solvent)
         else:
             remap = limit if options.remap else None
-            reactions = open_reactions(options.reactions, remap, solvent, settings.verdict)
+            reactions = open_reactions(options.reactions, remap, solvent, verdict=settings.verdict)
         level = _level(run, solvent, solvents_of(reactions))
         if isinstance(reactions, list):
             order = _on_the_order(reactions, limit)

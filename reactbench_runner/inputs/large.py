@@ -28,6 +28,7 @@ class LargeInput:
         source: Path,
         remap: float | None = None,
         solvent: str = "",
+        *,
         verdict: VerdictSettings | None = None,
     ) -> None:
         self.source, self.remap, self.solvent, self.verdict = source, remap, solvent, verdict
@@ -41,7 +42,7 @@ class LargeInput:
     def __iter__(self) -> Iterator[Listed]:
         if self._seen() != self._state:
             raise InputError(f"{self.source} has been changed; run the same command to go on")
-        return listed_in(self.source, self.remap, self.solvent, self.verdict)
+        return listed_in(self.source, self.remap, self.solvent, verdict=self.verdict)
 
     def _seen(self) -> tuple[int, int] | None:
         """What changes with a table; that of a folder changes with anything that is put there."""
@@ -56,6 +57,7 @@ def open_reactions(
     source: Path | str,
     remap: float | None = None,
     solvent: str = "",
+    *,
     verdict: VerdictSettings | None = None,
 ) -> list[Start | Unreadable] | LargeInput:
     """All reactions of an input; those of a large one are read when their turn comes.
@@ -82,9 +84,9 @@ def open_reactions(
     InputError
         For what makes the whole input unusable.
     """
-    beginning = list(islice(listed_in(source, remap, solvent, verdict), LARGE + 1))
+    beginning = list(islice(listed_in(source, remap, solvent, verdict=verdict), LARGE + 1))
     if len(beginning) > LARGE:
-        return LargeInput(Path(source), remap, solvent, verdict)
+        return LargeInput(Path(source), remap, solvent, verdict=verdict)
     return [listed.read() for listed in beginning]
 
 

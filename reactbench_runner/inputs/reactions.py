@@ -67,7 +67,9 @@ class _BadRow(HormError):
     """What is wrong with one row."""
 
 
-def read_reactions(source: Path | str, *, solvent: str = "") -> list[Start | Unreadable]:
+def read_reactions(
+    source: Path | str, *, solvent: str = "", verdict: VerdictSettings | None = None
+) -> list[Start | Unreadable]:
     """All reactions of a CSV, an xyz file or a folder, in order.
 
     Parameters
@@ -80,6 +82,8 @@ def read_reactions(source: Path | str, *, solvent: str = "") -> list[Start | Unr
         singlet, unless the file says otherwise. Or a reaction SMILES, as text.
     solvent
         Of the reactions for which the table names none; "" for the gas phase.
+    verdict
+        Which atoms are bonded, for bonds that should break or form; by default as in a search.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def read_reactions(source: Path | str, *, solvent: str = "") -> list[Start | Unr
     InputError
         For what makes the whole input unusable.
     """
-    return [listed.read() for listed in list(listed_in(source, solvent=solvent))]
+    return [listed.read() for listed in list(listed_in(source, solvent=solvent, verdict=verdict))]
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,7 @@ def listed_in(
     source: Path | str,
     remap: float | None = None,
     solvent: str = "",
+    *,
     verdict: VerdictSettings | None = None,
 ) -> Iterator[Listed]:
     """As `read_reactions`, of structures that are read later. All is checked at the end."""
