@@ -163,13 +163,13 @@ def verdict_words(row: ResultRow) -> str:
 
 
 def finished_line(row: ResultRow) -> str:
-    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1 s', or with the reason."""
+    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1.2 s', or with the reason."""
     words = [f"{row.id}: {verdict_words(row)}"]
     for name, value in (("ΔE‡", row.barrier_kcal_per_mol), ("ΔG‡", row.gibbs_barrier_kcal_per_mol)):
         if value is not None:
             words.append(f"{name} {_with_unit(value, 1, 'kcal/mol')}")
     if row.seconds:
-        words.append(f"{row.seconds:.0f} s")
+        words.append(f"{row.seconds:.{int(row.seconds < 9.95)}f} s")  # as its stages have it
     return ", ".join(words) + (f": {row.reason}" if row.reason else "")
 
 
