@@ -46,8 +46,10 @@ class Status:
     gradients
         That the stage has taken so far.
     energy_kcal_per_mol
-        Of the present structure above the relaxed reactant, and on a path that of the highest one.
-        None as long as the reactant is not relaxed, for separate molecules and in a verification.
+        Of the present structure above the relaxed reactant, and on a path that of the highest one
+        (of the last `BAND` structures where the method numbers no cycles). None as long as the
+        reactant is not relaxed, as always in a search from a guess alone, for separate molecules
+        and in a verification.
     max_force_ev_per_a
         The largest component of the forces there, eV/Å; on a path, the largest force across it.
         None before the first.

@@ -164,10 +164,14 @@ def verdict_words(row: ResultRow) -> str:
 
 
 def finished_line(row: ResultRow) -> str:
+<<<<<<< HEAD
     """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1 s', or with the reason.
 
     Of a *found* one the barrier back as well.
     """
+=======
+    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1.2 s', or with the reason."""
+>>>>>>> fixc
     words = [f"{row.id}: {verdict_words(row)}"]
     back = row.reverse_barrier_kcal_per_mol if row.verdict is Label.FOUND else None
     for name, value in (
@@ -178,7 +182,7 @@ def finished_line(row: ResultRow) -> str:
         if value is not None:
             words.append(f"{name} {_with_unit(value, 1, 'kcal/mol')}")
     if row.seconds:
-        words.append(f"{row.seconds:.0f} s")
+        words.append(f"{row.seconds:.{int(row.seconds < 9.95)}f} s")  # as its stages have it
     return ", ".join(words) + (f": {row.reason}" if row.reason else "")
 
 

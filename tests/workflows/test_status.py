@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from horm_calc.units import to_kcal_per_mol
 from tests.surfaces import EXCHANGE, LEPS
 from workflows import SearchResult, search, status
+from workflows.records import Label
 from workflows.settings import from_mapping
 from workflows.stage_names import COSTED, Stage
 from workflows.status import Status, Watch
@@ -67,6 +69,16 @@ def test_steps_rise_and_structures_of_a_hessian_are_no_steps(all_told) -> None:
     assert {one.max_force_ev_per_a for one in at_rest} == {at_rest[0].max_force_ev_per_a}
     cycles = [one.step for one in told if one.stage is Stage.PATH and one.step is not None]
     assert cycles == sorted(cycles)
+
+
+def test_a_guess_alone_has_no_energies_to_count_from() -> None:
+    told: list[Status] = []
+    guess = Atoms("HHH", [[-0.95, 0, 0], [0, 0, 0], [0.93, 0, 0]])
+    found = search(
+        guess=guess, calculator=LEPS(), multiplicity=2, settings=FAST, on_status=told.append
+    )
+    assert found.verdict.label is Label.FOUND
+    assert {one.energy_kcal_per_mol for one in told} == {None}
 
 
 def test_it_is_told_in_time_and_at_the_ends_of_stages(all_told) -> None:

@@ -78,6 +78,13 @@ def test_columns_are_there_where_they_say_something() -> None:
     assert "0.010" in text
 
 
+def test_short_times_have_a_decimal_so_that_they_add_up_with_those_of_the_stages() -> None:
+    row = to_row(searched())
+    for seconds, told in ((0.44, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (17.4, "17 s")):
+        line = table.finished_line(dataclasses.replace(row, seconds=seconds))
+        assert line.endswith(f", {told}"), line
+
+
 def test_a_zero_is_a_number() -> None:
     """Where a number is missing nothing stands, and only there."""
     text = printed(row(barrier_kcal_per_mol=0.0))
