@@ -164,14 +164,10 @@ def verdict_words(row: ResultRow) -> str:
 
 
 def finished_line(row: ResultRow) -> str:
-<<<<<<< HEAD
-    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1 s', or with the reason.
+    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1.2 s', or with the reason.
 
     Of a *found* one the barrier back as well.
     """
-=======
-    """'hcn: intended, ΔE‡ 73.2 kcal/mol, ΔG‡ 68.3 kcal/mol, 1.2 s', or with the reason."""
->>>>>>> fixc
     words = [f"{row.id}: {verdict_words(row)}"]
     back = row.reverse_barrier_kcal_per_mol if row.verdict is Label.FOUND else None
     for name, value in (
