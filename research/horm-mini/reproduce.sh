@@ -94,3 +94,7 @@ done
 horm-train $HERE/08-dft/dft.yaml --out runs/dft/tuned
 once runs/horm-mini-dft.safetensors \
     python $SCRIPTS/export.py runs/dft/tuned/best.ckpt runs/horm-mini-dft.safetensors
+
+# What further training on DFT frames starts from: horm-mini with the repulsion of nuclei
+once runs/dft/repelling.safetensors \
+    python $SCRIPTS/repel.py runs/horm-mini.safetensors runs/dft/repelling.safetensors

@@ -312,7 +312,7 @@ def test_a_bug_in_a_verification_costs_that_alone(
     searched: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "search", lambda *_, **__: searched)
-    monkeypatch.setattr(workers, "verify_saddle", lambda *_: 1 / 0)
+    monkeypatch.setattr(workers, "verify_saddle", lambda *_, **__: 1 / 0)
     row = to_row(search_one(searched.reaction, RunSpec("gfn2-xtb", FAST, "gfn1-xtb")))
     assert row.verdict == "intended"
     assert "unexpected ZeroDivisionError" in row.verify_reason
