@@ -61,10 +61,7 @@ class Account:
         """
         key, known = self.recorder.recall(function, arguments) if self.recorder else ("", None)
         ended: R | StageError = self._computed(function, arguments) if known is None else known
-        if isinstance(ended, StageError):
-            self.add(ended.cost or Cost(), ended.log)
-        else:
-            self.add(ended.cost, ended.log)
+        self.add(ended.cost or Cost(), ended.log)
         if self.recorder and known is None:
             self.note_if(self.recorder.keep(key, self.stage, ended, lambda: self.log))
         if isinstance(ended, StageError):

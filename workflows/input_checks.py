@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -134,37 +136,42 @@ def _closest(atoms: Atoms) -> tuple[int, int, float]:
 
 
 def _check_same_atoms(reaction: Reaction) -> None:
-    reactant, product = reaction.reactant, reaction.product
-    if sorted(reactant.numbers) != sorted(product.numbers):
-        raise InputError(
-            f"reactant is {reactant.get_chemical_formula()} but product is "
-            f"{product.get_chemical_formula()}; both need the same atoms"
-        )
-    different = np.nonzero(reactant.numbers != product.numbers)[0]
-    if len(different):
-        first = int(different[0])
-        raise InputError(
-            f"the atom order differs: atom {first + 1} is {reactant.symbols[first]} in the "
-            f"reactant but {product.symbols[first]} in the product; {_remedy(reaction)}"
-        )
-    if reaction.guess is not None:
-        _check_guess(reaction.guess, reactant)
+    reactant, product, guess = reaction.reactant, reaction.product, reaction.guess
 
-
-def _check_guess(guess: Atoms, reactant: Atoms) -> None:
-    if sorted(guess.numbers) != sorted(reactant.numbers):
-        raise InputError(
-            f"the guess is {guess.get_chemical_formula()} but the reactant is "
-            f"{reactant.get_chemical_formula()}; both need the same atoms"
+    def other_product(place: int) -> str:
+        return (
+            f"the atom order differs: atom {place + 1} is {reactant.symbols[place]} in the "
+            f"reactant but {product.symbols[place]} in the product; {_remedy(reaction)}"
         )
-    different = np.nonzero(guess.numbers != reactant.numbers)[0]
-    if len(different):
-        first = int(different[0])
-        raise InputError(
-            f"atom {first + 1} is {guess.symbols[first]} in the guess but "
-            f"{reactant.symbols[first]} in the reactant; the guess needs the order of the "
+
+    _check_order({"reactant": reactant, "product": product}, other_product)
+    if guess is None:
+        return
+
+    def other_guess(place: int) -> str:
+        return (
+            f"atom {place + 1} is {guess.symbols[place]} in the guess but "
+            f"{reactant.symbols[place]} in the reactant; the guess needs the order of the "
             f"reactant: {' '.join(reactant.symbols)}"
         )
+
+    _check_order({"the guess": guess, "the reactant": reactant}, other_guess)
+
+
+def _check_order(two: dict[str, Atoms], otherwise: Callable[[int], str]) -> None:
+    """Raise `InputError` where two structures have other atoms, or the same in another order.
+
+    otherwise: what to say of the first place, counted from 0, where the order differs.
+    """
+    first, second = two.values()
+    if sorted(first.numbers) != sorted(second.numbers):
+        words = " but ".join(
+            f"{name} is {atoms.get_chemical_formula()}" for name, atoms in two.items()
+        )
+        raise InputError(f"{words}; both need the same atoms")
+    different = np.nonzero(first.numbers != second.numbers)[0]
+    if len(different):
+        raise InputError(otherwise(int(different[0])))
 
 
 def _remedy(reaction: Reaction) -> str:
