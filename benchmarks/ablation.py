@@ -92,14 +92,16 @@ def _start(name: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
             **{"checkpoint_minutes": 1e6, "threads": 1, "accelerator": "cpu"},
         },
     }
-    folder = _folder(name, options)
+    print(f"{name}: training for {options.minutes} minutes", flush=True)
+    return started(settings, _folder(name, options))
+
+
+def started(settings: dict[str, dict[str, Any]], folder: Path) -> subprocess.Popen[bytes]:
+    """A training with these settings, in this folder; it goes on where it was interrupted."""
     config = folder.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(settings), "utf-8")
-    command = [sys.executable, "-m", "horm_calc.commands.train", str(config)]
-    print(f"{name}: training for {options.minutes} minutes", flush=True)
-    return subprocess.Popen(
-        [*command, "--out", str(folder)], env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    command = [sys.executable, "-m", "horm_calc.commands.train", str(config), "--out", str(folder)]
+    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def _folder(name: str, options: argparse.Namespace) -> Path:
@@ -109,14 +111,19 @@ def _folder(name: str, options: argparse.Namespace) -> Path:
 
 def _judged(name: str, options: argparse.Namespace) -> dict[str, float]:
     last = _folder(name, options) / "last.ckpt"
-    frames = open_frames(options.test)
-    drawn = np.random.default_rng(0).choice(
-        np.flatnonzero(frames.has_second_derivatives), options.frames, replace=False
-    )
-    evaluation = evaluate(load_potential(last, device="cpu"), chosen(frames, np.sort(drawn)))
     steps = int(torch.load(last, weights_only=True)["global_step"])
-    return {"steps": steps} | {
-        quantity.column: float(evaluation.summary(quantity).mean)
+    return {"steps": steps} | judged(last, options.test, options.frames)
+
+
+def judged(checkpoint: Path, test: Path, count: int) -> dict[str, float]:
+    """Means of what is `SHOWN`, on frames with Hessians: the same ones for all networks."""
+    frames = open_frames(test)
+    drawn = np.random.default_rng(0).choice(
+        np.flatnonzero(frames.has_second_derivatives), count, replace=False
+    )
+    found = evaluate(load_potential(checkpoint, device="cpu"), chosen(frames, np.sort(drawn)))
+    return {
+        quantity.column: float(found.summary(quantity).mean)
         for quantity in QUANTITIES
         if quantity.column in SHOWN
     }

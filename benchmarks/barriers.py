@@ -5,7 +5,7 @@
 computes the energies of reactant, transition state and product of the smallest *intended* reactions
 at ωB97X/6-31G(d), each at the structure that the run has found, and compares barriers in both
 directions and reaction energies. Nothing is relaxed: that a saddle of DFT lies elsewhere is not
-seen here, but by --verify. Interrupted, the same command goes on. A quarter of a minute for each
+seen here, but by --verify. Interrupted, the same command goes on. Twenty seconds of CPU for a
 structure of 10 atoms.
 """
 
