@@ -2,12 +2,16 @@
 
     python research/dft-labels/choose.py ../shared/data/xtb_train.h5 research/dft-labels
 
-writes `frames-NNN.xyz`. Each file takes eight reactions whole: reactant, product and transition
+writes `frames-NNN.xyz`, to be labelled with energies and forces. Each file takes eight reactions whole: reactant, product and transition
 state as GFN2-xTB has them, whose differences are what a search is asked for, two frames from the
 highest part of their paths, and one from anywhere else. Among the frames of a reaction those are
 drawn more often that few others are like (`density_weighted`). HINT (Yin et al., arXiv:2603.25373)
 samples by energy and by density in this way. Reactions are shuffled, so that every file is a fair
 sample and labelling may stop after any. Development reactions are never touched.
+
+`hessians-NNN.xyz` are to be labelled with Hessians: of each small reaction a reactant, a transition
+state and a frame from high on the path. They begin with the last reactions, so that few frames are
+in both sets.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ SIZES = (5, 14)
 REACTIONS_PER_FILE = 8
 #: Frames from the part of highest energy of a reaction, and from the rest of it.
 HIGH_FRAMES, OTHER_FRAMES, HIGH_PART = 2, 1, 0.3
+#: Atoms at most where a Hessian is computed, which costs as much as eight energies with forces.
+HESSIAN_SIZE = 10
 #: eV/Å. Frames with larger forces are far from all paths.
 MAX_FORCE = 8.0
 #: Neighbours that say how sparse the surroundings of a frame are, within one reaction.
@@ -53,12 +59,15 @@ def main() -> None:
             if SIZES[0] <= len(group["numbers"]) <= SIZES[1] and "transition_state" in group
         ]
         names = np.random.default_rng(0).permutation(fitting).tolist()
-        for number, start in enumerate(range(0, len(names), REACTIONS_PER_FILE)):
-            few = names[start : start + REACTIONS_PER_FILE]
-            molecules = [
-                molecule for name in few for molecule in geometries(file[name], name, frames)
-            ]
-            ase.io.write(options.out / f"frames-{number:03d}.xyz", molecules, format="extxyz")
+        small = [name for name in names if len(file[name]["numbers"]) <= HESSIAN_SIZE]
+        for kind, order in (("frames", names), ("hessians", small[::-1])):
+            for number, start in enumerate(range(0, len(order), REACTIONS_PER_FILE)):
+                few = order[start : start + REACTIONS_PER_FILE]
+                found = [x for name in few for x in geometries(file[name], name, frames)]
+                if kind == "hessians":
+                    found = one_of_each(found)
+                path = options.out / f"{kind}-{number:03d}.xyz"
+                ase.io.write(path, found, format="extxyz")
 
 
 def geometries(group: h5py.Group, name: str, frames: Frames) -> list[Atoms]:
@@ -75,6 +84,13 @@ def geometries(group: h5py.Group, name: str, frames: Frames) -> list[Atoms]:
             drawn = density_weighted(some, count, seed=0, neighbours=NEIGHBOURS)
             found += [molecule(numbers, some[int(i)].positions, name, kind) for i in drawn]
     return found
+
+
+def one_of_each(molecules: list[Atoms]) -> list[Atoms]:
+    """Of each reaction the first geometry of the kinds that get a Hessian."""
+    kinds = ("reactant", "transition_state", "high")
+    first = {(x.info["reaction"], x.info["kind"]): x for x in reversed(molecules)}
+    return [first[key] for key in reversed(first) if key[1] in kinds]
 
 
 def molecule(numbers: np.ndarray, positions: np.ndarray, reaction: str, kind: str) -> Atoms:

@@ -108,8 +108,9 @@ def test_without_a_calculator_it_is_the_network_of_the_package(
         [row] = csv.DictReader(file)
     assert (row["verdict"], row["level_of_theory"]) == ("intended", level)
     printed = " ".join(capsys.readouterr().out.split())
-    # Before the search and below the table.
-    assert printed.count(level) == 2
+    # Before the search, below the table, and with how far it is from DFT.
+    assert printed.count(level) == 3
+    assert f"{level}: barriers deviate from" in printed
     # A folder that another calculator has begun says how to go on with it.
     error = refused(capsys, source, "--out", out, "--calculator", "gfn2-xtb", *FAST_FLAGS)
     assert "calculator: horm:horm-mini there, gfn2-xtb now" in error
