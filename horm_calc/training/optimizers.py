@@ -23,7 +23,7 @@ def optimizer_of(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
     parts: list[Optimizer] = []
     if matrices:
         # So scaled, its steps are as long as those of AdamW, and one learning rate serves both.
-        parts.append(Muon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw"))
+        parts.append(PreciseMuon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw"))
     if rest:
         parts.append(AdamW(rest, rate, weight_decay=decay, amsgrad=settings.amsgrad))
     return parts[0] if len(parts) == 1 else Combined(*parts)
@@ -38,6 +38,55 @@ def _matrices(network: nn.Module) -> Iterator[torch.Tensor]:
     for module in network.modules():
         if isinstance(module, nn.Linear) and min(module.weight.shape) > 1:
             yield module.weight
+
+
+class PreciseMuon(Muon):
+    """Muon that orthogonalises in the precision of the weights.
+
+    PyTorch's converts to bfloat16 whatever it is given, as tensor cores like it
+    (https://github.com/pytorch/pytorch/pull/160213). CPUs without such instructions do not: nine
+    tenths of a training step of horm-mini, 1.6 s of CPU, were this, which takes 0.06 s in float32.
+    Steps are as long as with `adjust_lr_fn="match_rms_adamw"`.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                mean = self.state[weight].setdefault(
+                    "momentum_buffer", torch.zeros_like(weight.grad)
+                )
+                mean.lerp_(weight.grad, 1 - group["momentum"])
+                update = weight.grad.lerp(mean, group["momentum"])
+                direction = orthogonalised(
+                    update, group["ns_coefficients"], group["ns_steps"], group["eps"]
+                )
+                rate = group["lr"] * 0.2 * max(weight.shape) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(direction, alpha=-rate)
+        return loss
+
+
+def orthogonalised(
+    matrix: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
+) -> torch.Tensor:
+    """The matrix (m, n) with its singular values brought near 1, by Newton-Schulz iterations.
+
+    Quintic, as in Muon (arXiv:2502.16982, eq. 2): X ← aX + b(XXᵀ)X + c(XXᵀ)²X.
+    """
+    a, b, c = coefficients
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    found = wide / wide.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = found @ found.T
+        found = a * found + (b * gram + c * gram @ gram) @ found
+    return found if wide is matrix else found.T
 
 
 class Combined(Optimizer):

@@ -2,12 +2,13 @@
 
     python research/dft-labels/choose.py ../shared/data/xtb_train.h5 research/dft-labels
 
-writes `frames-NNN.xyz`, to be labelled with energies and forces. Each file takes eight reactions whole: reactant, product and transition
-state as GFN2-xTB has them, whose differences are what a search is asked for, two frames from the
-highest part of their paths, and one from anywhere else. Among the frames of a reaction those are
-drawn more often that few others are like (`density_weighted`). HINT (Yin et al., arXiv:2603.25373)
-samples by energy and by density in this way. Reactions are shuffled, so that every file is a fair
-sample and labelling may stop after any. Development reactions are never touched.
+writes `frames-NNN.xyz`, to be labelled with energies and forces. Each file takes eight reactions
+whole: reactant, product and transition state as GFN2-xTB has them, whose differences are what a
+search is asked for, two frames from the highest part of their paths, and one from anywhere else.
+Among the frames of a reaction those are drawn more often that few others are like
+(`density_weighted`). HINT (Yin et al., arXiv:2603.25373) samples by energy and by density in this
+way. Reactions are shuffled, so that every file is a fair sample and labelling may stop after any.
+Development reactions are never touched.
 
 `hessians-NNN.xyz` are to be labelled with Hessians: of each small reaction a reactant, a transition
 state and a frame from high on the path. They begin with the last reactions, so that few frames are
