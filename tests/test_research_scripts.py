@@ -27,6 +27,7 @@ from tests.horm_calc.small_networks import CONFIGS, small, write
 from tests.places import REPOSITORY
 
 FOLDER = REPOSITORY / "research" / "horm-mini" / "scripts"
+LABELS = REPOSITORY / "research" / "dft-labels"
 
 
 @pytest.fixture
@@ -196,6 +197,31 @@ def test_exported_weights_say_their_licence(script, tmp_path, monkeypatch) -> No
     assert after.metadata == before.metadata | {"licence": "CC BY-NC-SA 4.0"}
     assert after.config == before.config
     assert all((after.state[key] == value).all() for key, value in before.state.items())
+
+
+def test_structures_on_which_networks_disagree(tmp_path, monkeypatch) -> None:
+    """Those that both know as well are left, and so are near copies of one that was taken."""
+    monkeypatch.syspath_prepend(str(LABELS))
+    module = importlib.import_module("disagree")
+    near, far = molecule("CH3OH"), molecule("CH3OH")
+    far.positions[1, 2] += 0.3  # out of the plane
+    structures = [near, far, far]
+    for atoms in structures:
+        atoms.info["reaction"] = "rxn1"
+    ase.io.write(tmp_path / "in.xyz", structures)
+    monkeypatch.setattr(module, "EACH", 2)
+    with pytest.raises(SystemExit):
+        run(module, monkeypatch, tmp_path / "in.xyz", tmp_path, "horm-mini")
+    for out in ("a", "b"):
+        networks = ("horm-mini", "horm-mini-dft")
+        run(module, monkeypatch, tmp_path / "in.xyz", tmp_path / out, *networks)
+    found = ase.io.read(tmp_path / "a" / "active-000.xyz", ":")
+    again = ase.io.read(tmp_path / "b" / "active-000.xyz", ":")
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(found, again, strict=True))
+    assert len(found) == 2 and module.distance(*found) > module.APART
+    spread, _ = module.disputes([module.forces_of(name, found) for name in networks])
+    all_spread, _ = module.disputes([module.forces_of(name, structures) for name in networks])
+    assert spread[0] >= all_spread.max() - 1e-6
 
 
 def test_widened_weights_compute_the_same(script, tmp_path, monkeypatch) -> None:
