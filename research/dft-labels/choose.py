@@ -12,7 +12,7 @@ Development reactions are never touched.
 
 `hessians-NNN.xyz` are to be labelled with Hessians: of each small reaction a reactant, a transition
 state and a frame from high on the path. They begin with the last reactions, so that few frames are
-in both sets.
+in both sets. `small-NNN.xyz` are those of the smallest molecules, whose Hessians cost least.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ SIZES = (5, 14)
 REACTIONS_PER_FILE = 8
 #: Frames from the part of highest energy of a reaction, and from the rest of it.
 HIGH_FRAMES, OTHER_FRAMES, HIGH_PART = 2, 1, 0.3
-#: Atoms at most where a Hessian is computed, which costs as much as eight energies with forces.
-HESSIAN_SIZE = 10
+#: Atoms at most where a Hessian is computed, which costs as much as ten energies with forces; and
+#: those of the smallest molecules.
+HESSIAN_SIZE, SMALL_SIZE = 10, 8
 #: eV/Å. Frames with larger forces are far from all paths.
 MAX_FORCE = 8.0
 #: Neighbours that say how sparse the surroundings of a frame are, within one reaction.
@@ -60,12 +61,17 @@ def main() -> None:
             if SIZES[0] <= len(group["numbers"]) <= SIZES[1] and "transition_state" in group
         ]
         names = np.random.default_rng(0).permutation(fitting).tolist()
-        small = [name for name in names if len(file[name]["numbers"]) <= HESSIAN_SIZE]
-        for kind, order in (("frames", names), ("hessians", small[::-1])):
+        size = {name: len(file[name]["numbers"]) for name in names}
+        lists = {
+            "frames": names,
+            "hessians": [name for name in names[::-1] if size[name] <= HESSIAN_SIZE],
+            "small": [name for name in names[::-1] if size[name] <= SMALL_SIZE],
+        }
+        for kind, order in lists.items():
             for number, start in enumerate(range(0, len(order), REACTIONS_PER_FILE)):
                 few = order[start : start + REACTIONS_PER_FILE]
                 found = [x for name in few for x in geometries(file[name], name, frames)]
-                if kind == "hessians":
+                if kind != "frames":
                     found = one_of_each(found)
                 path = options.out / f"{kind}-{number:03d}.xyz"
                 ase.io.write(path, found, format="extxyz")
