@@ -34,7 +34,7 @@ from horm_calc.potential import load_potential
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 #: What is probed, the optimiser, and its rate: three times the one of Muon made it slower, and
-#: AdamW has the one that the first training of horm-mini had.
+#: AdamW has the one that the first training of horm-mini-xtb had.
 PROTOCOLS = {
     "E-F": ("none", "muon", 3e-3),
     "E-F-H, rows": ("rows", "muon", 3e-3),

@@ -1,6 +1,6 @@
 """Verified reactions per core-hour: this search, the routes it replaced, and a process per stage.
 
-    python -m benchmarks.throughput --calculator horm-mini --first 40
+    python -m benchmarks.throughput --calculator horm:horm-mini --first 40
 
 searches development reactions on one core by three routes that take turns, a few reactions at a
 time, and prints CPU seconds per reaction and *intended* reactions per core-hour:

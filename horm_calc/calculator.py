@@ -67,7 +67,7 @@ class HormCalculator(Calculator):
     ----------
     checkpoint
         A file, or a name that `horm-models` lists ('eqv2', 'left', …); if not given, 'horm-mini',
-        which comes with this package and approximates GFN2-xTB.
+        which comes with this package and approximates ωB97X/6-31G(d).
     device
         'cuda' where there is one, else 'cpu', if not given.
     dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from ase import Atoms
 from benchmarks import (
     agreement,
     barriers,
+    dft,
     dynamics,
     hessian,
     overfit,
     precision,
     protocols,
+    refined,
     scale,
     smoothness,
     training,
@@ -118,6 +121,23 @@ def test_overfit_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     moment, direct = json.loads(file.read_text("utf-8"))["networks"]
     assert [step for step, _ in moment["curve"]] == [0, 1, 2, 3, 4, 5, 6]
     assert direct["curve"][0][1] != direct["curve"][-1][1]
+
+
+def test_errors_against_dft_by_element_and_size() -> None:
+    """Of forces wrong by 0.1 eV/Å at every hydrogen, and of one wrong row of a Hessian of three."""
+    expected = [
+        frame for frame in frames() if frame.reaction == "H2O" and frame.hessian is not None
+    ]
+    found = [
+        dataclasses.replace(frame, forces=frame.forces + 0.1 * (frame.numbers == 1)[:, None],
+                            hessian=frame.hessian + 0.3 * (np.arange(9) == 0)[:, None])
+        for frame in expected
+    ]  # fmt: skip
+    shown = dft.by_kind({"own": found}, expected)
+    cells = dict(zip(shown.columns[0].cells, shown.columns[2].cells, strict=True))
+    assert cells == {
+        "H": "0.100  0.000", "O": "0.000  0.100", "up to 11 atoms": "0.067  0.033"
+    }  # fmt: skip
 
 
 def test_smoothness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,6 +246,32 @@ def test_barriers_of_a_run_at_another_level(tmp_path: Path) -> None:
     before = labels.stat().st_mtime_ns
     assert barriers.main(command) == 0  # nothing is computed again
     assert labels.stat().st_mtime_ns == before
+
+
+def test_saddles_refined_at_another_level(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GFN1-xTB in the place of DFT: the numbers are those of --verify."""
+    hcn, file = REPOSITORY / "examples" / "xyz" / "hcn.xyz", tmp_path / "refined.json"
+    flags = ("--calculator", "gfn2-xtb", "--verify", "gfn1-xtb")
+    assert call(hcn, "--out", tmp_path / "run", *flags) == 0
+    asked = []
+    monkeypatch.setattr(refined, "WB97X", lambda grid: asked.append(grid) or gfn1_xtb())
+    command = [str(tmp_path / "run"), "--json", str(file)]
+    capsys.readouterr()
+    refined.main(command)
+    [levels] = [entry["levels"] for entry in json.loads(file.read_text("utf-8")).values()]
+    [found] = levels.values()
+    [row] = load_run(tmp_path / "run").rows.values()
+    assert found["rmsd"] == pytest.approx(row.verify_ts_rmsd_a, abs=1e-4)
+    assert found["barrier"] == pytest.approx(row.barrier_kcal_per_mol, abs=1e-4)
+    assert found["barrier_of_dft"] == pytest.approx(row.verify_barrier_kcal_per_mol, abs=0.01)
+    error = found["barrier"] - found["barrier_of_dft"]
+    assert f"{error:.2f}" in capsys.readouterr().out
+    refined.main(command)  # nothing is computed again
+    assert len(asked) == 1
+    with pytest.raises(SystemExit):
+        refined.main([str(tmp_path / "run"), *command])
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")  # a diatomic does not turn about its axis

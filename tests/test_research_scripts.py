@@ -213,7 +213,7 @@ def test_structures_on_which_networks_disagree(tmp_path, monkeypatch) -> None:
     with pytest.raises(SystemExit):
         run(module, monkeypatch, tmp_path / "in.xyz", tmp_path, "horm-mini")
     for out in ("a", "b"):
-        networks = ("horm-mini", "horm-mini-dft")
+        networks = ("horm-mini", "horm-mini-xtb")
         run(module, monkeypatch, tmp_path / "in.xyz", tmp_path / out, *networks)
     found = ase.io.read(tmp_path / "a" / "active-000.xyz", ":")
     again = ase.io.read(tmp_path / "b" / "active-000.xyz", ":")

@@ -90,18 +90,18 @@ def verify(
 def _verify(result: SearchResult, surface: Surface, settings: SearchSettings) -> Verification:
     assert result.saddle is not None
     try:
-        saddle = _refined(result.saddle, surface, settings.saddle)
+        saddle = refined(result.saddle, surface, settings.saddle)
     except StageError as error:
         return Verification(reason=str(error), log=error.log)
-    if difference := _difference(result.saddle, saddle):
-        return Verification(saddle, reason=difference, log=saddle.log)
+    if reason := difference(result.saddle, saddle):
+        return Verification(saddle, reason=reason, log=saddle.log)
     ends: dict[str, Minimum] = {}
     reasons, logs = [], [saddle.log]
     for name, connected in zip(
         ("reactant", "product"), connected_sides(result.verdict), strict=True
     ):
         if connected:
-            end, problem, log = _end(getattr(result, name).atoms, surface, settings)
+            end, problem, log = relaxed_end(getattr(result, name).atoms, surface, settings)
             logs.append(log)
             if end is None:
                 reasons.append(f"no barrier from the {name}: {problem}")
@@ -122,7 +122,7 @@ def _verify(result: SearchResult, surface: Surface, settings: SearchSettings) ->
     )
 
 
-def _refined(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddle:
+def refined(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddle:
     """From the Hessian of the search, and where that leads nowhere with exact ones.
 
     A network's Hessian can be wrong where its saddle is right, so that a failure from there
@@ -131,7 +131,7 @@ def _refined(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddl
     log = ""
     try:
         saddle = refine_again(known, surface, settings)
-        if not _difference(known, saddle):
+        if not difference(known, saddle):
             return saddle
         log = saddle.log
     except StageTimeout:
@@ -143,7 +143,7 @@ def _refined(known: Saddle, surface: Surface, settings: SaddleSettings) -> Saddl
     return dataclasses.replace(saddle, log=f"{log}\nOnce more, with exact Hessians:\n{saddle.log}")
 
 
-def _difference(known: Saddle, saddle: Saddle) -> str:
+def difference(known: Saddle, saddle: Saddle) -> str:
     """Why a refined saddle is none, or not the one that was known."""
     if not saddle.converged:
         return saddle.reason
@@ -156,7 +156,7 @@ def _difference(known: Saddle, saddle: Saddle) -> str:
     )
 
 
-def _end(
+def relaxed_end(
     before: Atoms, surface: Surface, settings: SearchSettings
 ) -> tuple[Minimum | None, str, str]:
     """An end of the search relaxed once more, or why there is none like it; and the log.

@@ -76,14 +76,14 @@ CATALOGUE = {
         _shipped(
             SHIPPED,
             "E-F-H",
-            "GFN2-xTB",
-            "forces 0.077 eV/Å, Hessians 0.145 eV/Å², their eigenvalues 0.40 eV/Å²",
+            "ωB97X/6-31G(d)",
+            "forces 0.114 eV/Å, Hessians 0.201 eV/Å², their eigenvalues 0.72 eV/Å²",
         ),
         _shipped(
-            "horm-mini-dft",
-            "E-F",
-            "ωB97X/6-31G(d)",
-            "forces 0.131 eV/Å, Hessians 0.245 eV/Å², their eigenvalues 1.18 eV/Å²",
+            "horm-mini-xtb",
+            "E-F-H",
+            "GFN2-xTB",
+            "forces 0.077 eV/Å, Hessians 0.145 eV/Å², their eigenvalues 0.40 eV/Å²",
         ),
         Entry("alpha_orig", "AlphaNet", "E-F", 0.502, 1.190),
         Entry("alpha", "AlphaNet", "E-F-H", 0.390, 0.790),
@@ -117,7 +117,7 @@ def list_checkpoints() -> dict[str, Entry]:
 def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint, given by its path or by its name in the catalogue.
 
-    An existing file wins. 'horm-mini' and 'horm-mini-dft' come with this package. Other names are
+    An existing file wins. 'horm-mini' and 'horm-mini-xtb' come with this package. Other names are
     looked up in the folder $HORM_CHECKPOINTS (`.safetensors` before `.ckpt`), then among what was
     downloaded before, then downloaded from Hugging Face. Raises `CheckpointNotFound`.
     """

@@ -108,7 +108,7 @@ def _table(here: dict[str, Path | None]) -> Table:
 
     table = Table(
         title="trained on energies (E), forces (F) and Hessians (H) at ωB97X/6-31G(d); "
-        f"{catalogue.SHIPPED} at GFN2-xTB",
+        "horm-mini-xtb at GFN2-xTB",
         caption="errors: of Hessians and of their eigenvalues, mean absolute, in eV/Å², from "
         + catalogue.ERRORS_SOURCE,
         box=None,

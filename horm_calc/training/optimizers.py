@@ -22,8 +22,7 @@ def optimizer_of(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
     parts: list[Optimizer] = []
     if matrices:
-        # So scaled, its steps are as long as those of AdamW, and one learning rate serves both.
-        parts.append(PreciseMuon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw"))
+        parts.append(PreciseMuon(matrices, rate, decay))
     if rest:
         parts.append(AdamW(rest, rate, weight_decay=decay, amsgrad=settings.amsgrad))
     return parts[0] if len(parts) == 1 else Combined(*parts)
@@ -43,11 +42,15 @@ def _matrices(network: nn.Module) -> Iterator[torch.Tensor]:
 class PreciseMuon(Muon):
     """Muon that orthogonalises in the precision of the weights.
 
-    PyTorch's converts to bfloat16 whatever it is given, as tensor cores like it
-    (https://github.com/pytorch/pytorch/pull/160213). CPUs without such instructions do not: nine
-    tenths of a training step of horm-mini, 1.6 s of CPU, were this, which takes 0.06 s in float32.
-    Steps are as long as with `adjust_lr_fn="match_rms_adamw"`.
+    PyTorch's Muon always converts to bfloat16, which is fast on tensor cores and slow on CPUs
+    without such instructions (https://github.com/pytorch/pytorch/pull/160213): it took nine tenths
+    of a training step of horm-mini, 1.6 s of CPU, instead of 0.06 s in float32. Steps are those of
+    `Muon(..., nesterov=True, adjust_lr_fn="match_rms_adamw")`: as long as those of AdamW, so that
+    one learning rate serves both.
     """
+
+    def __init__(self, weights: list[torch.Tensor], lr: float, weight_decay: float) -> None:
+        super().__init__(weights, lr, weight_decay, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:

@@ -455,7 +455,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one of {', '.join(known())}; horm:NAME, a network that horm-models lists; "
         "horm:FILE, a checkpoint of your own; FILE.py:FACTORY or MODULE:FACTORY, a function "
         "(charge, multiplicity) that returns an ASE calculator "
-        f"(default {DEFAULT}, which approximates GFN2-xTB)",
+        f"(default {DEFAULT}, which approximates ωB97X/6-31G(d))",
     )
     parser.add_argument(
         "--verify",

@@ -1,11 +1,11 @@
-"""Structures about which networks disagree most: those to be labelled by DFT next.
+"""Structures on which networks disagree most: those to be labelled by DFT next.
 
     python research/dft-labels/disagree.py runs/searched.xyz runs/dft-labels FIRST SECOND
 
-reads structures of searches (of collect.py), adds to each a copy with its atoms moved at random, so
-that curvature across the path counts too, and writes `active-NNN.xyz`: of each reaction the few
-structures in which the forces of the networks differ most. The networks are trained on the same
-labels with other seeds or from other weights: where they differ, the labels have not decided
+reads structures of searches (written by collect.py), adds to each a copy with its atoms moved at
+random, so that curvature across the path counts too, and writes `active-NNN.xyz`: of each reaction
+the few structures in which the forces of the networks differ most. The networks are trained on the
+same labels with other seeds or from other weights: where they differ, the labels have not decided
 (query by committee: Smith et al., J. Chem. Phys. 2018, 148, 241733).
 """
 

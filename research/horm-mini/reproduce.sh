@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the weights of horm-mini and horm-mini-dft again, from the first step to the last.
+# Makes the weights of horm-mini-xtb and horm-mini again, from the first step to the last.
 #
 #     research/horm-mini/reproduce.sh [DATA]
 #
@@ -73,20 +73,24 @@ label $RUNS/searched2.h5 runs/searched2.xyz gfn2-xtb --hessians 0.3
 train 05-searched-again settled
 
 # 06: exchanged atoms
-once runs/mutated.xyz python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" runs/mutated.xyz
+once runs/mutated.xyz python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" runs/mutated.xyz \
+    --calculator "horm:$RUNS/settled/last.ckpt"
 once runs/mutated-kept.xyz \
     python $SCRIPTS/avoid.py runs/mutated.xyz "$DATA/xtb_dev.h5" runs/mutated-kept.xyz
 label $RUNS/mutated.h5 runs/mutated-kept.xyz gfn2-xtb --hessians 0.25 --projections 2
 train 06-exchanged exchanged
 
-# 07: 96 channels instead of 64; these are the weights of horm-mini
+# 07: 96 channels instead of 64; with the repulsion of nuclei these are the weights of horm-mini-xtb
 once $RUNS/widened.safetensors python $SCRIPTS/widen.py \
     $RUNS/exchanged/last.ckpt $RUNS/widened.safetensors --channels 96 --hidden 256
 train 07-broader broader
-once runs/horm-mini.safetensors \
-    python $SCRIPTS/export.py $RUNS/broader/last.ckpt runs/horm-mini.safetensors
+once $RUNS/exported.safetensors \
+    python $SCRIPTS/export.py $RUNS/broader/last.ckpt $RUNS/exported.safetensors
+once runs/horm-mini-xtb.safetensors \
+    python $SCRIPTS/repel.py $RUNS/exported.safetensors runs/horm-mini-xtb.safetensors
 
-# 08: tuned on frames at ωB97X/6-31G(d); these are the weights of horm-mini-dft
+# 08: tuned on 240 frames at ωB97X/6-31G(d); these were the weights of horm-mini-dft, and nothing
+# below needs them
 once runs/dft/chosen-1.xyz python $SCRIPTS/choose.py "$DATA/xtb_train.h5" runs/dft
 for part in 1 2 3 4 5 6; do
     label runs/dft/labels-$part.h5 runs/dft/chosen-$part.xyz wb97x
@@ -95,6 +99,7 @@ horm-train $HERE/08-dft/dft.yaml --out runs/dft/tuned
 once runs/horm-mini-dft.safetensors \
     python $SCRIPTS/export.py runs/dft/tuned/best.ckpt runs/horm-mini-dft.safetensors
 
-# What further training on DFT frames starts from: horm-mini with the repulsion of nuclei
-once runs/dft/repelling.safetensors \
-    python $SCRIPTS/repel.py runs/horm-mini.safetensors runs/dft/repelling.safetensors
+# 09: tuned on the labels of research/dft-labels; these are the weights of horm-mini
+train 09-more-labels tuned
+once runs/horm-mini.safetensors \
+    python $SCRIPTS/export.py $RUNS/tuned/best.ckpt runs/horm-mini.safetensors

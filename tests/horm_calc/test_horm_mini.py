@@ -1,4 +1,4 @@
-"""The network that comes with this package, against the method it was trained on."""
+"""The networks that come with this package, against the methods that they were trained on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from horm_calc.checkpoints.catalogue import SHIPPED, find
 from horm_calc.checkpoints.files import read as read_checkpoint
 from horm_calc.data.files import open_frames
 from horm_calc.data.frames import chosen
+from horm_calc.references import LEVEL_OF_THEORY
 from tests.places import SHARED, STRUCTURES
 
 PUBLISHED = SHARED / "data" / "horm_sample_100.lmdb"
@@ -42,21 +43,24 @@ def test_it_is_small_and_says_what_it_is(mini) -> None:
     path = find(SHIPPED)
     assert path.stat().st_size < 8e6
     checkpoint = read_checkpoint(path)
-    assert mini.level_of_theory == "GFN2-xTB"
-    assert checkpoint.metadata["data"]["reactions"] == 1609
+    assert mini.level_of_theory == LEVEL_OF_THEORY
+    # Where the last training ended, not where the file came from.
+    assert checkpoint.metadata["data"]["reactions"] < 1000
     # Nothing tells where it was trained.
     texts = json.dumps(checkpoint.metadata).split('"')
     assert not [text for text in texts if text.startswith("/")]
 
 
-def test_energies_and_forces_are_those_of_gfn2_xtb(mini) -> None:
+def test_energies_and_forces_are_those_of_gfn2_xtb() -> None:
     """Within some times the errors on held-out reactions (its model card), as three of the
     six examples are smaller or stranger than what it was trained on."""
+    xtb = HormCalculator("horm-mini-xtb")
+    assert xtb.level_of_theory == "GFN2-xTB"
     force_errors, reaction_errors = [], []
     energies: list[float] = []
     for atoms in molecules():
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-        found = mini.evaluate([atoms], ("energy", "forces"))[0]
+        found = xtb.evaluate([atoms], ("energy", "forces"))[0]
         force_errors.append(np.abs(found["forces"] - atoms.get_forces()).mean())
         energies.append(found["energy"] - atoms.get_potential_energy())
     reaction_errors = np.abs(np.diff(np.reshape(energies, (-1, 2)))).ravel().tolist()
@@ -70,15 +74,14 @@ def test_its_hessian_is_the_slope_of_its_forces(mini) -> None:
         assert roughness(mini, atoms) < 0.05
 
 
-def test_the_one_tuned_to_dft_is_nearer_to_dft(mini) -> None:
-    """Than GFN2-xTB and the network that it came from, on frames that HORM published."""
+def test_it_is_near_to_dft() -> None:
+    """Much nearer than GFN2-xTB and the network that it came from, on frames that HORM
+    published: its card has 55% of the errors of GFN2-xTB in forces, and less in Hessians."""
     if not PUBLISHED.exists():
         pytest.skip(f"{PUBLISHED.name} is not here")
-    tuned = HormCalculator("horm-mini-dft")
-    assert tuned.level_of_theory == "ωB97X/6-31G(d)"
     frames = chosen(open_frames(PUBLISHED), range(0, 100, 8))
-    of_tuned = errors(by_network("horm-mini-dft", frames), frames)
-    for others in (by_network("horm-mini", frames), by_xtb(frames)):
+    of_mini = errors(by_network(SHIPPED, frames), frames)
+    for others in (by_network("horm-mini-xtb", frames), by_xtb(frames)):
         of_others = errors(others, frames)
         for quantity in ("forces", "hessian", "eigenvalues"):
-            assert of_tuned[quantity].mean < 0.9 * of_others[quantity].mean
+            assert of_mini[quantity].mean < 0.75 * of_others[quantity].mean

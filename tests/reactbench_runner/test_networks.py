@@ -101,7 +101,7 @@ def test_without_a_calculator_it_is_the_network_of_the_package(
     source, out = tmp_path / "reactions.csv", tmp_path / "out"
     source.write_text(f"id,reaction\nhcn,{STRUCTURES / 'hcn.xyz'}\n")
     assert call(source, "--out", out, *FAST_FLAGS) == 0
-    level = "MomentNet 'horm-mini' trained on GFN2-xTB"
+    level = "MomentNet 'horm-mini' trained on ωB97X/6-31G(d)"
     run = json.loads((out / "run.json").read_text("utf-8"))
     assert (run["level_of_theory"], run["identity"]["architecture"]) == (level, "MomentNet")
     with (out / "results.csv").open(newline="") as file:

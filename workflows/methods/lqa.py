@@ -22,7 +22,7 @@ from workflows.methods.hessian_updates import bofill
 from workflows.settings import IRCSettings
 from workflows.surface import Surface
 
-#: Steps between exact Hessians, for calculators that have their own. From ten saddles of horm-mini,
+#: Steps between exact Hessians, for calculators with their own. From ten saddles of horm-mini-xtb,
 #: every 5, 10 or no steps led to the same ends, in 1.3, 1.0 and 1.1 s of CPU time.
 HESSIAN_EVERY = 10
 

@@ -1,4 +1,4 @@
-"""Frames to be labelled by DFT, for the fine-tuning of horm-mini.
+"""Frames to be labelled by DFT, for the fine-tuning of horm-mini-xtb.
 
     python research/horm-mini/scripts/choose.py ../shared/data/xtb_train.h5 runs/dft
     horm-label runs/dft/chosen-0.xyz runs/dft/labels-0.h5 --level wb97x --hessians 1

@@ -64,7 +64,7 @@ def main() -> None:
     )
     parser.add_argument("frames", type=Path, help="reactions with a `transition_state` (.h5)")
     parser.add_argument("out", type=Path, help="a new extended xyz file")
-    parser.add_argument("--calculator", default="horm:horm-mini", help="as of horm-tssearch")
+    parser.add_argument("--calculator", default="horm:horm-mini-xtb", help="as of horm-tssearch")
     parser.add_argument("--each", type=int, default=3, help="molecules of each (default 3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)

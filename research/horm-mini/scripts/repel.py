@@ -1,6 +1,6 @@
 """From a checkpoint of MomentNet to one that adds the repulsion of nuclei where atoms overlap.
 
-    python research/horm-mini/scripts/repel.py horm-mini runs/dft/repelling.safetensors
+    python research/horm-mini/scripts/repel.py exported.safetensors horm-mini-xtb.safetensors
 
 Molecules are not changed: the repulsion ends at 0.75 times the sum of covalent radii, and the
 shortest bonds, those of N2 and CO, are 0.77 times it.

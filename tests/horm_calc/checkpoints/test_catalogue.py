@@ -42,7 +42,7 @@ def test_entries() -> None:
     for name, entry in CATALOGUE.items():
         assert entry.name == name
         assert entry.network in NETWORKS
-        if name in (SHIPPED, f"{SHIPPED}-dft"):
+        if name in (SHIPPED, f"{SHIPPED}-xtb"):
             assert entry.url is None
             assert find(name).is_file()
         else:
@@ -125,7 +125,7 @@ def test_offline_error_says_what_to_do(folder: Path, downloads: list[Any]) -> No
     [
         ("eqv", "did you mean eqv2"),
         ("left-fd.ckpt", "did you mean left-df"),
-        ("something", "known: horm-mini, horm-mini-dft, alpha_orig,"),
+        ("something", "known: horm-mini, horm-mini-xtb, alpha_orig,"),
         ("folder/left.ckpt", "no file folder/left.ckpt"),
         ("/nowhere/left", "no file /nowhere/left"),
         ("", "neither a file nor"),

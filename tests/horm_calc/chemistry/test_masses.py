@@ -46,7 +46,7 @@ def heavy(atoms: Atoms, **masses: float) -> Atoms:
 
 @pytest.fixture(scope="module")
 def network() -> Surface:
-    return Surface(HormCalculator())
+    return Surface(HormCalculator("horm-mini-xtb"))
 
 
 def points(network: Surface, hydrogen: float) -> tuple[Minimum, Saddle]:

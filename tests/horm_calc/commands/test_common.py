@@ -101,7 +101,7 @@ def test_help_in_every_terminal(
     ("command", "arguments", "words"),
     [
         ("horm-models", [], "horm-mini"),
-        ("horm-models", ["show", "horm-mini"], "GFN2-xTB"),
+        ("horm-models", ["show", "horm-mini-xtb"], "GFN2-xTB"),
         ("horm-models", ["show", "hörm-mini"], "h"),
         ("horm-train", ["--print-config"], "curriculum_end"),
         ("horm-data", ["info", "frames.xyz"], "frames"),

@@ -142,7 +142,7 @@ def test_show_knows_what_is_published(
     assert "LEFTNet" not in " ".join(shown(capsys, "left").values())
 
 
-@pytest.mark.parametrize("name", ["horm-mini", "horm-mini-dft"])
+@pytest.mark.parametrize("name", ["horm-mini", "horm-mini-xtb"])
 def test_show_what_comes_with_the_package(name: str) -> None:
     """As it is typed; the errors are those of the model card."""
     command = [sys.executable, "-m", "horm_calc.commands.models", "show", name]

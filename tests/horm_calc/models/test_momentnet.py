@@ -185,14 +185,15 @@ def test_derivatives_hold_where_nuclei_repel_each_other(distance: float) -> None
     np.testing.assert_allclose(hessian.numpy()[0], row, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["horm-mini", "horm-mini-xtb"])
 @pytest.mark.parametrize("pair", [("C", "O"), ("C", "H"), ("O", "H")])
-def test_overlapping_atoms_have_no_hole(pair: tuple[str, str]) -> None:
-    """horm-mini alone finds energies of ±1e7 eV there. Where the repulsion takes over, at half of a
+def test_overlapping_atoms_have_no_hole(pair: tuple[str, str], name: str) -> None:
+    """Networks alone find energies of ±1e7 eV there. Where the repulsion takes over, at half of a
     bond's length, there may be a step, but nothing as low as the molecule.
     """
-    contents = read(find("horm-mini"))
+    contents = read(find(name))
     sizes = {key: value for key, value in contents.config.items() if key != "name"}
-    network = MomentNet.fresh(sizes | {"repulsion": True}).double()
+    network = MomentNet.fresh(sizes).double()
     network.load_state_dict(contents.state)
     first, second = (list(molecule("CH3OH").symbols).index(symbol) for symbol in pair)
     distances, energies = np.linspace(0.05, 0.9, 35), []

@@ -63,7 +63,7 @@ def test_a_step_of_muon_has_no_preferred_direction() -> None:
     weight = torch.nn.Parameter(torch.zeros(4, 6))
     rotation = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(0)))[0]
     weight.grad = torch.diag(torch.tensor([1.0, 0.3, 0.1, 0.03])) @ rotation[:4]
-    PreciseMuon([weight], lr=0.01).step()
+    PreciseMuon([weight], 0.01, 0.0).step()
     of_step = torch.linalg.svdvals(weight.detach()) / (0.01 * 0.2 * 6**0.5)
     assert 0.68 < of_step[-1] <= of_step[0] < 1.2
 

@@ -118,7 +118,7 @@ def test_sections_are_looked_at_closely_where_that_can_decide(gfn2, ends, monkey
 
 def test_the_concerted_way_is_lower_than_the_one_over_fragments() -> None:
     """The Claisen rearrangement, where a growing string has led over 60 kcal/mol."""
-    surface = Surface(HormCalculator())
+    surface = Surface(HormCalculator("horm-mini-xtb"))
     reactant, product = (
         relax(atoms, surface, EndpointSettings()) for atoms in read(STRUCTURES / "claisen.xyz", ":")
     )

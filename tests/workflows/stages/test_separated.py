@@ -52,11 +52,13 @@ def apart(
         atoms, energy=0.0, forces=np.zeros((len(atoms), 3)), method="given", converged=True
     )
     reaction = Reaction("test", atoms, atoms, charge=charge, multiplicity=multiplicity)
-    surface_of = surfaces(reaction, HormCalculator(), partial(calculators.build, calculator))
+    surface_of = surfaces(
+        reaction, HormCalculator("horm-mini-xtb"), partial(calculators.build, calculator)
+    )
     return separate(end, reaction, surface_of, settings or SearchSettings())
 
 
-# --- acetaldehyde and dimethylamine with horm-mini
+# --- acetaldehyde and dimethylamine with horm-mini-xtb
 
 ENDS = Atoms(
     "C2ONC2H11",
@@ -89,7 +91,7 @@ ADDITION = Atoms(
 @pytest.fixture(scope="module")
 def addition() -> tuple[float, float]:
     """Energy and Gibbs energy of the saddle, eV."""
-    surface = Surface(HormCalculator())
+    surface = Surface(HormCalculator("horm-mini-xtb"))
     saddle = refine(ADDITION, surface, SaddleSettings())
     assert saddle.converged, saddle.reason
     return saddle.energy, ideal_gas(saddle, 1, surface, SearchSettings()).gibbs
@@ -100,7 +102,7 @@ def test_the_barrier_of_a_bimolecular_addition(further, addition) -> None:
     """28.7 kcal/mol from molecules relaxed one by one, however far apart they are drawn."""
     end = ENDS.copy()
     end.positions[AMINE, 0] -= further
-    found = apart(end, calculator="horm:horm-mini")
+    found = apart(end, calculator="horm:horm-mini-xtb")
     assert found.name == "C2H4O + C2H7N"
     energy, gibbs = addition
     assert to_kcal_per_mol(gibbs - found.gibbs) == pytest.approx(28.7, abs=SAME)
@@ -297,12 +299,12 @@ def test_pieces_are_in_the_order_of_their_first_atoms() -> None:
 )
 def test_a_network_refuses_radicals(molecules, message) -> None:
     with pytest.raises(StageError, match=message):
-        apart(beside(*molecules), calculator="horm:horm-mini")
+        apart(beside(*molecules), calculator="horm:horm-mini-xtb")
 
 
 @pytest.mark.filterwarnings("ignore::horm_calc.input_checks.OutsideTrainingDomain")
 def test_what_a_network_says_of_an_atom_is_a_concern() -> None:
-    found = apart(beside(Atoms("O"), molecule("N2")), calculator="horm:horm-mini")
+    found = apart(beside(Atoms("O"), molecule("N2")), calculator="horm:horm-mini-xtb")
     assert any("atom alone" in text for text in found.molecules[0].concerns)
     assert found.molecules[1].concerns == ()
 
