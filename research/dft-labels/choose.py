@@ -13,6 +13,10 @@ Development reactions are never touched.
 `hessians-NNN.xyz` are to be labelled with Hessians: of each small reaction a reactant, a transition
 state and a frame from high on the path. They begin with the last reactions, so that few frames are
 in both sets. `small-NNN.xyz` are those of the smallest molecules, whose Hessians cost least.
+
+`light-NNN.xyz` are, like `frames-NNN.xyz`, for energies and forces: the molecules of few atoms
+among those that come after file 019. Networks tuned on the files before had their largest errors
+there.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ HIGH_FRAMES, OTHER_FRAMES, HIGH_PART = 2, 1, 0.3
 #: Atoms at most where a Hessian is computed, which costs as much as ten energies with forces; and
 #: those of the smallest molecules.
 HESSIAN_SIZE, SMALL_SIZE = 10, 8
+#: Atoms of the light molecules at most, and how many files of any molecules come before them.
+LIGHT_SIZE, FILES_BEFORE = 11, 20
 #: eV/Å. Frames with larger forces are far from all paths.
 MAX_FORCE = 8.0
 #: Neighbours that say how sparse the surroundings of a frame are, within one reaction.
@@ -67,11 +73,13 @@ def main() -> None:
             "hessians": [name for name in names[::-1] if size[name] <= HESSIAN_SIZE],
             "small": [name for name in names[::-1] if size[name] <= SMALL_SIZE],
         }
+        later = names[FILES_BEFORE * REACTIONS_PER_FILE :]
+        lists["light"] = [name for name in later if size[name] <= LIGHT_SIZE]
         for kind, order in lists.items():
             for number, start in enumerate(range(0, len(order), REACTIONS_PER_FILE)):
                 few = order[start : start + REACTIONS_PER_FILE]
                 found = [x for name in few for x in geometries(file[name], name, frames)]
-                if kind != "frames":
+                if kind in ("hessians", "small"):
                     found = one_of_each(found)
                 path = options.out / f"{kind}-{number:03d}.xyz"
                 ase.io.write(path, found, format="extxyz")
