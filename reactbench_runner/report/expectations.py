@@ -38,5 +38,5 @@ def expectations(rows: Iterable[ResultRow]) -> Iterator[str]:
             yield (
                 f"{level}: barriers deviate from ωB97X/6-31G(d) by {found.barriers:.0f} kcal/mol "
                 f"on average, reaction energies by {found.reaction_energies:.0f} "
-                f"({found.reactions} reactions of 8 to 11 atoms; {PAGE})"
+                f"({found.reactions} reactions of 7 to 11 atoms; {PAGE})"
             )
