@@ -36,8 +36,8 @@ lint: setup  ## style and types
 check: lint  ## style, types and the fast tests: under a minute
 	$(PYTEST) -q -m "not slow and not cluster and not training"
 
-test: lint  ## all tests
-	$(PYTEST)
+test: lint  ## all tests, and which took longest
+	$(PYTEST) --durations=30 --durations-min=10
 
 coverage: setup  ## all tests, and which lines they run
 	$(PYTEST) -q --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage
