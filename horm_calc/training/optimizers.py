@@ -54,17 +54,15 @@ class PreciseMuon(Muon):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluated(closure)
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                mean = self.state[weight].setdefault(
-                    "momentum_buffer", torch.zeros_like(weight.grad)
-                )
+                state = self.state[weight]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(weight.grad)
+                mean = state["momentum_buffer"]
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 update = weight.grad.lerp(mean, group["momentum"])
                 direction = orthogonalised(
@@ -92,6 +90,14 @@ def orthogonalised(
     return found if wide is matrix else found.T
 
 
+def _evaluated(closure: Callable[[], float] | None) -> Any:
+    """The loss, where a step is to compute it and its gradients."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 class Combined(Optimizer):
     """Two optimisers of different parameters that step together, as one."""
 
@@ -101,10 +107,7 @@ class Combined(Optimizer):
         super().__init__([*first.param_groups, *second.param_groups], {})
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluated(closure)
         for part in self.parts:
             part.step()
         return loss

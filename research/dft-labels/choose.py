@@ -104,8 +104,10 @@ def geometries(group: h5py.Group, name: str, frames: Frames) -> list[Atoms]:
 def one_of_each(molecules: list[Atoms]) -> list[Atoms]:
     """Of each reaction the first geometry of the kinds that get a Hessian."""
     kinds = ("reactant", "transition_state", "high")
-    first = {(x.info["reaction"], x.info["kind"]): x for x in reversed(molecules)}
-    return [first[key] for key in reversed(first) if key[1] in kinds]
+    first: dict[tuple[str, str], Atoms] = {}
+    for atoms in molecules:
+        first.setdefault((atoms.info["reaction"], atoms.info["kind"]), atoms)
+    return [atoms for (_, kind), atoms in first.items() if kind in kinds]
 
 
 def molecule(numbers: np.ndarray, positions: np.ndarray, reaction: str, kind: str) -> Atoms:

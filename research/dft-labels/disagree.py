@@ -28,7 +28,6 @@ DISPLACEMENT = 0.05
 #: eV/Å. Structures with larger forces are far from all paths.
 MAX_FORCE = 8.0
 PER_FILE = 48
-BATCH = 256
 
 
 def main() -> None:
@@ -45,7 +44,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     structures = ase.io.read(options.structures, ":")
-    candidates = structures + [displaced(atoms, rng) for atoms in structures]
+    candidates = structures + [atoms.copy() for atoms in structures]
+    for atoms in candidates[len(structures) :]:
+        atoms.rattle(DISPLACEMENT, rng=rng)
     forces = [forces_of(name, candidates) for name in options.networks]
     kept = most_disputed(candidates, *disputes(forces))
     rng.shuffle(kept)
@@ -56,19 +57,9 @@ def main() -> None:
     print(f"{len(flat)} structures of {len(kept)} reactions in {options.out}")
 
 
-def displaced(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """A copy whose atoms are moved at random."""
-    copy = atoms.copy()
-    copy.positions += rng.normal(0.0, DISPLACEMENT, atoms.positions.shape)
-    return copy
-
-
 def forces_of(network: str, molecules: list[Atoms]) -> list[np.ndarray]:
     """Of each molecule (n, 3), eV/Å."""
-    calculator = HormCalculator(network)
-    found = []
-    for start in range(0, len(molecules), BATCH):
-        found += calculator.evaluate(molecules[start : start + BATCH], ("energy", "forces"))
+    found = HormCalculator(network).evaluate(molecules, ("energy", "forces"))
     return [one["forces"] for one in found]
 
 
