@@ -182,7 +182,8 @@ def test_radicals_with_a_network_are_refused_in_words() -> None:
     reactant = Atoms("OOHH", [[0, 0.7, 0], [0, -0.7, 0], [0.8, 0.9, 0.4], [-0.8, -0.9, 0.4]])
     product = reactant.copy()
     product.positions[[0, 2]] += [0, 4.0, 0]
-    quick = from_mapping({**QUICK, "endpoints": {"max_steps": 1, "max_force": 50.0}})
+    few = {"endpoints": {"max_steps": 1, "max_force": 50.0}, "saddle": {"max_steps": 3}}
+    quick = from_mapping({**QUICK, **few, "irc": {"method": "sella", "max_steps": 2}})
     result = search_one(Reaction("hooh", reactant, product), RunSpec("horm:horm-mini", quick))
     assert "product" not in result.separated
     [why] = [text for text in result.warnings if "no energies of the separate molecules" in text]
