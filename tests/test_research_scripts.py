@@ -20,9 +20,6 @@ from ase.constraints import ExternalForce
 from horm_calc import HormCalculator
 from horm_calc.checkpoints.files import read, save
 from horm_calc.chemistry.connectivity import bonds
-from horm_calc.data.files import open_frames
-from horm_calc.data.formats.hdf5 import write_hdf5
-from tests.horm_calc.data.labelled import frames
 from tests.horm_calc.small_networks import CONFIGS, small, write
 from tests.places import REPOSITORY
 
@@ -35,7 +32,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """A script by its name, as a module."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield lambda name: importlib.import_module(name)
-    for name in ("avoid", "choose", "collect", "drive", "export", "mutate", "widen"):
+    for name in ("avoid", "collect", "drive", "export", "mutate", "widen"):
         sys.modules.pop(name, None)
 
 
@@ -155,38 +152,9 @@ def test_molecules_of_held_out_reactions_are_left_out(script, tmp_path, monkeypa
     assert kept[0].get_chemical_formula() == "C2H3N"
 
 
-def test_chosen_frames(script, tmp_path, monkeypatch) -> None:
-    """Low in energy, none twice."""
-    choose = script("choose")
-    for name, value in {"CURVED": (3, 4), "PLAIN": (3, 6), "COUNT_CURVED": 2}.items():
-        monkeypatch.setattr(choose, name, value)
-    for name, value in {"COUNT_PLAIN": 30, "PER_FILE": 20}.items():
-        monkeypatch.setattr(choose, name, value)
-    every = frames(24, 0)
-    write_hdf5(tmp_path / "all.h5", every, "Morse")
-    run(choose, monkeypatch, tmp_path / "all.h5", tmp_path / "chosen")
-    files = [ase.io.read(tmp_path / "chosen" / f"chosen-{i}.xyz", ":") for i in range(3)]
-    assert [len(file) for file in files] == [2, 20, 10]
-    assert all(len(atoms) <= 4 for atoms in files[0])
-    picked = [atoms for file in files for atoms in file]
-    assert len({atoms.positions.tobytes() for atoms in picked}) == 32
-    energies = {
-        reaction: sorted(frame.energy for frame in every if frame.reaction == reaction)
-        for reaction in {frame.reaction for frame in every}
-    }
-    known = open_frames(tmp_path / "all.h5")
-    for atoms in picked:
-        [energy] = [
-            frame.energy
-            for frame in (known[i] for i in range(len(known)))
-            if len(frame.numbers) == len(atoms) and np.allclose(frame.positions, atoms.positions)
-        ]
-        assert energy <= energies[atoms.info["reaction"]][11]
-
-
 def test_wrong_data_are_told_in_a_line(script, tmp_path, monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
-        run(script("choose"), monkeypatch, tmp_path / "none.h5", tmp_path)
+        run(script("avoid"), monkeypatch, tmp_path / "none.xyz", tmp_path / "none.h5", tmp_path)
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -251,7 +219,7 @@ def test_the_script_that_reproduces_names_what_is_there() -> None:
     files = [*FOLDER.glob("*.py"), *FOLDER.parent.glob("0*/*")]
     assert len(files) > 15
     for file in files:
-        if file.suffix == ".yaml" and file.stem != "dft":
+        if file.suffix == ".yaml":
             assert f"train {file.parent.name} {file.stem}\n" in text
         else:
             assert f"/{file.name}" in text

@@ -13,7 +13,7 @@ DATA=${1:-../shared/data}
 HERE=research/horm-mini
 SCRIPTS=$HERE/scripts
 RUNS=runs/horm-mini
-mkdir -p "$RUNS" runs/dft
+mkdir -p "$RUNS"
 
 train() { # folder, name of the settings and of the run
     horm-train "$HERE/$1/$2.yaml" --out "$RUNS/$2"
@@ -80,24 +80,26 @@ once runs/mutated-kept.xyz \
 label $RUNS/mutated.h5 runs/mutated-kept.xyz gfn2-xtb --hessians 0.25 --projections 2
 train 06-exchanged exchanged
 
-# 07: 96 channels instead of 64; with the repulsion of nuclei these are the weights of horm-mini-xtb
+# 07: 96 channels instead of 64, and the repulsion of nuclei: the weights of horm-mini-xtb
 once $RUNS/widened.safetensors python $SCRIPTS/widen.py \
     $RUNS/exchanged/last.ckpt $RUNS/widened.safetensors --channels 96 --hidden 256
 train 07-broader broader
-once $RUNS/exported.safetensors \
-    python $SCRIPTS/export.py $RUNS/broader/last.ckpt $RUNS/exported.safetensors
-once runs/horm-mini-xtb.safetensors \
-    python $SCRIPTS/repel.py $RUNS/exported.safetensors runs/horm-mini-xtb.safetensors
+once $RUNS/broader.safetensors \
+    python $SCRIPTS/export.py $RUNS/broader/last.ckpt $RUNS/broader.safetensors
+once $RUNS/repelling.safetensors \
+    python $SCRIPTS/repel.py $RUNS/broader.safetensors $RUNS/repelling.safetensors
 
-# 08: tuned on 240 frames at ωB97X/6-31G(d); these were the weights of horm-mini-dft, and nothing
-# below needs them
-once runs/dft/chosen-1.xyz python $SCRIPTS/choose.py "$DATA/xtb_train.h5" runs/dft
-for part in 1 2 3 4 5 6; do
-    label runs/dft/labels-$part.h5 runs/dft/chosen-$part.xyz wb97x
-done
-horm-train $HERE/08-dft/dft.yaml --out runs/dft/tuned
-once runs/horm-mini-dft.safetensors \
-    python $SCRIPTS/export.py runs/dft/tuned/best.ckpt runs/horm-mini-dft.safetensors
+# 08: more steps, and other exchanged atoms
+once runs/exchanged-again.xyz python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" \
+    runs/exchanged-again.xyz --calculator gfn2-xtb --each 1
+once runs/exchanged-again-kept.xyz python $SCRIPTS/avoid.py \
+    runs/exchanged-again.xyz "$DATA/xtb_dev.h5" runs/exchanged-again-kept.xyz
+label $RUNS/exchanged-again.h5 runs/exchanged-again-kept.xyz gfn2-xtb \
+    --hessians 0.25 --projections 2
+train 08-longer warm
+train 08-longer cool
+once $RUNS/cool.safetensors \
+    python $SCRIPTS/export.py $RUNS/cool/last.ckpt $RUNS/cool.safetensors
 
 # 09: tuned on the labels of research/dft-labels; these are the weights of horm-mini
 train 09-more-labels tuned
