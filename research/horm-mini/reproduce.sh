@@ -29,6 +29,14 @@ label() { # labels, geometries, level of theory, options
     once "$1" horm-label "$2" "$1" --level "$3" "${@:4}"
 }
 
+exchange() { # name of the geometries and labels, options of mutate.py
+    once "runs/$1.xyz" \
+        python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" "runs/$1.xyz" "${@:2}"
+    once "runs/$1-kept.xyz" \
+        python $SCRIPTS/avoid.py "runs/$1.xyz" "$DATA/xtb_dev.h5" "runs/$1-kept.xyz"
+    label "$RUNS/$1.h5" "runs/$1-kept.xyz" gfn2-xtb --hessians 0.25 --projections 2
+}
+
 search() { # list of files, run, checkpoint, options
     local list=$1 run=$2 checkpoint=$3 row
     shift 3
@@ -73,11 +81,7 @@ label $RUNS/searched2.h5 runs/searched2.xyz gfn2-xtb --hessians 0.3
 train 05-searched-again settled
 
 # 06: exchanged atoms
-once runs/mutated.xyz python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" runs/mutated.xyz \
-    --calculator "horm:$RUNS/settled/last.ckpt"
-once runs/mutated-kept.xyz \
-    python $SCRIPTS/avoid.py runs/mutated.xyz "$DATA/xtb_dev.h5" runs/mutated-kept.xyz
-label $RUNS/mutated.h5 runs/mutated-kept.xyz gfn2-xtb --hessians 0.25 --projections 2
+exchange mutated --calculator "horm:$RUNS/settled/last.ckpt"
 train 06-exchanged exchanged
 
 # 07: 96 channels instead of 64, and the repulsion of nuclei: the weights of horm-mini-xtb
@@ -90,12 +94,7 @@ once $RUNS/repelling.safetensors \
     python $SCRIPTS/repel.py $RUNS/broader.safetensors $RUNS/repelling.safetensors
 
 # 08: more steps, and other exchanged atoms
-once runs/exchanged-again.xyz python $SCRIPTS/mutate.py "$DATA/xtb_train.h5" \
-    runs/exchanged-again.xyz --calculator gfn2-xtb --each 1
-once runs/exchanged-again-kept.xyz python $SCRIPTS/avoid.py \
-    runs/exchanged-again.xyz "$DATA/xtb_dev.h5" runs/exchanged-again-kept.xyz
-label $RUNS/exchanged-again.h5 runs/exchanged-again-kept.xyz gfn2-xtb \
-    --hessians 0.25 --projections 2
+exchange exchanged-again --calculator gfn2-xtb --each 1
 train 08-longer warm
 train 08-longer cool
 once $RUNS/cool.safetensors \
