@@ -20,6 +20,10 @@ from ase.constraints import ExternalForce
 from horm_calc import HormCalculator
 from horm_calc.checkpoints.files import read, save
 from horm_calc.chemistry.connectivity import bonds
+from horm_calc.data.files import open_frames
+from horm_calc.data.formats.hdf5 import write_hdf5
+from horm_calc.data.frames import Frame, iterate
+from horm_calc.data.labelling.labels import label
 from tests.horm_calc.small_networks import CONFIGS, small, write
 from tests.places import REPOSITORY
 
@@ -32,7 +36,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """A script by its name, as a module."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield lambda name: importlib.import_module(name)
-    for name in ("avoid", "collect", "drive", "export", "mutate", "widen"):
+    for name in ("avoid", "collect", "correct", "drive", "export", "mutate", "relative", "widen"):
         sys.modules.pop(name, None)
 
 
@@ -190,6 +194,80 @@ def test_structures_on_which_networks_disagree(tmp_path, monkeypatch) -> None:
     spread, _ = module.disputes([module.forces_of(name, found) for name in networks])
     all_spread, _ = module.disputes([module.forces_of(name, structures) for name in networks])
     assert spread[0] >= all_spread.max() - 1e-6
+
+
+@pytest.fixture
+def strained() -> list[Atoms]:
+    """Three molecules away from their minima."""
+    molecules = [molecule("H2O"), molecule("CH3OH"), molecule("H2CO")]
+    for atoms in molecules:
+        atoms.rattle(0.05, seed=1)
+        atoms.info["reaction"] = atoms.get_chemical_formula()
+    return molecules
+
+
+def labelled(molecules: list[Atoms], network: str, hessians: int) -> list[Frame]:
+    """What a network says of molecules, with the Hessians of the first ones."""
+    calculator = HormCalculator(network)
+    frames = []
+    for number, atoms in enumerate(molecules):
+        [found] = calculator.evaluate([atoms], ("energy", "forces"))
+        hessian = calculator.get_hessian(atoms) if number < hessians else None
+        values = (found["energy"], found["forces"], hessian)
+        frames.append(Frame(atoms.numbers, atoms.positions, *values, reaction=str(number)))
+    return frames
+
+
+def test_labels_of_one_network_corrected_to_another(script, strained, tmp_path, monkeypatch):
+    """Its labels plus the difference are those of the other, products of Hessians too."""
+    pair = ["--pair", "horm-mini", "horm-mini-xtb"]
+    base, tuned = (labelled(strained, name, 2) for name in reversed(pair[1:]))
+    write_hdf5(tmp_path / "base.h5", base, "GFN2-xTB")
+    run(script("correct"), monkeypatch, tmp_path / "base.h5", tmp_path / "out.h5", *pair)
+    found = open_frames(tmp_path / "out.h5")
+    assert found.level_of_theory == "ωB97X/6-31G(d)"
+    by_reaction = {frame.reaction: frame for frame in iterate(found)}
+    for number, wanted in enumerate(tuned):
+        frame = by_reaction[str(number)]
+        # Single precision: of forces, and of total energies of up to 3,000 eV.
+        assert np.isclose(frame.energy, wanted.energy, rtol=0, atol=1e-3)
+        assert np.allclose(frame.forces, wanted.forces, rtol=0, atol=1e-4)
+        if wanted.hessian is None:
+            assert frame.products is None
+        else:
+            products = frame.vectors.reshape(2, -1) @ wanted.hessian
+            assert np.allclose(frame.products.reshape(2, -1), products, rtol=0, atol=2e-3)
+
+
+def test_disputed_frames_are_left_out(script, strained, tmp_path, monkeypatch) -> None:
+    """Of twenty frames the one on which two pairs differ most."""
+    molecules = [strained[1].copy() for _ in range(20)]
+    for number, atoms in enumerate(molecules):
+        atoms.rattle(0.02, seed=number)
+    base, tuned = (labelled(molecules, name, 0) for name in ("horm-mini-xtb", "horm-mini"))
+    # The second pair sees no difference.
+    differences = [one.forces - other.forces for one, other in zip(tuned, base, strict=True)]
+    most = np.argmax([np.linalg.norm(one, axis=1).max() for one in differences])
+    write_hdf5(tmp_path / "base.h5", base, "GFN2-xTB")
+    pairs = ["--pair", "horm-mini", "horm-mini-xtb", "--pair", "horm-mini", "horm-mini"]
+    run(script("correct"), monkeypatch, tmp_path / "base.h5", tmp_path / "out.h5", *pairs)
+    kept = {frame.reaction for frame in iterate(open_frames(tmp_path / "out.h5"))}
+    assert kept == {str(number) for number in range(20)} - {str(most)}
+
+
+def test_labels_of_gfn2_xtb_are_those_of_the_network_that_sees_them(
+    script, strained, tmp_path, monkeypatch
+) -> None:
+    xtb = [*label(strained, "gfn2-xtb", hessians=1.0)]
+    write_hdf5(tmp_path / "xtb.h5", xtb, "GFN2-xTB")
+    arguments = (tmp_path / "xtb.h5", tmp_path / "out.h5", "horm-mini-xtb")
+    run(script("relative"), monkeypatch, *arguments)
+    calculator = HormCalculator("horm-mini-xtb")
+    for frame in iterate(open_frames(tmp_path / "out.h5")):
+        atoms = Atoms(frame.numbers, frame.positions, calculator=calculator)
+        assert np.isclose(frame.energy, atoms.get_potential_energy(), rtol=0, atol=1e-4)
+        assert np.allclose(frame.forces, atoms.get_forces(), rtol=0, atol=1e-4)
+        assert np.allclose(frame.hessian, calculator.get_hessian(atoms), rtol=0, atol=1e-2)
 
 
 def test_widened_weights_compute_the_same(script, tmp_path, monkeypatch) -> None:

@@ -37,6 +37,13 @@ exchange() { # name of the geometries and labels, options of mutate.py
     label "$RUNS/$1.h5" "runs/$1-kept.xyz" gfn2-xtb --hessians 0.25 --projections 2
 }
 
+correct() { # name of the corrected labels, labels at GFN2-xTB, part of them
+    once "$RUNS/corrected-$1.h5" \
+        python $SCRIPTS/correct.py "$2" "$RUNS/corrected-$1.h5" --share "$3" \
+        --pair $RUNS/first/best.ckpt horm-mini-xtb \
+        --pair $RUNS/second/best.ckpt $HERE/08-longer/cool.safetensors
+}
+
 search() { # list of files, run, checkpoint, options
     local list=$1 run=$2 checkpoint=$3 row
     shift 3
@@ -100,7 +107,18 @@ train 08-longer cool
 once $RUNS/cool.safetensors \
     python $SCRIPTS/export.py $RUNS/cool/last.ckpt $RUNS/cool.safetensors
 
-# 09: tuned on the labels of research/dft-labels; these are the weights of horm-mini
-train 09-more-labels tuned
+# 09: what DFT adds to GFN2-xTB is learned twice, and added to labels of GFN2-xTB; the network that
+# is trained on these is horm-mini
+once $RUNS/relative-first.h5 python $SCRIPTS/relative.py \
+    research/dft-labels $RUNS/relative-first.h5 horm-mini-xtb
+train 09-difference first
+once $RUNS/relative-second.h5 python $SCRIPTS/relative.py \
+    research/dft-labels $RUNS/relative-second.h5 $HERE/08-longer/cool.safetensors
+train 09-difference second
+correct dev "$DATA/xtb_dev.h5" 0.02
+correct train "$DATA/xtb_train.h5" 0.35
+correct driven $RUNS/driven.h5 0.5
+correct driven2 $RUNS/driven2.h5 0.5
+train 09-difference corrected
 once runs/horm-mini.safetensors \
-    python $SCRIPTS/export.py $RUNS/tuned/best.ckpt runs/horm-mini.safetensors
+    python $SCRIPTS/export.py $RUNS/corrected/best.ckpt runs/horm-mini.safetensors

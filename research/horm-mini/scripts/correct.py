@@ -1,12 +1,12 @@
 """Labels of GFN2-xTB, moved towards DFT by what networks learned of the difference.
 
-    python research/horm-mini/scripts/correct.py LABELS.h5 OUT.h5 --share 0.5 \
-        --pair runs/horm-mini/tuned/best.ckpt horm-mini-xtb
+    python research/horm-mini/scripts/correct.py ../shared/data/xtb_train.h5 OUT.h5 --share 0.35 \
+        --pair runs/horm-mini/first/best.ckpt horm-mini-xtb
 
-A network that was tuned on few labels of DFT knows how they differ from those of GFN2-xTB better
-than what they are: half of its error is that of the network it was tuned from in repeating
-GFN2-xTB. So to each label the difference between the two is added, the mean over all pairs. Where
-the pairs disagree most, frames are left out. Hessians become products with two random vectors.
+A network that was tuned on few labels of DFT knows how DFT differs from GFN2-xTB better than it
+knows DFT, because the network that it was tuned from does not repeat GFN2-xTB exactly. So the
+difference between the two is added to each label, as a mean over all pairs. The frames on which the
+pairs disagree most are left out. Hessians become products with two random vectors.
 """
 
 import argparse
@@ -45,8 +45,11 @@ def main() -> None:
     parser.add_argument("labels", type=Path, help="frames at GFN2-xTB")
     parser.add_argument("out", type=Path, help="a new file")
     parser.add_argument(
-        *("--pair", "-p"),
-        **{"action": "append", "nargs": 2, "required": True, "metavar": ("TUNED", "BASE")},
+        "--pair",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("TUNED", "BASE"),
         help="a network, and the one it was tuned from",
     )
     parser.add_argument("--share", type=float, default=1.0, help="part of the frames (default 1)")

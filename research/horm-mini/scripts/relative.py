@@ -1,11 +1,11 @@
-"""DFT as a network sees it: what the network says, plus how DFT differs from GFN2-xTB.
+"""Labels relative to a network: what the network says, plus how DFT differs from GFN2-xTB.
 
     python research/horm-mini/scripts/relative.py \
-        research/dft-labels runs/horm-mini/relative.h5 horm-mini-xtb
+        research/dft-labels runs/horm-mini/relative-first.h5 horm-mini-xtb
 
-A network that repeats GFN2-xTB is a little off. Tuned on labels of DFT, it also learns to undo
-these errors, frame by frame, and that does not carry over to other molecules. Tuned on these labels
-it learns the difference between the methods and nothing else.
+A network that repeats GFN2-xTB has errors. Tuned on labels of DFT, it also learns to undo these
+errors, frame by frame, and that does not carry over to other molecules. Tuned on relative labels, it
+learns the difference between the methods and nothing else.
 """
 
 import argparse
