@@ -4,8 +4,8 @@
         research/dft-labels runs/horm-mini/relative-first.h5 horm-mini-xtb
 
 A network that repeats GFN2-xTB has errors. Tuned on labels of DFT, it also learns to undo these
-errors, frame by frame, and that does not carry over to other molecules. Tuned on relative labels, it
-learns the difference between the methods and nothing else.
+errors, frame by frame, and that does not carry over to other molecules. Tuned on relative labels,
+it learns the difference between the methods and nothing else.
 """
 
 import argparse
