@@ -107,18 +107,22 @@ train 08-longer cool
 once $RUNS/cool.safetensors \
     python $SCRIPTS/export.py $RUNS/cool/last.ckpt $RUNS/cool.safetensors
 
-# 09: what DFT adds to GFN2-xTB is learned twice, and added to labels of GFN2-xTB; the network that
-# is trained on these is horm-mini
+# 09: tuned on the labels of research/dft-labels; these are the weights of horm-mini
+train 09-more-labels tuned
+once runs/horm-mini.safetensors \
+    python $SCRIPTS/export.py $RUNS/tuned/best.ckpt runs/horm-mini.safetensors
+
+# 10: what DFT adds to GFN2-xTB is learned twice, and added to labels of GFN2-xTB
 once $RUNS/relative-first.h5 python $SCRIPTS/relative.py \
     research/dft-labels $RUNS/relative-first.h5 horm-mini-xtb
-train 09-difference first
+train 10-difference first
 once $RUNS/relative-second.h5 python $SCRIPTS/relative.py \
     research/dft-labels $RUNS/relative-second.h5 $HERE/08-longer/cool.safetensors
-train 09-difference second
+train 10-difference second
 correct dev "$DATA/xtb_dev.h5" 0.02
 correct train "$DATA/xtb_train.h5" 0.35
 correct driven $RUNS/driven.h5 0.5
 correct driven2 $RUNS/driven2.h5 0.5
-train 09-difference corrected
-once runs/horm-mini.safetensors \
-    python $SCRIPTS/export.py $RUNS/corrected/best.ckpt runs/horm-mini.safetensors
+train 10-difference corrected
+once $RUNS/corrected.safetensors \
+    python $SCRIPTS/export.py $RUNS/corrected/best.ckpt $RUNS/corrected.safetensors
