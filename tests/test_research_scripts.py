@@ -218,7 +218,7 @@ def labelled(molecules: list[Atoms], network: str, hessians: int) -> list[Frame]
     return frames
 
 
-def test_labels_of_one_network_corrected_to_another(script, strained, tmp_path, monkeypatch):
+def test_labels_corrected_to_another_network(script, strained, tmp_path, monkeypatch) -> None:
     """Its labels plus the difference are those of the other, products of Hessians too."""
     pair = ["--pair", "horm-mini", "horm-mini-xtb"]
     base, tuned = (labelled(strained, name, 2) for name in reversed(pair[1:]))

@@ -24,12 +24,11 @@ from horm_calc.potential import Potential, load_potential
 from horm_calc.progress import progress
 from horm_calc.training.batches import BatchOptions, Part, batch_of
 from horm_calc.training.losses import predict
-from horm_calc.training.probes import probes
 
 #: Frames that are computed together.
 TOGETHER = 32
-#: Vectors for each Hessian.
-VECTORS = 2
+#: Products of Hessians with two vectors each, and total energies.
+WHOLE = BatchOptions(dict.fromkeys(range(119), 0.0), "projections", 2)
 #: Part of the frames that is left out, those whose forces the pairs disagree on most.
 DISPUTED = 0.05
 
@@ -79,27 +78,15 @@ def correct(
     for some in (taken[curved], taken[~curved]):
         ordered = some[np.argsort(frames.sizes[some], kind="stable")]
         for start in range(0, len(ordered), TOGETHER):
-            members = [with_products(frames[int(i)], rng) for i in ordered[start:][:TOGETHER]]
-            yield from corrected(members, pairs)
-
-
-def with_products(frame: Frame, rng: np.random.Generator) -> Frame:
-    """A frame with products in place of its Hessian, where it has one."""
-    if frame.hessian is None:
-        return frame
-    vectors = probes("projections", len(frame.numbers), VECTORS, rng)
-    products = (vectors.reshape(len(vectors), -1) @ frame.hessian).reshape(vectors.shape)
-    return replace(frame, hessian=None, vectors=vectors, products=products)
+            members = [frames[int(i)] for i in ordered[start : start + TOGETHER]]
+            yield from corrected(members, pairs, rng)
 
 
 def corrected(
-    frames: list[Frame], pairs: list[tuple[Potential, Potential]]
+    frames: list[Frame], pairs: list[tuple[Potential, Potential]], rng: np.random.Generator
 ) -> Iterator[tuple[Frame, float]]:
     """The same for frames that are computed together."""
-    vectors = max(0 if frame.vectors is None else len(frame.vectors) for frame in frames)
-    plain = BatchOptions(dict.fromkeys(range(119), 0.0), "projections", vectors)
-    # All vectors of a frame are taken, but in random order: so the products of the batch are used.
-    [part] = batch_of(frames, plain, np.random.default_rng(0)).parts
+    [part] = batch_of(frames, WHOLE, rng).parts
     found = {one: labels_of(one, part, frames) for one in {one for pair in pairs for one in pair}}
     splits = np.cumsum(part.molecules.sizes)[:-1]
     given = None if part.vectors is None else np.split(part.vectors.numpy(), splits, axis=1)
@@ -112,7 +99,9 @@ def corrected(
         if given is not None and known is not None:
             change = [a[2] - b[2] for a, b in zip(tuned, base, strict=True)]
             products = known[place] + np.mean(change, axis=0)
-            new = replace(new, vectors=given[place], products=products.astype(np.float32))
+            new = replace(
+                new, hessian=None, vectors=given[place], products=products.astype(np.float32)
+            )
         yield new, float(np.linalg.norm(forces.std(0), axis=-1).max())
 
 
