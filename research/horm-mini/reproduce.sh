@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Makes the weights of horm-mini-xtb and horm-mini again, from the first step to the last.
+# Makes the weights of horm-mini-xtb and horm-mini again.
 #
-#     research/horm-mini/reproduce.sh [DATA]
+#     research/horm-mini/reproduce.sh DATA horm-mini
+#     research/horm-mini/reproduce.sh DATA all
 #
-# DATA holds xtb_train.h5, xtb_dev.h5 and the folder reactbench/ (default ../shared/data, which the
-# settings name too). Run it again after an interruption: every command goes on where it stopped.
-# Labels and training take long on one core. The README says what differs from the shipped weights.
+# The first makes horm-mini from the weights and the DFT labels of this repository, in three hours on
+# one core. The second runs all parts from the first step on, which takes days. DATA holds
+# xtb_train.h5, xtb_dev.h5 and the folder reactbench/ (../shared/data, which the settings name too).
+# Run it again after an interruption: every command goes on where it stopped. The README says what
+# differs from the shipped weights.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-DATA=${1:-../shared/data}
+DATA=${1:?which folder has the data?}
+PARTS=${2:?horm-mini or all?}
 HERE=research/horm-mini
 SCRIPTS=$HERE/scripts
 RUNS=runs/horm-mini
@@ -58,61 +62,68 @@ search() { # list of files, run, checkpoint, options
         [ $? -eq 3 ]
 }
 
-# 01: the first 13,336 steps, and weights for the searches of 02
-train 01-trunk trunk
-train 01-trunk searching
+drive() { # molecules driven to react at one place (for part 03) and at two (for part 04)
+    once runs/driven.xyz python $SCRIPTS/drive.py "$DATA/xtb_train.h5" runs/driven.xyz
+    label $RUNS/driven.h5 runs/driven.xyz gfn2-xtb --hessians 0.25 --projections 2
+    once runs/driven2.xyz \
+        python $SCRIPTS/drive.py "$DATA/xtb_train.h5" runs/driven2.xyz --pairs 2 --seed 1
+    label $RUNS/driven2.h5 runs/driven2.xyz gfn2-xtb --hessians 0.25 --projections 2
+}
 
-# 02: structures of searches with these weights
-search $HERE/02-searched/searched.txt runs/searched $RUNS/searching/best.ckpt
-once runs/searched.xyz python $SCRIPTS/collect.py runs/searched runs/searched.xyz
-label $RUNS/searched.h5 runs/searched.xyz gfn2-xtb --hessians 0.3
-train 02-searched muon
-train 02-searched cooldown
+earlier() {
+    # 01: the first 13,336 steps, and weights for the searches of 02
+    train 01-trunk trunk
+    train 01-trunk searching
 
-# 03: molecules driven to react at one place
-once runs/driven.xyz python $SCRIPTS/drive.py "$DATA/xtb_train.h5" runs/driven.xyz
-label $RUNS/driven.h5 runs/driven.xyz gfn2-xtb --hessians 0.25 --projections 2
-train 03-driven wider
+    # 02: structures of searches with these weights
+    search $HERE/02-searched/searched.txt runs/searched $RUNS/searching/best.ckpt
+    once runs/searched.xyz python $SCRIPTS/collect.py runs/searched runs/searched.xyz
+    label $RUNS/searched.h5 runs/searched.xyz gfn2-xtb --hessians 0.3
+    train 02-searched muon
+    train 02-searched cooldown
 
-# 04: the same at two places
-once runs/driven2.xyz \
-    python $SCRIPTS/drive.py "$DATA/xtb_train.h5" runs/driven2.xyz --pairs 2 --seed 1
-label $RUNS/driven2.h5 runs/driven2.xyz gfn2-xtb --hessians 0.25 --projections 2
-train 04-driven-at-two-places further
+    # 03: molecules driven to react at one place
+    train 03-driven wider
 
-# 05: structures of searches with the weights of 03
-search $HERE/05-searched-again/searched2.txt runs/searched2 $RUNS/wider/last.ckpt \
-    --lower_path.steps 0
-once runs/searched2.xyz python $SCRIPTS/collect.py runs/searched2 runs/searched2.xyz
-label $RUNS/searched2.h5 runs/searched2.xyz gfn2-xtb --hessians 0.3
-train 05-searched-again settled
+    # 04: the same at two places
+    train 04-driven-at-two-places further
 
-# 06: exchanged atoms
-exchange mutated --calculator "horm:$RUNS/settled/last.ckpt"
-train 06-exchanged exchanged
+    # 05: structures of searches with the weights of 03
+    search $HERE/05-searched-again/searched2.txt runs/searched2 $RUNS/wider/last.ckpt \
+        --lower_path.steps 0
+    once runs/searched2.xyz python $SCRIPTS/collect.py runs/searched2 runs/searched2.xyz
+    label $RUNS/searched2.h5 runs/searched2.xyz gfn2-xtb --hessians 0.3
+    train 05-searched-again settled
 
-# 07: 96 channels instead of 64, and the repulsion of nuclei: the weights of horm-mini-xtb
-once $RUNS/widened.safetensors python $SCRIPTS/widen.py \
-    $RUNS/exchanged/last.ckpt $RUNS/widened.safetensors --channels 96 --hidden 256
-train 07-broader broader
-once $RUNS/broader.safetensors \
-    python $SCRIPTS/export.py $RUNS/broader/last.ckpt $RUNS/broader.safetensors
-once $RUNS/repelling.safetensors \
-    python $SCRIPTS/repel.py $RUNS/broader.safetensors $RUNS/repelling.safetensors
+    # 06: exchanged atoms
+    exchange mutated --calculator "horm:$RUNS/settled/last.ckpt"
+    train 06-exchanged exchanged
 
-# 08: more steps, and other exchanged atoms
-exchange exchanged-again --calculator gfn2-xtb --each 1
-train 08-longer warm
-train 08-longer cool
-once $RUNS/cool.safetensors \
-    python $SCRIPTS/export.py $RUNS/cool/last.ckpt $RUNS/cool.safetensors
+    # 07: 96 channels instead of 64, and the repulsion of nuclei: the weights of horm-mini-xtb
+    once $RUNS/widened.safetensors python $SCRIPTS/widen.py \
+        $RUNS/exchanged/last.ckpt $RUNS/widened.safetensors --channels 96 --hidden 256
+    train 07-broader broader
+    once $RUNS/broader.safetensors \
+        python $SCRIPTS/export.py $RUNS/broader/last.ckpt $RUNS/broader.safetensors
+    once $RUNS/repelling.safetensors \
+        python $SCRIPTS/repel.py $RUNS/broader.safetensors $RUNS/repelling.safetensors
 
-# 09: tuned on the labels of research/dft-labels; these are the weights of horm-mini
-train 09-more-labels tuned
-once runs/horm-mini.safetensors \
-    python $SCRIPTS/export.py $RUNS/tuned/best.ckpt runs/horm-mini.safetensors
+    # 08: more steps, and other exchanged atoms
+    exchange exchanged-again --calculator gfn2-xtb --each 1
+    train 08-longer warm
+    train 08-longer cool
+    once $RUNS/cool.safetensors \
+        python $SCRIPTS/export.py $RUNS/cool/last.ckpt $RUNS/cool.safetensors
 
-# 10: what DFT adds to GFN2-xTB is learned twice, and added to labels of GFN2-xTB
+    # 09: tuned on the labels of research/dft-labels: the first horm-mini
+    train 09-more-labels tuned
+}
+
+drive
+[ "$PARTS" = horm-mini ] || earlier
+
+# 10: what DFT adds to GFN2-xTB is learned twice, and added to labels of GFN2-xTB; these are the
+# weights of horm-mini
 once $RUNS/relative-first.h5 python $SCRIPTS/relative.py \
     research/dft-labels $RUNS/relative-first.h5 horm-mini-xtb
 train 10-difference first
@@ -124,5 +135,5 @@ correct train "$DATA/xtb_train.h5" 0.35
 correct driven $RUNS/driven.h5 0.5
 correct driven2 $RUNS/driven2.h5 0.5
 train 10-difference corrected
-once $RUNS/corrected.safetensors \
-    python $SCRIPTS/export.py $RUNS/corrected/best.ckpt $RUNS/corrected.safetensors
+once runs/horm-mini.safetensors \
+    python $SCRIPTS/export.py $RUNS/corrected/best.ckpt runs/horm-mini.safetensors

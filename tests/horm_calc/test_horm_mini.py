@@ -44,7 +44,7 @@ def test_it_is_small_and_says_what_it_is(mini) -> None:
     assert path.stat().st_size < 8e6
     checkpoint = read_checkpoint(path)
     assert mini.level_of_theory == LEVEL_OF_THEORY
-    assert checkpoint.metadata["data"]["reactions"] == 152
+    assert checkpoint.metadata["data"]["reactions"] == 591
     assert read_checkpoint(find("horm-mini-xtb")).metadata["data"]["reactions"] == 1609
     # Nothing tells where it was trained.
     texts = json.dumps(checkpoint.metadata).split('"')
