@@ -25,7 +25,7 @@ from rich.table import Table
 
 from horm_calc.commands import label
 from horm_calc.data.files import open_frames
-from horm_calc.data.frames import iterate
+from horm_calc.data.frames import Frame, iterate
 from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import load_run
 from workflows.records import Label, Minimum, Saddle
@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = label.main([str(geometries), str(options.labels), "--level", options.level])
         if code:
             return code
-    trusted = {frame.reaction: frame.energy for frame in iterate(open_frames(options.labels))}
+    trusted = {frame.reaction: frame for frame in iterate(open_frames(options.labels))}
+    if not all(_is_of(trusted.get(one.info["reaction"]), one) for one in _structures(points)):
+        _parser().error(f"{options.labels} is of other structures; remove it, or name another file")
     errors = {
         what: np.array([_error(of, trusted, name, *ends) for name, of in points.items()])
         for what, ends in DIFFERENCES.items()
@@ -79,16 +81,24 @@ def _structures(points: Mapping[str, Mapping[str, Minimum | Saddle]]) -> Iterato
             yield atoms
 
 
+def _is_of(frame: Frame | None, atoms: Atoms) -> bool:
+    """Whether labels belong to a structure: other weights have other saddles."""
+    if frame is None or not np.array_equal(frame.numbers, atoms.numbers):
+        return False
+    return bool(np.abs(frame.positions - atoms.positions).max() < 1e-4)  # digits of the file, Å
+
+
 def _error(
     points: Mapping[str, Minimum | Saddle],
-    trusted: Mapping[str, float],
+    trusted: Mapping[str, Frame],
     name: str,
     first: str,
     last: str,
 ) -> float:
     """Of the energy of one point above another, kcal/mol."""
     own = points[last].energy - points[first].energy
-    return float(to_kcal_per_mol(own - (trusted[f"{name}.{last}"] - trusted[f"{name}.{first}"])))
+    theirs = trusted[f"{name}.{last}"].energy - trusted[f"{name}.{first}"].energy
+    return float(to_kcal_per_mol(own - theirs))
 
 
 def figures_of(errors: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,7 @@ none was trained on:
   HINT, arXiv:2603.25373);
 - vectors: products of these Hessians with random vectors that are drawn anew in each step, or once
   for all (arXiv:2603.04523);
-- energy: a third of the frames, those of highest energy, of lowest energy, or any.
+- energy: 30% of the frames, those of highest energy, of lowest energy, or any.
 
 All take the same number of steps, but for the network without Hessians: its steps are cheaper, and
 it takes more of them in the same time. The same command goes on after an interruption. A network

@@ -28,7 +28,8 @@ class Entry:
     repository: on Hugging Face; "" for what comes with this package. training: E-F (energies
     and forces) or E-F-H (Hessians too). hessian_error, eigenvalue_error: mean absolute errors in
     eV/Å²; None where none was published. measured: errors of another source, in words: they are
-    of other frames or levels of theory and do not compare with these.
+    of other frames or levels of theory and do not compare with these. labels: what it was trained
+    on, in words, where that is not simply its level of theory.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Entry:
     level_of_theory: str = "ωB97X/6-31G(d)"
     licence: str = "CC BY-NC-SA 4.0"
     measured: str = ""
+    labels: str = ""
 
     @property
     def filename(self) -> str:
@@ -59,11 +61,18 @@ def _reactbench(name: str, network: str, filename: str) -> Entry:
     return Entry(name, network, "E-F", None, None, "yhong55/ReactBench", filename)
 
 
-def _shipped(name: str, training: str, level_of_theory: str, errors: str) -> Entry:
-    file = f"{name}.safetensors"
-    measured = f"{errors} (mean absolute, docs/models/{name}.md)"
+def _shipped(name: str, level_of_theory: str, errors: str, labels: str = "") -> Entry:
     return Entry(
-        name, "MomentNet", training, None, None, "", file, level_of_theory, measured=measured
+        name,
+        "MomentNet",
+        "E-F-H",
+        None,
+        None,
+        repository="",
+        published_as=f"{name}.safetensors",
+        level_of_theory=level_of_theory,
+        measured=f"{errors} (mean absolute, docs/models/{name}.md)",
+        labels=labels,
     )
 
 
@@ -75,13 +84,13 @@ CATALOGUE = {
     for entry in (
         _shipped(
             SHIPPED,
-            "E-F-H",
             "ωB97X/6-31G(d)",
             "forces 0.105 eV/Å, Hessians 0.181 eV/Å², their eigenvalues 0.62 eV/Å²",
+            "1,009 frames at ωB97X/6-31G(d), each counted five times, and frames at GFN2-xTB whose "
+            "labels were moved towards that level",
         ),
         _shipped(
             "horm-mini-xtb",
-            "E-F-H",
             "GFN2-xTB",
             "forces 0.077 eV/Å, Hessians 0.145 eV/Å², their eigenvalues 0.40 eV/Å²",
         ),

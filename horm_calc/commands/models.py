@@ -226,6 +226,8 @@ def _training(checkpoint: Checkpoint, entry: catalogue.Entry | None) -> Iterator
     """The labels and the frames of its training, as far as they are known."""
     if entry:
         yield f"{_LABELS[entry.training]} at {entry.level_of_theory}"
+        if entry.labels:
+            yield entry.labels
     data = checkpoint.metadata.get("data")
     counts = data if isinstance(data, dict) else {}
     frames, second, reactions = (

@@ -24,8 +24,10 @@ from workflows.records import Label
 #: Of the calculators that come with this package.
 _OF_CALCULATORS = {"gfn1-xtb": ("gfn1",), "gfn2-xtb": ("gfn2",), "wb97x": ("wb97x", "pyscf")}
 _OF_SOLVENTS = {"gfn1-xtb": ("alpb",), "gfn2-xtb": ("alpb",)}
-_OF_SHIPPED = ("transition1x", "reactbench", "hint")
-_LEVEL_OF_SHIPPED = {SHIPPED: "wb97x", f"{SHIPPED}-xtb": "gfn2"}
+_OF_SHIPPED = {
+    SHIPPED: ("wb97x", "gfn2", "delta", "transition1x", "reactbench", "hint"),
+    f"{SHIPPED}-xtb": ("gfn2", "transition1x", "reactbench", "hint"),
+}
 
 _IN_SOLUTION = (
     "Structures, frequencies and energies {of_which}are those in the implicit solvent; {the} "
@@ -243,6 +245,6 @@ def calculator_references(name: str, *, solvated: bool = False) -> tuple[str, ..
     if not name.startswith("horm:"):
         return _OF_CALCULATORS.get(name, ()) + (_OF_SOLVENTS.get(name, ()) if solvated else ())
     network = name.removeprefix("horm:").rpartition("/")[2].partition(".")[0]
-    if network in _LEVEL_OF_SHIPPED:
-        return (_LEVEL_OF_SHIPPED[network], *_OF_SHIPPED)
+    if network in _OF_SHIPPED:
+        return _OF_SHIPPED[network]
     return ("horm",) if network in CATALOGUE else ()

@@ -58,6 +58,8 @@ REFERENCES: dict[str, tuple[str, str]] = {
              "10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P"),
     "uff": ("A. K. Rappé, C. J. Casewit, K. S. Colwell, W. A. Goddard III, W. M. Skiff, J. Am. "
             "Chem. Soc. 1992, 114, 10024", "10.1021/ja00051a040"),
+    "delta": ("R. Ramakrishnan, P. O. Dral, M. Rupp, O. A. von Lilienfeld, J. Chem. Theory Comput. "
+              "2015, 11, 2087", "10.1021/acs.jctc.5b00099"),
     "hint": ("Hessian-informed machine learning interatomic potential towards bridging theory and "
              "experiments, arXiv:2603.25373", "https://arxiv.org/abs/2603.25373"),
     "horm": ("T. Cui, Y. Han, H. Jia, C. Duan, Q. Zhao, arXiv:2505.12447",

@@ -4,16 +4,18 @@
 #     research/horm-mini/reproduce.sh DATA horm-mini
 #     research/horm-mini/reproduce.sh DATA all
 #
-# The first makes horm-mini from the weights and the DFT labels of this repository, in three hours on
-# one core. The second runs all parts from the first step on, which takes days. DATA holds
-# xtb_train.h5, xtb_dev.h5 and the folder reactbench/ (../shared/data, which the settings name too).
-# Run it again after an interruption: every command goes on where it stopped. The README says what
-# differs from the shipped weights.
+# The first makes horm-mini, as part 10, from the weights and the DFT labels of this repository, in
+# about three hours on one core. The second runs the parts 01 to 09 before, which takes days; part 10
+# starts from the weights of the repository all the same. DATA holds xtb_train.h5, xtb_dev.h5 and,
+# for the second, the folder reactbench/ (../shared/data seen from the repository, as the settings
+# name it). Run it again after an interruption: what is complete is kept, and the step that was
+# broken off goes on or starts anew. The README says what differs from the shipped weights.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 DATA=${1:?which folder has the data?}
 PARTS=${2:?horm-mini or all?}
+case $PARTS in horm-mini | all) ;; *) echo "horm-mini or all, not $PARTS?" >&2 && exit 2 ;; esac
 HERE=research/horm-mini
 SCRIPTS=$HERE/scripts
 RUNS=runs/horm-mini
@@ -29,6 +31,11 @@ once() { # a file to be made, and the command that makes it; a stamp says that i
     touch "$1.done"
 }
 
+anew() { # the same for a command that does not go on with a file that it left unfinished
+    [ -e "$1.done" ] || rm -f "$1"
+    once "$@"
+}
+
 label() { # labels, geometries, level of theory, options
     once "$1" horm-label "$2" "$1" --level "$3" "${@:4}"
 }
@@ -42,7 +49,7 @@ exchange() { # name of the geometries and labels, options of mutate.py
 }
 
 correct() { # name of the corrected labels, labels at GFN2-xTB, part of them
-    once "$RUNS/corrected-$1.h5" \
+    anew "$RUNS/corrected-$1.h5" \
         python $SCRIPTS/correct.py "$2" "$RUNS/corrected-$1.h5" --share "$3" \
         --pair $RUNS/first/best.ckpt horm-mini-xtb \
         --pair $RUNS/second/best.ckpt $HERE/08-longer/cool.safetensors
@@ -124,10 +131,10 @@ drive
 
 # 10: what DFT adds to GFN2-xTB is learned twice, and added to labels of GFN2-xTB; these are the
 # weights of horm-mini
-once $RUNS/relative-first.h5 python $SCRIPTS/relative.py \
+anew $RUNS/relative-first.h5 python $SCRIPTS/relative.py \
     research/dft-labels $RUNS/relative-first.h5 horm-mini-xtb
 train 10-difference first
-once $RUNS/relative-second.h5 python $SCRIPTS/relative.py \
+anew $RUNS/relative-second.h5 python $SCRIPTS/relative.py \
     research/dft-labels $RUNS/relative-second.h5 $HERE/08-longer/cool.safetensors
 train 10-difference second
 correct dev "$DATA/xtb_dev.h5" 0.02

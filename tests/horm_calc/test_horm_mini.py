@@ -76,7 +76,7 @@ def test_its_hessian_is_the_slope_of_its_forces(mini) -> None:
 
 def test_it_is_near_to_dft() -> None:
     """Much nearer than GFN2-xTB and the network that it came from, on frames that HORM
-    published: its card has 55% of the errors of GFN2-xTB in forces, and less in Hessians."""
+    published: its card has 51% of the errors of GFN2-xTB in forces, and less in Hessians."""
     if not PUBLISHED.exists():
         pytest.skip(f"{PUBLISHED.name} is not here")
     frames = chosen(open_frames(PUBLISHED), range(0, 100, 8))

@@ -6,7 +6,9 @@
 A network that was tuned on few labels of DFT knows how DFT differs from GFN2-xTB better than it
 knows DFT, because the network that it was tuned from does not repeat GFN2-xTB exactly. So the
 difference between the two is added to each label, as a mean over all pairs. The frames on which the
-pairs disagree most are left out. Hessians become products with two random vectors.
+pairs disagree most are left out. Hessians become products with two random vectors. This is
+Δ-learning (Ramakrishnan et al., J. Chem. Theory Comput. 2015, 11, 2087), used to make labels. The
+file names the level of DFT, which its labels only approximate.
 """
 
 import argparse

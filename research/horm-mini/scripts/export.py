@@ -1,7 +1,7 @@
 """From a checkpoint of horm-train to the weights that the package ships.
 
-    python research/horm-mini/scripts/export.py runs/horm-mini/wider/last.ckpt \\
-        horm_calc/weights/horm-mini.safetensors
+    python research/horm-mini/scripts/export.py runs/horm-mini/corrected/best.ckpt \\
+        runs/horm-mini.safetensors
 
 Weights and metadata without the state of the optimiser, and with the licence.
 """

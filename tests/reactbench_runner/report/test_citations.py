@@ -41,7 +41,7 @@ def test_what_is_cited_here_is_cited_there() -> None:
     [
         ("gfn2-xtb", {"gfn2"}),
         ("wb97x", {"wb97x", "pyscf"}),
-        ("horm:horm-mini", {"wb97x", "transition1x", "reactbench", "hint"}),
+        ("horm:horm-mini", {"wb97x", "gfn2", "delta", "transition1x", "reactbench", "hint"}),
         ("horm:weights/horm-mini-xtb.safetensors", {"gfn2", "transition1x", "reactbench", "hint"}),
         ("horm:own.ckpt", set()),
         ("calculator.py:mine", set()),
