@@ -246,6 +246,10 @@ def test_barriers_of_a_run_at_another_level(tmp_path: Path) -> None:
     before = labels.stat().st_mtime_ns
     assert barriers.main(command) == 0  # nothing is computed again
     assert labels.stat().st_mtime_ns == before
+    other = tmp_path / "other"
+    assert call(hcn, "--out", other, "--calculator", "gfn1-xtb") == 0
+    with pytest.raises(SystemExit):  # labels of other structures
+        barriers.main([str(other), "--labels", str(labels)])
 
 
 def test_saddles_refined_at_another_level(
