@@ -32,12 +32,18 @@ from horm_calc.units import to_kcal_per_mol
 from reactbench_runner import load_run
 from workflows.errors import StageError
 from workflows.records import Minimum, Saddle
-from workflows.settings import SearchSettings
+from workflows.settings import EndpointSettings, SaddleSettings, SearchSettings
 from workflows.surface import Surface
 from workflows.verification import difference, refined, relaxed_end, superpose
 
 #: Å, root mean square, below which two reactants are one.
 SAME = 0.2
+
+#: Seconds for each saddle and reactant: results must not depend on how busy the machine is.
+PATIENCE = 36_000.0
+SETTINGS = SearchSettings(
+    endpoints=EndpointSettings(wall_time=PATIENCE), saddle=SaddleSettings(wall_time=PATIENCE)
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,9 +99,9 @@ def outcome(
     """Why a saddle does not exist in DFT; or how far away the one of DFT is, and both barriers."""
     known, start = points["transition_state"], time.process_time()
     assert isinstance(known, Saddle)
-    settings, of = SearchSettings(), {"of": known.energy}
+    of = {"of": known.energy}
     try:
-        saddle = refined(known, surface, settings.saddle)
+        saddle = refined(known, surface, SETTINGS.saddle)
     except StageError as error:
         return of | {"found": False, "reason": str(error)}
     if reason := difference(known, saddle):
@@ -121,7 +127,7 @@ def relaxed(
     for one in reactants:
         if superposition(Atoms(atoms.numbers, one["from"]), atoms)[1] < SAME:
             return float(one["energy"]), ""
-    end, problem, _ = relaxed_end(atoms, surface, SearchSettings())
+    end, problem, _ = relaxed_end(atoms, surface, SETTINGS)
     if end is None:
         return None, f"the reactant: {problem}"
     reactants.append({"from": atoms.positions.round(4).tolist(), "energy": end.energy})
