@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -138,6 +139,9 @@ def test_show_knows_what_is_published(
     assert told["trained on"] == "energies, forces and Hessians at ωB97X/6-31G(d)"
     assert told["errors"].startswith("Hessians 0.100 eV/Å², their eigenvalues 0.250 eV/Å² (mean")
     assert told["source"] == entry.url
+    estimated = dataclasses.replace(entry, labels="labels that were estimated")
+    monkeypatch.setitem(catalogue.CATALOGUE, "toy", estimated)
+    assert shown(capsys, "toy")["trained on"].endswith("; labels that were estimated")
     write(folder / "left.ckpt", toy_state())  # no LEFTNet
     assert "LEFTNet" not in " ".join(shown(capsys, "left").values())
 
