@@ -1,6 +1,6 @@
 """Which saddles of a run are saddles of DFT too, and what their barriers are there.
 
-    python -m benchmarks.refined runs/mini runs/gfn2 --json benchmarks/results/refined.json
+    python -m benchmarks.refined runs/dft runs/gfn2-xtb --json runs/refined.json
 
 takes the smallest reactions that are *intended* in all runs, refines their saddles at
 ωB97X/6-31G(d), as --verify does, relaxes the reactants there, and compares forward barriers: those
